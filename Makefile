@@ -1,0 +1,64 @@
+# The whole surface of the project: `make help` lists it. The first command makes the environment.
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+DEV     := $(VENV)/.ready-dev
+TASK    ?=
+MODELS  ?=
+DATA    ?=
+N       ?=
+
+# Each option reaches the command only when its variable is set; TASK takes several names.
+TASKS_OPTION  = $(foreach task,$(TASK),--task $(task))
+DATA_OPTION   = $(if $(DATA),--data $(DATA))
+BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
+
+.DEFAULT_GOAL := help
+.PHONY: help bench plan report check test page lint format clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@echo "variables: TASK (default: all), MODELS (a models file), DATA (a mirror's folder, hub or sample), N (rows)"
+
+bench: $(READY) ## ask models the held-out rows of TASK and print the table
+	@$(BIN)/harness bench $(BENCH_OPTIONS)
+
+plan: $(READY) ## estimate what a bench would cost, and what its rows can show
+	@$(BIN)/harness plan $(BENCH_OPTIONS)
+
+report: $(READY) ## rebuild tables and plots from results/
+	@$(BIN)/harness report
+
+check: $(READY) ## find what is wrong with TASK before anything is asked
+	@$(BIN)/harness check $(TASK) $(DATA_OPTION)
+
+test: $(DEV) ## run the tests that need nothing but this environment
+	@$(BIN)/python -m pytest -q -m "not browser"
+
+page: $(DEV) ## run the tests of the report's page, which need Chromium and its driver
+	@$(BIN)/python -m pytest -q -m browser
+
+lint: $(DEV) ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(DEV) ## rewrite the code in the project's style
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## remove the environment, caches and reports; recorded answers stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis reports
+
+# uv installs in seconds what pip needs a minute for; it comes from the same index.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12"; exit 2; }
+	@echo "making the environment in $(VENV) (once) ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable .
+	@touch $@
+
+$(DEV): $(READY)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev
+	@touch $@
