@@ -1,0 +1,84 @@
+"""Every error a user can cause or meet, and the exit code that belongs to it.
+
+HarnessError
+├── UserError            exit 2: a file, name, option or key is wrong; the message says where and what would be right
+│   ├── SpecError        a YAML file breaks its schema (file, line, key, nearest valid choice)
+│   ├── DataError        rows, a split or a column cannot be had from where the user pointed
+│   └── BusyError        another process holds the same results folder
+└── AskError             one request failed; never ends a run, becomes a row's status
+    ├── Throttled        429 or 503 with Retry-After: slow down, then ask again
+    ├── Unavailable      5xx, a dropped connection, a deadline: ask again
+    ├── BadReply         an answer came, but not in the server's own format: ask again
+    └── Rejected         another 4xx: this request can never succeed as it is
+        └── ModelRejected    401, 403, 404 or an unknown model: no request of this model can succeed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Root of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class UserError(HarnessError):
+    """The user's mistake: shown as one message without a traceback."""
+
+    exit_code = 2
+
+
+class SpecError(UserError):
+    """A task or model file is wrong; the message lists every problem found."""
+
+
+class DataError(UserError):
+    """Rows cannot be loaded as asked."""
+
+
+class BusyError(UserError):
+    """Another process works on the same task and model."""
+
+
+class AskError(HarnessError):
+    """One request brought no usable answer."""
+
+
+class Throttled(AskError):
+    """The server asks for patience; `retry_after` is in seconds, None when it named no time."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(AskError):
+    """The server failed or could not be reached in time; `overloaded` when it failed because it has too much to do."""
+
+    def __init__(self, message: str, *, overloaded: bool = False) -> None:
+        super().__init__(message)
+        self.overloaded = overloaded
+
+
+class BadReply(AskError):
+    """The server answered with something that is not a completion."""
+
+
+class Rejected(AskError):
+    """The server refuses this request for good."""
+
+
+class ModelRejected(Rejected):
+    """The server refuses this model or its key for good."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)`, or the list of choices when nothing is near, or '' when there is none."""
+    known = sorted(set(choices))
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (choose from: {', '.join(known)})" if known else ""

@@ -1,0 +1,32 @@
+"""What every test may use: a server on a real socket, and an environment without keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.loopback import Loopback
+
+# A busy machine makes any example slow once; how long a test takes is not what it says.
+settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("suite")
+
+_PREFIXES = ("OPENAI_", "LORAX_", "ANTHROPIC_", "VLLM_", "OLLAMA_", "OPENROUTER_", "AZURE_", "HF_", "HUGGING")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may depend on, or spend money with, a key, an address or a proxy of the machine it runs on."""
+    for name in list(os.environ):
+        if name.startswith(_PREFIXES) or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    """A scriptable model server on 127.0.0.1: OpenAI chat, OpenAI completions and LoRAX generate."""
+    with Loopback() as server:
+        yield server
