@@ -1,0 +1,196 @@
+"""The fixed evaluation subset: the same rows on every machine, whatever the order of the files."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.data.files import Row, Split
+from harness.data.origin import Origin
+from harness.errors import SpecError, nearest
+from harness.prompts import Prompts
+from harness.spec.catalog import TaskFile
+
+TRAINING_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One held-out row, rendered. `fields` are the columns that metrics and slices need."""
+
+    id: str
+    prompt: str
+    references: tuple[str, ...]
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """The evaluation rows with what was left out of the split, and fingerprints of the evaluation and training splits.
+
+    Baselines are fitted on the training split; where there is none (`borrowed`), on the rows of the evaluation split
+    that were not chosen. `training` is the fingerprint of those rows, None when there are none either.
+    """
+
+    rows: tuple[EvaluationRow, ...]
+    total: int
+    repeated: int
+    in_training: int
+    fingerprint: str
+    training: str | None
+    borrowed: bool = False
+
+
+def digest(*parts: str) -> str:
+    """Return 16 hex digits that stand for these texts and their order."""
+    # JSON can carry half a surrogate pair, which UTF-8 cannot.
+    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def row_id(row: Row, columns: Iterable[str]) -> str:
+    """Return the hash of a row's content in these columns."""
+    content = {name: row.get(name) for name in sorted(columns)}
+    return digest(json.dumps(content, ensure_ascii=False, sort_keys=True, default=str))
+
+
+def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns that stay with a row because a slice, the SQL table or the code's tests need them."""
+    answer = file.task.answer
+    if answer.type == "sql":
+        return frozenset({*file.task.slices, answer.table})
+    if answer.type == "code":
+        return frozenset(file.task.slices) | prompts.names(answer.program) - {"completion"}
+    return frozenset(file.task.slices)
+
+
+def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None) -> Subset:
+    """Choose and render the evaluation rows of a task.
+
+    Rows are ranked by a hash of `seed` and their content and the first `rows` of them (default: the task's number)
+    are taken. A row whose prompt columns also stand in the training split is dropped, and so is a repeated row.
+
+    Raises:
+        SpecError: the split is empty, lacks a column, or a template fails.
+    """
+    split = origin.splits[file.task.evaluation.split]
+    kept = kept_columns(file, prompts)
+    _check_columns(file, prompts, kept, split)
+    training = origin.splits.get(file.task.training.split)
+    if training is split:
+        training = None
+    seen, training_fingerprint = _training(training, prompts) if training else (set(), None)
+    group, identity = file.task.dataset.group_by, _identity(file, prompts)
+    ranks: dict[str, str] = {}
+    total = repeated = 0
+    leaked: set[str] = set()
+    for row in split.read(prompts.columns | identity):
+        total += 1
+        name = row_id(row, identity)
+        if row_id(row, prompts.prompt_columns) in seen:
+            leaked.add(name)
+        elif name in ranks:
+            repeated += 0 if group else 1
+        else:
+            ranks[name] = digest(str(seed), name)
+    for name in leaked:  # a group goes whole, though only one of its rows may be in the training split
+        ranks.pop(name, None)
+    if not ranks:
+        reason = "every row also stands in the training split" if total else "it has no rows"
+        raise SpecError(file.source.problem(["evaluation", "split"], f"nothing to evaluate in this split: {reason}"))
+    wanted = heapq.nsmallest(rows or file.task.evaluation.rows, ranks, key=ranks.__getitem__)
+    chosen = _render(prompts, split, kept, identity, set(wanted))
+    left = sorted(ranks.keys() - set(wanted)) if training is None else []
+    return Subset(
+        rows=tuple(chosen[name] for name in wanted),
+        total=total,
+        repeated=repeated,
+        in_training=len(leaked),
+        fingerprint=digest(*sorted(ranks)),
+        training=digest(*left) if left else training_fingerprint,
+        borrowed=bool(left),
+    )
+
+
+def training_rows(
+    file: TaskFile, prompts: Prompts, origin: Origin, evaluated: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Return the prompts and targets to fit a baseline on, at most 20,000 rows chosen by the hash of their content.
+
+    They are the training split's, or without one those of the evaluation split whose prompt is not that of a row whose
+    id is in `evaluated`.
+    """
+    test, split = origin.splits[file.task.evaluation.split], origin.splits.get(file.task.training.split)
+    shown: set[str] = set()
+    if split is None or split is test:
+        split, ids, identity = test, set(evaluated), _identity(file, prompts)
+        rows = test.read(prompts.columns | identity)
+        shown = {row_id(row, prompts.prompt_columns) for row in rows if row_id(row, identity) in ids}
+    ranked = (
+        (row_id(row, prompts.columns), index, row)
+        for index, row in enumerate(split.read(prompts.columns))
+        if not shown or row_id(row, prompts.prompt_columns) not in shown
+    )
+    chosen = [row for _, _, row in heapq.nsmallest(TRAINING_ROWS, ranked)]
+    return [prompts.prompt(row) for row in chosen], [prompts.target(row) for row in chosen]
+
+
+def _identity(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns in which rows of one id agree."""
+    group = file.task.dataset.group_by
+    return frozenset({group}) if group else prompts.columns
+
+
+def _training(split: Split, prompts: Prompts) -> tuple[set[str], str]:
+    """The hashes of the training rows' prompt columns, and a fingerprint of the rows whatever their order."""
+    seen: set[str] = set()
+    total = 0
+    for row in split.read(prompts.columns):
+        seen.add(row_id(row, prompts.prompt_columns))
+        total += int(row_id(row, prompts.columns), 16)
+    return seen, digest(str(total))
+
+
+def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split: Split) -> None:
+    task = file.task
+    keys: dict[str, Iterator[str]] = {
+        "prompt": iter(prompts.names(task.prompt)),
+        "target": iter(prompts.names(task.target)),
+        "references": iter(prompts.answer_columns - prompts.names(task.target)),
+        "dataset.group_by": iter([task.dataset.group_by] if task.dataset.group_by else []),
+        "slices": iter(task.slices),
+        "answer": iter(kept - set(task.slices)),
+    }
+    problems = [
+        file.source.problem(key.split("."), f"no column '{name}' in the rows{nearest(name, split.columns)}")
+        for key, names in keys.items()
+        for name in sorted(names)
+        if name not in split.columns
+    ]
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def _render(
+    prompts: Prompts, split: Split, kept: frozenset[str], identity: Iterable[str], wanted: set[str]
+) -> dict[str, EvaluationRow]:
+    """Render the wanted rows; rows of one group become one row with all their references.
+
+    Rows of one group, or repeated rows that differ in a kept column, are ordered by their content, not by the file.
+    """
+    columns = prompts.columns | kept | set(identity)
+    alike: dict[str, dict[str, Row]] = {}
+    for row in split.read(columns):
+        name = row_id(row, identity)
+        if name in wanted:
+            alike.setdefault(name, {})[row_id(row, columns)] = row
+    return {name: _merge(prompts, kept, name, [found[key] for key in sorted(found)]) for name, found in alike.items()}
+
+
+def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row]) -> EvaluationRow:
+    references = dict.fromkeys(reference for row in rows for reference in prompts.references(row))
+    fields = {column: rows[0][column] for column in sorted(kept)}
+    return EvaluationRow(name, prompts.prompt(rows[0]), tuple(references), fields)

@@ -1,0 +1,1 @@
+"""Tests of rows: where they come from, and which are asked."""
