@@ -1,0 +1,69 @@
+"""The one interface behind which every model is reached: a request in, a reply out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+# Whoever asks may set this, in its own task, to get the headers of every answer that a backend receives for it.
+HEAR: ContextVar[Callable[[Mapping[str, str]], None]] = ContextVar("HEAR", default=lambda headers: None)
+
+FinishReason = Literal["stop", "length", "refusal", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a model is asked for one row.
+
+    `prompt` is the rendered task prompt, which a chat backend sends as one user message and a plain one as text.
+    `row` holds the row's id, `task` the task's name (both are needed to fill `{task}` and to look answers up, and
+    are never sent).
+    """
+
+    task: str
+    row: str
+    prompt: str
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. Token counts are None when the server gave none. `model` is the name the server reports."""
+
+    completion: str
+    finish_reason: FinishReason = "stop"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    model: str | None = None
+
+
+class Backend(Protocol):
+    """A way to reach one model.
+
+    `body(request)` is the JSON-able content that will be sent, whole, without secrets: it is shown by
+    `harness preview` and hashed (with `identity`) into the key under which the answer is stored.
+    """
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What names the model beyond the body: backend, address, adapter. No secrets."""
+        ...
+
+    def body(self, request: Request) -> Mapping[str, Any]:
+        """The content of the request as it will be sent."""
+        ...
+
+    async def ask(self, request: Request) -> Reply:
+        """Ask once.
+
+        Raises:
+            AskError: one of its kinds (see `harness.errors`) when there is no usable answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections and memory."""
+        ...

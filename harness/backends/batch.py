@@ -1,0 +1,272 @@
+"""OpenAI's Batch API behind the interface of a single request: half the price, and an answer within 24 hours."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from harness.backends import openai
+from harness.backends.base import Reply, Request
+from harness.backends.batch_answers import Outcome, failed, missing, read
+from harness.backends.batch_api import Batch, BatchApi
+from harness.backends.batch_calls import PASSING, UNFINISHED, VALIDATING, BatchCalls, Pace
+from harness.backends.batch_ledger import Ledger
+from harness.backends.openai import OpenAIBackend
+from harness.backends.transport import address, secrets_of
+from harness.errors import ModelRejected, Rejected
+from harness.spec.model import OpenAIModel
+
+# Fewer than a token of English has: a batch is to stay well under the limit that the server names.
+_BYTES_PER_TOKEN = 3
+_LIMIT = re.compile(r"Limit: ([\d,]+)")
+
+
+@dataclass(eq=False, slots=True)
+class _Row:
+    """One request: its id, its line of the file, its answer to come, and the batches that did not bring it."""
+
+    id: str
+    line: bytes
+    answer: asyncio.Future[Reply]
+    tries: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    """Requests that gather, for a new batch or for the answers of an old one, until no more join."""
+
+    rows: list[_Row] = field(default_factory=list)
+    bytes: int = 0
+    touched: float = 0.0
+
+
+class BatchBackend:
+    """One model, one task. Requests that are asked at the same time travel in one batch.
+
+    A request's id is the hash of its address and body. So a request that is asked again, after a restart or with other
+    prompts around it, finds the batch that it is in, and one whose prompt has changed does not.
+
+    Row by row, what failed for a passing reason, and what an expired batch has left over, goes into the next batch, up
+    to the model's `attempts`. Failures of the calls themselves are waited out here. What is raised is final, therefore:
+    Rejected for a row, ModelRejected when the batch or the model is at fault.
+
+    Args:
+        model: The model's entry.
+        client: Shared with other models; the caller closes it.
+        state: File that remembers what has been submitted, `batches.jsonl` in the pair's results folder.
+        pace: Times and sizes.
+    """
+
+    def __init__(self, model: OpenAIModel, client: httpx.AsyncClient, state: Path, pace: Pace | None = None) -> None:
+        self.model = model
+        self._client, self._state, self._pace = client, state, pace or Pace()
+        self._plain = OpenAIBackend(model, client)
+        self._rows: dict[str, _Row] = {}
+        self._groups: dict[str | None, _Group] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._door = asyncio.Lock()
+        self._most_bytes = self._pace.bytes
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """That of the same model asked directly: the way there does not change the answer."""
+        return self._plain.identity
+
+    def body(self, request: Request) -> Mapping[str, Any]:
+        """The request's JSON, as it stands in the uploaded file."""
+        return self._plain.body(request)
+
+    async def ask(self, request: Request) -> Reply:
+        """Join the request to a batch and wait for its answer, for a day if need be.
+
+        Raises:
+            Rejected: no batch brought an answer to it, or the server refuses it.
+            ModelRejected: a batch was refused, cancelled or left alone; what was submitted is collected by the next
+                run.
+        """
+        body = self.body(request)
+        custom_id = _hash(str(self.identity["address"]), body)
+        if (row := self._rows.get(custom_id)) is None:
+            line = {"custom_id": custom_id, "method": "POST", "url": self._endpoint, "body": body}
+            answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            row = _Row(custom_id, json.dumps(line).encode() + b"\n", answer)
+            self._join(row)
+            self._rows[custom_id] = row
+        # Shielded, because another request may wait for the same answer.
+        return await asyncio.shield(row.answer)
+
+    async def aclose(self) -> None:
+        """Stop waiting. Batches that are submitted go on, and whoever waits for them is told so."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @cached_property
+    def _calls(self) -> BatchCalls:
+        api = BatchApi(self._client, self.model.base_url, openai.bearer(self.model.api_key), self._secrets)
+        return BatchCalls(api, self._pace, self._state)
+
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        return secrets_of(address(self.model.base_url, ""), openai.key(self.model.api_key))
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return Ledger(self._state)
+
+    @property
+    def _endpoint(self) -> str:
+        return "/v1" + openai.PATHS[self.model.api]
+
+    def _join(self, row: _Row) -> None:
+        """Put a row to those that wait for the same batch: the old one that it is in, or the next."""
+        file = self._ledger.holder(row.id)
+        group = self._groups.get(file)
+        if group is None or (file is None and not self._fits(group, row)):
+            group = self._groups[file] = _Group()
+            self._start(self._gather(file, group), group.rows)
+        group.rows.append(row)
+        group.bytes += len(row.line)
+        group.touched = asyncio.get_running_loop().time()
+
+    def _fits(self, group: _Group, row: _Row) -> bool:
+        return len(group.rows) < self._pace.rows and group.bytes + len(row.line) <= self._most_bytes
+
+    def _start(self, work: Coroutine[Any, Any, None], rows: list[_Row]) -> None:
+        """Begin work whose failure is that of all rows that are in the list by then."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            stopped = f"stopped waiting for batches; the same command goes on with those in {self._state}"
+            if error := ModelRejected(stopped) if task.cancelled() else task.exception():
+                for row in rows:
+                    self._resolve(row, error)
+
+        task.add_done_callback(ended)
+
+    async def _gather(self, file: str | None, group: _Group) -> None:
+        """Wait until a group is full or nobody joins it any more; then ask or collect."""
+        now = asyncio.get_running_loop().time
+        while self._groups.get(file) is group and (left := group.touched + self._pace.quiet - now()) > 0:
+            await asyncio.sleep(left)
+        if self._groups.get(file) is group:
+            del self._groups[file]
+        if file is None:
+            await self._submit(group.rows)
+        else:
+            await self._resume(file, group.rows)
+
+    async def _submit(self, rows: list[_Row]) -> None:
+        """Submit rows, in several batches where the server's queue takes no more at once."""
+        began, pause = asyncio.get_running_loop().time(), self._pace.poll
+        while rows:
+            # One at a time knocks at the queue.
+            async with self._door:
+                piece = self._piece(rows)
+                file = await self._calls.upload([row.line for row in piece])
+                self._ledger.submitting(file, [row.id for row in piece])
+                batch = await self._calls.create(file, self._endpoint)
+                self._ledger.submitted(file, batch.id)
+                batch = await self._calls.watch(batch, VALIDATING)
+                if batch.queue_full:
+                    self._ledger.over(file, self._ledger.asked(file))
+                    if asyncio.get_running_loop().time() - began > self._pace.queue:
+                        raise ModelRejected(f"the queue of batches stays full: {batch.reason}")
+                    self._shrink(batch, piece)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 10 * self._pace.longest_poll)
+                    continue
+            pause = self._pace.poll
+            del rows[: len(piece)]
+            self._start(self._collect(batch, piece), piece)
+
+    def _piece(self, rows: list[_Row]) -> list[_Row]:
+        """The first rows, as many as fit into a batch, but at least one."""
+        group = _Group()
+        for row in rows:
+            if group.rows and not self._fits(group, row):
+                break
+            group.rows.append(row)
+            group.bytes += len(row.line)
+        return group.rows
+
+    def _shrink(self, batch: Batch, piece: list[_Row]) -> None:
+        """Make batches that leave room in the queue; when this one did, only waiting helps."""
+        if said := _LIMIT.search(batch.reason):
+            most = int(said[1].replace(",", "")) * _BYTES_PER_TOKEN // 2
+        else:
+            most = sum(len(row.line) for row in piece) // 2
+        self._most_bytes = min(self._most_bytes, most)
+
+    async def _resume(self, file: str, rows: list[_Row]) -> None:
+        """Collect rows from a batch of an earlier run, or ask them anew when it was never submitted."""
+        if batch_id := self._ledger.batch(file):
+            batch = await self._calls.batch(batch_id)
+        elif found := await self._calls.find(file):
+            batch = found
+            self._ledger.submitted(file, batch.id)
+        else:
+            self._ledger.over(file, self._ledger.asked(file))
+            for row in rows:
+                self._join(row)
+            return
+        await self._collect(batch, rows)
+
+    async def _collect(self, batch: Batch, rows: list[_Row]) -> None:
+        """Wait for a batch and hand out what it brought; first of all what was paid for."""
+        batch = await self._calls.watch(batch, UNFINISHED)
+        outcomes = await self._outcomes(batch, rows)
+        unanswered = []
+        for row in rows:
+            if isinstance(outcome := outcomes[row.id], Reply):
+                self._resolve(row, outcome)
+            else:
+                unanswered.append((row, outcome))
+        self._ledger.over(batch.input_file, [row.id for row, _ in unanswered])
+        for row, error in unanswered:
+            row.tries += 1
+            if not isinstance(error, PASSING):
+                self._resolve(row, error)
+            elif row.tries < self.model.attempts:
+                self._join(row)
+            else:
+                self._resolve(row, Rejected(f"no answer in {row.tries} batches: {error}"))
+
+    async def _outcomes(self, batch: Batch, rows: list[_Row]) -> dict[str, Outcome]:
+        """What a finished batch brought each row."""
+        if batch.status == "failed":
+            return failed(batch, self._ledger.asked(batch.input_file), self._secrets)
+        found: dict[str, Outcome] = {}
+        for file in filter(None, (batch.output_file, batch.error_file)):
+            for line in await self._calls.lines(file, batch):
+                found[str(line.get("custom_id"))] = read(self.model.api, line, self._secrets)
+        return {row.id: missing(batch, found.get(row.id)) for row in rows}
+
+    def _resolve(self, row: _Row, outcome: Reply | BaseException) -> None:
+        if self._rows.get(row.id) is row:
+            del self._rows[row.id]
+        if row.answer.done():
+            return
+        if isinstance(outcome, Reply):
+            row.answer.set_result(outcome)
+        else:
+            row.answer.set_exception(outcome)
+            row.answer.exception()  # counts as seen, because whoever waited may have been cancelled
+
+
+def _hash(address: str, body: Mapping[str, Any]) -> str:
+    """Return 32 hex digits; an id may have 64."""
+    text = json.dumps([address, body], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,88 @@
+"""From an entry of the models file to the backend that reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from harness.backends.base import Backend
+from harness.errors import DataError
+from harness.spec.catalog import ModelEntry
+from harness.spec.model import AnthropicModel, BaselineModel, LoraxModel, OpenAIModel, RecordedModel
+
+if TYPE_CHECKING:
+    import httpx
+
+Training = Callable[[], tuple[list[str], list[str]]]
+
+
+class Opening:
+    """Opens backends that share one pool of connections; a context manager that closes the pool."""
+
+    def __init__(self) -> None:
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def backend(
+        self,
+        entry: ModelEntry,
+        task: str,
+        *,
+        classify: bool,
+        fingerprint: str | None,
+        training: Training,
+        folder: Path | None = None,
+    ) -> Backend:
+        """Open a model for one task.
+
+        `classify` says that answers are labels; `training` loads the prompts and targets of the training split when a
+        baseline needs them, and `fingerprint` stands for them, None where there are none. `folder` holds the pair's
+        results; a model with `batch: true` keeps its batches there, and is asked directly where there is none.
+
+        Raises:
+            DataError: a baseline has no training rows, or recorded answers cannot be read.
+        """
+        match entry.model:
+            case OpenAIModel(batch=True) as model if folder is not None:
+                from harness.backends.batch import BatchBackend
+
+                return BatchBackend(model, self._shared(), folder / "batches.jsonl")
+            case OpenAIModel() as model:
+                from harness.backends.openai import OpenAIBackend
+
+                return OpenAIBackend(model, self._shared())
+            case AnthropicModel() as model:
+                from harness.backends.anthropic import AnthropicBackend
+
+                return AnthropicBackend(model, self._shared())
+            case LoraxModel() as model:
+                from harness.backends.lorax import LoraxBackend
+
+                return LoraxBackend(model, self._shared())
+            case RecordedModel() as model:
+                from harness.backends.recorded import RecordedBackend
+
+                return RecordedBackend(model, task)
+            case BaselineModel() as model:
+                from harness.backends.baseline import BaselineBackend
+
+                if fingerprint is None:
+                    raise DataError("there are no training rows to fit it on")
+                return BaselineBackend(model.method, training, classify, fingerprint)
+
+    def _shared(self) -> httpx.AsyncClient:
+        if self._client is None:
+            from harness.backends.transport import client
+
+            self._client = client()
+        return self._client
