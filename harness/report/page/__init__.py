@@ -1,0 +1,147 @@
+"""The report as a page: one HTML file that needs no network, with the rows of each task in a file of its own.
+
+Answers, prompts and errors are untrusted text. In the HTML they are escaped by the template; rows are JSON that cannot
+end a script, and the page's script puts them into the document as text only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.report.frame import verdicts
+from harness.report.page.contest import Contest
+from harness.report.page.embedding import script_json, utf8
+from harness.report.page.evidence import evidence
+from harness.report.page.overview import overview
+from harness.report.page.provenance import of_all, usd
+from harness.report.page.tasks import task_view
+from harness.report.published import Published
+from harness.report.tables import KINDS, number
+from harness.scoring import ScoredRun
+from harness.slices import slices
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DATA = "data"
+_ASSETS = files("harness.report.page") / "assets"
+
+
+def page(
+    runs: Sequence[ScoredRun],
+    frame: pd.DataFrame,
+    published: Mapping[str, Sequence[Published]],
+    results: Path,
+    out: Path,
+    single_file: bool = False,
+    sentences: Mapping[str, Mapping[str, str]] | None = None,
+) -> list[Path]:
+    """Write `index.html` and `data/<task>-<kind>.js` into `out` and return the files written.
+
+    `frame` is the long form of the runs; rows and answers are read from `results`. With `single_file` the rows are in
+    the page itself. Data files of an earlier report are removed. `sentences` are the verdicts on the two best models
+    by kind and task, made here when not given.
+
+    Raises:
+        UserError: the rows of a run are not there any more.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for old in (out / DATA).glob("*.js"):
+        old.unlink()
+    kinds = [kind for kind in KINDS if any(run.manifest.kind == kind for run in runs)]
+    sections = []
+    for kind in kinds:
+        chosen = [run for run in runs if run.manifest.kind == kind]
+        told = sentences[kind] if sentences else verdicts(chosen)
+        sections.append(_section(kind, chosen, frame[frame["kind"] == kind], published, told, results))
+    written, inline = [], []
+    for key, text in _row_data(runs, results):
+        if single_file:
+            inline.append((key, text))
+        else:
+            (out / DATA).mkdir(exist_ok=True)
+            path = out / DATA / f"{key}.js"
+            path.write_bytes(utf8(f"harnessRows({script_json(key)},{text});\n"))
+            written.append(path)
+    index = out / "index.html"
+    index.write_bytes(utf8(_render(sections, runs, inline, single_file)))
+    return [index, *written]
+
+
+def _section(
+    kind: str,
+    runs: Sequence[ScoredRun],
+    frame: pd.DataFrame,
+    published: Mapping[str, Sequence[Published]],
+    sentences: Mapping[str, str],
+    results: Path,
+) -> dict[str, Any]:
+    contest = Contest(runs)
+    figures = published if kind == "benchmark" else {}
+    tasks = [
+        task_view(
+            contest,
+            task,
+            frame[frame["task"] == task],
+            figures.get(task, ()),
+            sentences[task],
+            slices(results, list(contest.tasks[task].values())),
+        )
+        for task in sorted(contest.tasks)
+    ]
+    return {"kind": kind, "overview": overview(contest, frame, figures), "tasks": tasks}
+
+
+def _row_data(runs: Sequence[ScoredRun], results: Path) -> Iterator[tuple[str, str]]:
+    """Name and JSON of each task's rows, one task at a time because all of them would not fit in memory."""
+    groups: dict[tuple[str, str], list[ScoredRun]] = {}
+    for run in runs:
+        groups.setdefault((run.manifest.task, run.manifest.kind), []).append(run)
+    for (task, kind), group in groups.items():
+        yield f"{task}-{kind}", script_json(evidence(results, group))
+
+
+def _render(
+    sections: Sequence[Mapping[str, Any]],
+    runs: Sequence[ScoredRun],
+    inline: Sequence[tuple[str, str]],
+    single_file: bool,
+) -> str:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_asset),
+    )
+    environment.filters |= {"number": number, "usd": usd}
+    script = _asset("page.js")
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{_sha256(script)}' 'self' file:; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template("page.html").render(
+        sections=sections,
+        facts=of_all(runs),
+        policy=policy,
+        style=Markup(_asset("page.css")),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704
+        inline=[(key, Markup(text)) for key, text in inline],  # noqa: S704 - escaped by script_json
+        single_file=single_file,
+    )
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _sha256(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

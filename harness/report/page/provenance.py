@@ -1,0 +1,102 @@
+"""Where the page's numbers come from: of all runs in a line, of one run in full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from harness.report.page.contest import MINUS
+from harness.report.tables import ABSENT, plural
+from harness.scoring import ScoredRun
+from harness.store import Manifest
+
+Facts = list[tuple[str, str]]
+
+
+def usd(value: float | None) -> str:
+    """An amount of money; a dash where it is not known, and never 0 for something that cost."""
+    if value is None or value != value:
+        return ABSENT
+    if 0 < value < 0.0005:
+        return "< 0.001"
+    return f"{value:,.3f}".replace("-", MINUS)
+
+
+def one_line(manifests: Sequence[Manifest]) -> Facts:
+    """The provenance of a task in a few words: what, where it differs between runs, all of them."""
+    facts = {
+        "source": [m.source for m in manifests],
+        "rows": [f"{m.n:,}" for m in manifests],
+        "dataset": [_dataset(m) for m in manifests],
+        "prompt": [m.prompt_hash for m in manifests],
+        "commit": [_commit(m) for m in manifests],
+        "run": [m.finished[:10] for m in manifests],
+    }
+    return [(name, _each(values)) for name, values in facts.items()]
+
+
+def of_all(runs: Sequence[ScoredRun]) -> Facts:
+    """The provenance of the whole page in a few words."""
+    made = [run.manifest for run in runs]
+    if not made:
+        return []
+    days = sorted(m.finished[:10] for m in made)
+    costs = [run.usd for run in runs if run.usd is not None]
+    unknown = len(runs) - len(costs)
+    facts = {
+        "source": _each(m.source for m in made),
+        "runs": f"{len(runs):,} of {plural(len({m.model for m in made}), 'model')}",
+        "tasks": f"{len({m.task for m in made}):,}",
+        "answers": f"{sum(m.n for m in made):,}",
+        "made": days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
+        "commit": _each(_commit(m) for m in made),
+        "version": _each(m.versions.get("lora-leaderboard", ABSENT) for m in made),
+        "cost": f"{usd(sum(costs))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else ""),
+    }
+    return list(facts.items())
+
+
+def provenance(run: ScoredRun) -> dict[str, object]:
+    """All that is recorded of how a run was made, as names and values."""
+    m = run.manifest
+    tokens = f"{run.input_tokens or 0:,} in, {run.output_tokens or 0:,} out" if run.input_tokens else ABSENT
+    return {
+        "model": m.model,
+        "recorded": m.model_settings.get("backend") == "recorded",
+        "incomplete": m.incomplete,
+        "facts": [
+            ("source", m.source),
+            ("rows asked", f"{m.n:,} (seed {m.seed}, fingerprint {m.rows})"),
+            ("dataset", _dataset(m)),
+            ("dataset fingerprint", str(m.dataset.get("fingerprint") or ABSENT)),
+            ("task file (SHA-256)", m.task_sha256),
+            ("prompt hash", m.prompt_hash),
+            ("model settings", json.dumps(m.model_settings, ensure_ascii=False)),
+            ("settings hash", m.settings),
+            ("versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
+            ("commit", _commit(m)),
+            ("run", f"{m.started} to {m.finished} ({m.seconds:,.1f} s, {m.asked:,} asked in it)"),
+            ("tokens", tokens),
+            ("cost, USD", usd(run.usd)),
+            *([("stopped", m.stopped)] if m.stopped else []),
+            *([("note", m.note)] if m.note else []),
+        ],
+    }
+
+
+def _dataset(m: Manifest) -> str:
+    if m.kind == "sample":
+        return "rows written for this project"
+    config = f"/{m.dataset['config']}" if m.dataset.get("config") else ""
+    revision = m.dataset.get("revision") or "no revision pinned"
+    return f"{m.dataset.get('hub') or 'local files'}{config} @ {revision}, split {m.dataset.get('split', ABSENT)}"
+
+
+def _commit(m: Manifest) -> str:
+    if not m.git.get("commit"):
+        return ABSENT
+    return f"{str(m.git['commit'])[:12]}{' with changes' if m.git.get('dirty') else ''}"
+
+
+def _each(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))

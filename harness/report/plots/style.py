@@ -1,0 +1,142 @@
+"""What all plots share: canvas, colours, scale, titles, and how a figure becomes files.
+
+matplotlib's object interface throughout, so that no state outlives a call; the same scores give the same bytes.
+Colours are Okabe and Ito's (jfly, 2008), which people with colour-blindness can tell apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from harness.report.tables import rows_asked
+
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+VERMILION, SKY, BLACK, GREY = "#D55E00", "#56B4E9", "#000000", "#7F7F7F"
+SERIES = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, BLACK, GREY)
+MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">")
+INK = "#333333"
+WATERMARK = "SAMPLE ROWS \N{EN DASH} not a benchmark"
+DPI = 120
+ROOM = 1.65
+"""Width of a bar plot's axis over its scale: the figures stand to the right of the bars."""
+
+
+def style() -> AbstractContextManager[None]:
+    """The look of all plots, as a context."""
+    return mpl.rc_context(
+        {
+            "font.family": "sans-serif",
+            # The later ones are for readers of an SVG who lack the first.
+            "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.spines.left": False,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "axes.axisbelow": True,
+            "text.color": INK,
+            "text.parse_math": False,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "svg.hashsalt": "lora-leaderboard",
+            "svg.fonttype": "none",
+        }
+    )
+
+
+def canvas(width: float, height: float, *, top: float, bottom: float, left: float) -> tuple[Figure, Axes]:
+    """A figure of that size in inches whose one axes leaves those margins, in inches."""
+    figure = Figure(figsize=(width, height), facecolor="white")
+    right = 0.25
+    box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    axes = figure.add_axes(box)
+    axes.tick_params(axis="y", length=0, pad=8)
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    return figure, axes
+
+
+def scale(axes: Axes, values: Iterable[float], *, bars: bool) -> None:
+    """0 to 1 for a metric of that range, else as far as the values go; with room for the figures beside bars."""
+    known = [v for v in values if math.isfinite(v)]
+    low, high = min(0.0, *known, 0.0), max(1.0, *known, 1.0)
+    width = high - low
+    slack = 0.02 * width if low < 0 or not bars else 0.0
+    axes.set_xlim(low - slack, low + ROOM * width if bars else high + slack)
+    axes.set_xticks([t for t in MaxNLocator(nbins=6 if bars else 10).tick_values(low, high) if low <= t <= high])
+    axes.spines["bottom"].set_bounds(low, high)
+
+
+def unit(part: pd.DataFrame) -> float:
+    """What a task's scores are divided by: 100 where they go beyond 1."""
+    return 100.0 if float(part["score"].max()) > 1 else 1.0
+
+
+def task_label(part: pd.DataFrame) -> str:
+    """Two lines: the task, and its metric with n."""
+    metric = str(part["metric"].iloc[0]) + (" / 100" if unit(part) > 1 else "")
+    return f"{short(str(part['task'].iloc[0]), 30)}\n{metric}, {rows_asked(part)}"
+
+
+def short(text: str, most: int) -> str:
+    """The text, with its middle left out when it is too long: names of versions differ at the end."""
+    tail = most // 2
+    return text if len(text) <= most else f"{text[: most - tail - 1]}\N{HORIZONTAL ELLIPSIS}{text[-tail:]}"
+
+
+def titles(figure: Figure, title: str, lines: Sequence[str]) -> None:
+    """Title and small print at the top left, at fixed distances in inches."""
+    height = figure.get_figheight()
+    figure.text(0.015, 1 - 0.1 / height, title, fontsize=12, fontweight="bold", va="top")
+    for i, line in enumerate(lines):
+        figure.text(0.015, 1 - (0.34 + 0.17 * i) / height, line, fontsize=8.5, va="top")
+
+
+def model_legend(figure: Figure, models: Sequence[str]) -> None:
+    """The models in a fixed grid of four columns below the title."""
+    width, height = figure.get_size_inches()
+    for place, model in enumerate(models):
+        x, y = 0.25 + (width - 0.4) / 4 * (place % 4), height - 0.7 - 0.22 * (place // 4)
+        colour, marker = SERIES[place % len(SERIES)], MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
+        figure.add_artist(mpl.lines.Line2D([x / width], [y / height], color=colour, marker=marker, markersize=5.5))
+        figure.text((x + 0.12) / width, y / height, short(model, 26), fontsize=8.5, va="center_baseline")
+
+
+def save(figure: Figure, path: Path, sample: bool) -> list[Path]:
+    """Write SVG and PNG without dates or versions, so that equal scores give equal files."""
+    if sample:
+        figure.text(
+            0.5, 0.5, WATERMARK, fontsize=22, fontweight="bold", color=VERMILION, alpha=0.3, ha="center", va="center"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    svg, png = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
+    figure.savefig(svg, metadata={"Date": None, "Creator": "lora-leaderboard"})
+    # Level 3 makes files as small as the default of 6 does, in half the time.
+    figure.savefig(png, dpi=DPI, metadata={"Software": "lora-leaderboard"}, pil_kwargs={"compress_level": 3})
+    return [svg, png]
+
+
+def key(figure: Figure, entries: Sequence[tuple[str, str, str]]) -> None:
+    """Say below the small print what signs stand for: sign, its colour, and the words, side by side."""
+    width, height = figure.get_size_inches()
+    for place, (sign, colour, words) in enumerate(entries):
+        x, y = (0.15 + 2.9 * place) / width, 1 - 0.62 / height
+        figure.text(x, y, sign, color=colour, fontsize=9, va="center")
+        figure.text(x + 0.17 / width, y, short(words, 36), fontsize=8.5, va="center")
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic x axis with plain numbers at 1, 2 and 5 of each decade."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,391 @@
+"""The page as a file: what it says, that it says the same as the tables, and that no answer can become markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.report.frame import long_frame, score_all
+from harness.report.page import page
+from harness.report.page.charts import Line, Mark, cost_chart, lines_chart, nice_ticks
+from harness.report.page.contest import Contest, challenger, headline, signed
+from harness.report.page.cost import Offer, break_even, market
+from harness.report.page.embedding import script_json
+from harness.report.page.evidence import LONGEST, clip, evidence, shared_ends
+from harness.scoring import STATUSES, ScoredRun
+from harness.store import read_manifests
+from tests.report.pages import FIGURES, PLANTED, ROWS, make_page, make_results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def runs(results: Path) -> list[ScoredRun]:
+    return score_all(results, read_manifests(results), print)
+
+
+@pytest.fixture(scope="module")
+def frame(runs: list[ScoredRun]) -> pd.DataFrame:
+    return long_frame(runs)
+
+
+@pytest.fixture(scope="module")
+def out(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reports")
+    make_page(results, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(out: Path) -> str:
+    return (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def benchmark_runs(runs: list[ScoredRun]) -> list[ScoredRun]:
+    return [run for run in runs if run.manifest.kind == "benchmark"]
+
+
+class Reader(HTMLParser):
+    """The page as a reader sees it: tags with their attributes, and the text inside each table or section by id."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._raw = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._raw += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._raw -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self._raw:
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def part(html: str, start: str, end: str) -> str:
+    return html[html.index(start) :].split(end, 1)[0]
+
+
+def data(path: Path) -> dict[str, Any]:
+    found = re.fullmatch(r'harnessRows\("([\w.-]+)",(.*)\);\n', path.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    assert found[1] == path.stem
+    return dict(json.loads(found[2]))
+
+
+def test_one_page_and_a_file_of_rows_for_each_task_and_kind(out: Path) -> None:
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
+        "data/colours-benchmark.js",
+        "data/small-sample.js",
+        "data/stories-benchmark.js",
+        "index.html",
+    ]
+
+
+def test_rows_of_a_task_that_has_gone_do_not_stay(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "gone-benchmark.js").write_text("old")
+    make_page(results, tmp_path)
+    assert not (tmp_path / "data" / "gone-benchmark.js").exists()
+
+
+def test_the_page_needs_no_network(html: str) -> None:
+    tags = Reader(html).tags
+    assert [attributes["src"] for _, attributes in tags if "src" in attributes] == []
+    links = {attributes["href"] for tag, attributes in tags if tag in ("a", "link")}
+    assert all(link is not None and link.startswith(("#", "data:")) for link in links)
+    assert "@import" not in html
+    assert not re.search(r"url\((?!\"data:)", html)
+
+
+def test_the_scores_are_those_of_the_csv(html: str, frame: pd.DataFrame) -> None:
+    for kind in ("benchmark", "sample"):
+        table = part(html, f'id="board-{kind}"', "</table>")
+        shown = {}
+        for row in table.split("<tr ")[1:]:
+            task = re.search(r'data-value="(\w+)"', row)
+            assert task
+            for model, value, cell in re.findall(r'data-model="([\w-]+)" data-value="([^"]+)"(.*?)</td>', row):
+                assert f"{float(value):.3f}" in cell
+                shown[task[1], model] = float(value)
+        main = frame[frame["is_main"] & (frame["kind"] == kind)]
+        assert shown == {(row.task, row.model): pytest.approx(row.score) for row in main.itertuples()}
+
+
+def test_benchmark_and_sample_scores_stand_apart_and_samples_are_marked(html: str) -> None:
+    benchmark = part(html, 'data-kind="benchmark"', "</section>")
+    sample = part(html, 'data-kind="sample"', "</section>")
+    assert "small" not in Reader(benchmark).words.split()
+    assert "colours" not in Reader(sample).words.split()
+    assert "not a benchmark" not in benchmark
+    assert "Sample rows, not a benchmark." in sample
+    assert "Sample rows, not a benchmark." in part(html, 'id="task-small-sample"', "</article>")
+    assert html.index('data-kind="benchmark"') < html.index('data-kind="sample"')
+
+
+def test_the_sentence_on_top_sets_the_adapter_against_the_most_expensive_model(html: str) -> None:
+    verdict = part(html, '<p class="verdict">', "</p>")
+    assert verdict.endswith("tuned beats gpt on 2 of 2 tasks, ties 0, loses 0, at 1/73 of the cost.")
+
+
+def test_with_one_model_there_is_no_verdict(benchmark_runs: list[ScoredRun]) -> None:
+    alone = Contest([run for run in benchmark_runs if run.manifest.model == "tuned"])
+    assert headline(alone) == "Only tuned was asked; a comparison needs two models."
+
+
+def test_a_single_task_is_told_with_its_numbers(benchmark_runs: list[ScoredRun]) -> None:
+    chosen = [
+        run for run in benchmark_runs if run.manifest.task == "colours" and run.manifest.model in ("gpt", "plain")
+    ]
+    said = headline(Contest(chosen))
+    assert said.startswith("plain loses to gpt on colours (−0.667 accuracy, 95 % interval −0.")
+    assert said.endswith("n = 60).")
+
+
+def test_without_a_price_the_best_baseline_is_the_reference(benchmark_runs: list[ScoredRun]) -> None:
+    contest = Contest([run for run in benchmark_runs if run.manifest.model in ("majority", "tfidf", "plain")])
+    assert contest.reference in ("majority", "tfidf")
+    assert contest.why == "the best baseline"
+    first = challenger(contest)
+    assert first is not None
+    assert first.model == "plain"
+    assert headline(contest).startswith(f"plain loses to {contest.reference} on 2 of 2 tasks")
+
+
+def test_models_asked_different_rows_are_not_compared(benchmark_runs: list[ScoredRun]) -> None:
+    gpt, tuned = (
+        next(run for run in benchmark_runs if (run.manifest.task, run.manifest.model) == ("colours", model))
+        for model in ("gpt", "tuned")
+    )
+    other = replace(tuned, rows=replace(tuned.rows, ids=tuple(reversed(tuned.rows.ids))))
+    assert headline(Contest([gpt, other])) == "No model was asked the same rows as gpt; a comparison needs that."
+
+
+def test_ties_with_the_best_are_marked_and_clear_losers_are_not(html: str, benchmark_runs: list[ScoredRun]) -> None:
+    assert Contest(benchmark_runs).tied["colours"] == set()
+    row = next(row for row in part(html, 'id="board-benchmark"', "</table>").split("<tr ") if "#task/colours/" in row)
+    cells = dict(re.findall(r'<td[^>]*data-model="(\w+)"[^>]*>(.*?)</td>', row))
+    assert "★" in cells["tuned"]
+    assert all("★" not in cell and "≈" not in cell for model, cell in cells.items() if model != "tuned")
+    assert "▲" in cells["tuned"]
+    assert "▼" in cells["plain"]
+
+
+def test_every_view_says_where_its_numbers_come_from(html: str, runs: list[ScoredRun]) -> None:
+    for run in runs:
+        m = run.manifest
+        words = Reader(part(html, f'id="task-{m.task}-{m.kind}"', "</article>")).words
+        for fact in (m.source, f"{m.n:,}", m.prompt_hash, m.settings, m.task_sha256, m.rows, m.started, m.finished):
+            assert fact in words
+        assert json.dumps(m.model_settings) in words
+        assert all(f"{name} {version}" in words for name, version in m.versions.items())
+    overview = Reader(part(html, 'id="overview"', '<article class="view')).words
+    assert f"answers {sum(run.manifest.n for run in runs):,}" in overview
+    assert runs[0].manifest.finished[:10] in overview
+
+
+def test_planted_markup_stays_text_in_the_page(html: str, out: Path) -> None:
+    scripts = [attributes for tag, attributes in Reader(html).tags if tag == "script"]
+    assert scripts == [{}]
+    assert not any(tag == "img" for tag, _ in Reader(html).tags)
+    assert "window.planted" in Reader(html).words  # the note on a published figure, as text
+    for path in (out / "data").iterdir():
+        assert not set(path.read_text(encoding="utf-8")) & set("<>&\u2028\u2029")
+
+
+def test_planted_markup_reaches_the_row_browser_unchanged(out: Path) -> None:
+    rows = data(out / "data" / "colours-benchmark.js")
+    tuned = next(model for model in rows["models"] if model["name"] == "tuned")
+    assert tuned["answer"].count(PLANTED) == 1
+    assert sum(PLANTED in prompt for prompt in rows["prompts"]) == 1
+    assert sum("<img src=x onerror=" in (error or "") for error in tuned["error"]) == 1
+
+
+def test_rows_hold_what_was_asked_answered_and_scored(out: Path, runs: list[ScoredRun]) -> None:
+    rows = data(out / "data" / "colours-benchmark.js")
+    assert len(rows["ids"]) == ROWS
+    texts = [rows["prefix"] + prompt + rows["suffix"] for prompt in rows["prompts"]]
+    assert all(text.startswith("Which colour has thing number ") for text in texts)
+    assert rows["prefix"]
+    assert rows["statuses"] == list(STATUSES)
+    for model in rows["models"]:
+        run = next(r for r in runs if (r.manifest.task, r.manifest.model) == ("colours", model["name"]))
+        assert model["binary"] is True
+        assert sum(model["score"]) == run.rows.stats["accuracy"].sum()
+        counted = {status: model["status"].count(i) for i, status in enumerate(STATUSES)}
+        assert counted == run.rows.counts()
+        right = [read in references for read, references in zip(model["read"], rows["references"], strict=True)]
+        assert [float(one) for one in right] == model["score"]
+
+
+def test_per_label_reports_and_confusion_counts_hold_every_row(out: Path) -> None:
+    for model in data(out / "data" / "colours-benchmark.js")["models"]:
+        assert sum(count for _, _, count in model["confusion"]) == ROWS
+        assert sum(support for *_, support in model["classes"]) == ROWS
+        hits = sum(count for gold, answer, count in model["confusion"] if gold == answer)
+        assert hits == sum(model["score"])
+        lost = sum(count for _, answer, count in model["confusion"] if answer == -1)
+        assert lost == sum(status != STATUSES.index("ok") for status in model["status"])
+
+
+def test_texts_have_no_labels_but_scores(out: Path) -> None:
+    for model in data(out / "data" / "stories-benchmark.js")["models"]:
+        assert "confusion" not in model
+        assert model["metric"] == "rouge_l"
+        assert model["binary"] is False
+        assert all(0 <= score <= 1 for score in model["score"])
+
+
+def test_a_row_that_a_model_was_not_asked_is_none_not_wrong(results: Path, benchmark_runs: list[ScoredRun]) -> None:
+    chosen = {run.manifest.model: run for run in benchmark_runs if run.manifest.task == "colours"}
+    first, second = chosen["gpt"], chosen["tuned"]
+    fewer = replace(
+        second,
+        rows=replace(
+            second.rows,
+            ids=second.rows.ids[1:],
+            statuses=second.rows.statuses[1:],
+            stats={name: values[1:] for name, values in second.rows.stats.items()},
+        ),
+    )
+    found = evidence(results, [first, fewer])
+    assert found["models"][1]["status"][0] is None
+    assert found["models"][1]["score"][0] is None
+    assert None not in found["models"][0]["status"]
+
+
+def test_slices_of_the_task_are_on_its_view(html: str) -> None:
+    words = Reader(part(html, 'id="task-colours-benchmark"', "</article>")).words
+    assert "shelf lower 30" in words
+    assert "input length" in words
+
+
+def test_published_figures_stand_beside_measured_ones(html: str) -> None:
+    table = Reader(part(html, '<table class="published">', "</table>")).words
+    assert "0.750 accuracy" in table
+    assert "0.700 rouge ≠" in table
+    assert len(FIGURES["colours"]) == 2
+    assert "published" not in part(html, 'data-kind="sample"', "</section>").lower().replace("published beside", "")
+
+
+def test_a_single_file_holds_the_rows(results: Path, tmp_path: Path) -> None:
+    written = make_page(results, tmp_path, single_file=True)
+    assert written == [tmp_path / "index.html"]
+    text = written[0].read_text(encoding="utf-8")
+    rows = json.loads(part(text, 'id="rows-colours-benchmark">', "</script>").split(">", 1)[1])
+    assert len(rows["ids"]) == ROWS
+    types = [attributes.get("type") for tag, attributes in Reader(text).tags if tag == "script"]
+    assert types == ["application/json"] * 3 + [None]
+
+
+def test_without_runs_the_page_says_so(frame: pd.DataFrame, tmp_path: Path) -> None:
+    page([], frame.head(0), {}, tmp_path, tmp_path)
+    assert "No runs are recorded." in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_cost_against_quality(benchmark_runs: list[ScoredRun]) -> None:
+    offers = {offer.model: offer for offer in market(Contest(benchmark_runs)).offers}
+    assert offers["gpt"].usd == pytest.approx(1000 * (20 * 30 + 5 * 60) / 1e6)
+    assert offers["plain"].usd is None
+    assert offers["majority"].usd == 0
+    assert offers["tuned"].frontier
+    assert not offers["gpt"].frontier
+    assert break_even(1.8, offers["gpt"].usd or 0) == pytest.approx(2000)
+
+
+OFFERS = st.builds(
+    Offer,
+    st.text(max_size=40),
+    st.floats(0, 1),
+    st.one_of(st.none(), st.just(0.0), st.floats(1e-9, 1e5)),
+    st.booleans(),
+)
+
+
+@given(st.lists(OFFERS, max_size=9), st.text())
+def test_a_chart_is_well_formed_whatever_its_names(offers: list[Offer], told: str) -> None:
+    picture = cost_chart(offers, told) or "<svg></svg>"
+    tags = [tag for tag, _ in Reader(picture).tags]
+    assert set(tags) <= {"svg", "line", "text", "circle", "polyline"}
+    assert picture.count("<svg") == picture.count("</svg>") == 1
+    assert "nan" not in re.sub(r">[^<]*<|aria-label=\"[^\"]*\"", "", picture)
+
+
+def test_a_chart_tells_those_who_do_not_see_it() -> None:
+    picture = lines_chart("Scores", "a leads.", [Line("a<b>", [Mark(0.5, 0.4, 0.6)], "0.500")], "accuracy")
+    (_, attributes), *_ = Reader(picture).tags
+    assert attributes["role"] == "img"
+    assert attributes["aria-label"] == "Scores. a leads."
+    assert "a<b>" in Reader(picture).words
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
+def test_ticks_are_few_and_hold_the_range(low: float, width: float) -> None:
+    ticks = nice_ticks(low, low + width)
+    slack = 1e-6 * max(1.0, abs(low), width)
+    assert 2 <= len(ticks) <= 8
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= low + width - slack
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_json_in_a_script_reads_back_and_cannot_end_it(value: Any) -> None:
+    text = script_json(value)
+    assert json.loads(text) == value
+    assert not set(text) & set("<>&\u2028\u2029")
+
+
+def test_what_is_no_number_is_null_in_a_script() -> None:
+    assert script_json({"a": [float("nan"), 1.5], "b": float("inf")}) == '{"a":[null,1.5],"b":null}'
+
+
+@given(
+    st.text(alphabet="ab \n"), st.lists(st.text(alphabet="ab \n", max_size=9), min_size=2), st.text(alphabet="ab \n")
+)
+def test_what_all_prompts_share_is_taken_off_without_loss(start: str, middles: list[str], end: str) -> None:
+    texts = [start + middle + end for middle in middles]
+    prefix, suffix = shared_ends(texts)
+    assert all(text.startswith(prefix) and text.endswith(suffix) for text in texts)
+    assert all(len(text) >= len(prefix) + len(suffix) for text in texts)
+    assert prefix == "" or prefix[-1] in " \n"
+
+
+def test_a_long_text_keeps_its_ends_and_says_what_is_missing() -> None:
+    text = "a" * LONGEST + "b" * LONGEST
+    shown = clip(text)
+    assert shown.startswith("a")
+    assert shown.endswith("b")
+    assert f"{LONGEST:,} characters are left out" in shown
+    assert clip("short") == "short"
+
+
+def test_differences_carry_a_true_minus() -> None:
+    assert [signed(0.5), signed(-0.25), signed(float("nan")), signed(None)] == ["+0.500", "−0.250", "–", "–"]

@@ -1,0 +1,62 @@
+"""Standings, slices and the LaTeX table as text, against golden text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.intervals import wilson
+from harness.report.standings import latex, slices_markdown, standings_markdown
+from harness.slices import Slice
+from harness.standings import standings
+from tests.scored import ERROR, right, scored
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_standings_of_three_models() -> None:
+    found = standings(
+        [
+            scored("news", "big", right(0.80), usd=4.0),
+            scored("news", "tuned", right(0.90), usd=0.1, base="small"),
+            scored("news", "small", right(0.40)),
+            scored("maths", "big", right(0.70), usd=4.0),
+            scored("maths", "tuned", right(0.70), usd=0.1, base="small"),
+            scored("maths", "small", right(0.30)),
+            scored("extra", "big", right(0.90), usd=4.0),
+            scored("extra", "tuned", right(0.50), usd=0.1, ids=[f"x{i}" for i in range(400)]),
+        ]
+    )
+    assert standings_markdown(found) == (GOLDEN / "standings.md").read_text(encoding="utf-8").rstrip("\n")
+
+
+def test_columns_without_anything_to_say_are_left_out() -> None:
+    runs = [scored("dates", "a", right(0.5), ERROR), scored("dates", "b", right(0.6), ERROR)]
+    text = standings_markdown(standings(runs))
+    assert "against" not in text
+    assert "lift" not in text
+    assert "USD" not in text
+    assert "Not in the macro average, for their metric has no common scale: dates." in text
+
+
+def test_slices_say_when_there_are_too_few_rows() -> None:
+    text = slices_markdown(
+        [
+            Slice("jailbreaking", "0", 970, {"a": wilson(800, 970), "b": wilson(700, 970)}),
+            Slice("jailbreaking", "1 | more", 29, {"a": wilson(20, 29), "b": wilson(9, 29)}),
+            Slice("jailbreaking", "", 30, {"a": wilson(20, 30)}),
+        ]
+    )
+    assert text == (GOLDEN / "slices.md").read_text(encoding="utf-8").rstrip("\n")
+
+
+def test_latex(benchmark: pd.DataFrame) -> None:
+    odd = benchmark.replace("tfidf", "tf_idf & 100 %")
+    assert latex(odd) == (GOLDEN / "leaderboard.tex").read_text(encoding="utf-8")
+
+
+def test_latex_never_mixes_kinds_of_rows(benchmark: pd.DataFrame, sample: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="must not share a table"):
+        latex(pd.concat([benchmark, sample]))

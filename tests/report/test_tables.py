@@ -1,0 +1,114 @@
+"""Tables as text, against golden text; what stands in a table and what must not."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.report.published import Published
+from harness.report.tables import ABSENT, bench_table, csv, leaderboard, markdown, number
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def tables(text: str) -> list[str]:
+    """The runs of lines of a Markdown text that are tables."""
+    return re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
+
+
+def test_bench_table(benchmark: pd.DataFrame) -> None:
+    jigsaw = benchmark[benchmark["task"] == "jigsaw"]
+    text = bench_table(jigsaw, {"jigsaw": "mistral-7b-lora is better than tfidf."})
+    assert text == (GOLDEN / "bench.txt").read_text(encoding="utf-8")
+
+
+def test_bench_table_shows_only_the_problems_there_are(benchmark: pd.DataFrame, sample: pd.DataFrame) -> None:
+    assert "failed" in bench_table(benchmark)
+    assert "refused" not in bench_table(benchmark)
+    assert not {"failed", "unparsed", "answered"} & set(bench_table(sample).split())
+
+
+def test_bench_table_of_two_tasks_has_a_block_each(benchmark: pd.DataFrame) -> None:
+    first, second = bench_table(benchmark).split("\n\n")
+    assert first.startswith("e2e_nlg: Restaurant Descriptions (E2E), benchmark (mirror)\n")
+    assert second.startswith("jigsaw: Toxicity Detection (Jigsaw), benchmark (mirror)\n")
+
+
+def test_models_stand_best_first_also_when_less_is_better(benchmark: pd.DataFrame) -> None:
+    jigsaw = benchmark[benchmark["task"] == "jigsaw"]
+    places = [bench_table(jigsaw).index(model) for model in ("mistral-7b-lora", "tfidf", "gpt-4")]
+    assert places == sorted(places)
+    places = [
+        bench_table(jigsaw.assign(higher_is_better=False)).index(model)
+        for model in ("gpt-4", "tfidf", "mistral-7b-lora")
+    ]
+    assert places == sorted(places)
+
+
+def test_leaderboard_is_models_by_tasks_on_the_main_metric(benchmark: pd.DataFrame) -> None:
+    wide = leaderboard(benchmark)
+    assert list(wide.columns) == ["e2e_nlg", "jigsaw"]
+    assert list(wide.index) == ["mistral-7b-lora", "tfidf", "gpt-4"]
+    assert wide.loc["tfidf"].to_dict() == {"e2e_nlg": 0.41, "jigsaw": 0.912}
+    assert wide["e2e_nlg"].isna().to_dict() == {"mistral-7b-lora": False, "tfidf": False, "gpt-4": True}
+
+
+def test_markdown(benchmark: pd.DataFrame, sample: pd.DataFrame, published: dict[str, list[Published]]) -> None:
+    sentences = {"benchmark": {"jigsaw": "mistral-7b-lora is better than tfidf."}}
+    text = markdown(pd.concat([benchmark, sample]), published, sentences)
+    assert text == (GOLDEN / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_sample_and_benchmark_scores_never_share_a_table(
+    benchmark: pd.DataFrame, sample: pd.DataFrame, published: dict[str, list[Published]]
+) -> None:
+    both = pd.concat([benchmark, sample])
+    with pytest.raises(ValueError, match="must not share"):
+        leaderboard(both)
+    with pytest.raises(ValueError, match="must not share"):
+        csv(both)
+    benchmark_part, sample_part = markdown(both, published).split("## Sample runs: not a benchmark")
+    assert "0.625" in sample_part
+    assert "0.625" not in benchmark_part
+    assert not any("0.912" in table or "published" in table for table in tables(sample_part))
+    assert all("0.500" not in table for table in tables(benchmark_part))
+    assert bench_table(both).count("jigsaw: Toxicity Detection (Jigsaw), ") == 2
+
+
+def test_a_published_figure_says_its_metric_and_whether_it_is_ours(
+    benchmark: pd.DataFrame, published: dict[str, list[Published]]
+) -> None:
+    beside = next(t for t in tables(markdown(benchmark, published)) if "published: gpt-4 (paper)" in t)
+    assert "0.754 accuracy |" in beside
+    assert "0.540 bleurt ≠" in beside
+    assert "phi-2-lora" not in beside
+
+
+def test_markdown_of_no_runs_says_so(benchmark: pd.DataFrame) -> None:
+    assert "No runs are recorded." in markdown(benchmark.head(0), {})
+
+
+def test_a_bar_in_a_name_does_not_end_a_cell(benchmark: pd.DataFrame) -> None:
+    text = markdown(benchmark.replace("tfidf", "tf|idf"), {})
+    widths = {len(re.split(r"(?<!\\)\|", line)) for line in tables(text)[0].splitlines()}
+    assert len(widths) == 1
+
+
+def test_csv_reads_back_and_does_not_depend_on_the_order_of_rows(benchmark: pd.DataFrame) -> None:
+    text = csv(benchmark)
+    assert text == csv(benchmark.sample(frac=1, random_state=3))
+    back = pd.read_csv(io.StringIO(text))
+    assert list(back.columns) == list(benchmark.columns)
+    assert sorted(back["score"]) == sorted(benchmark["score"])
+    assert "431220" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.91249, "0.912"), (None, ABSENT), (float("nan"), ABSENT), (pd.NA, ABSENT), (0, "0.000")]
+)
+def test_number(value: float | None, text: str) -> None:
+    assert number(value) == text
