@@ -1,0 +1,1 @@
+"""One file for each command. Nothing heavy is imported before the command runs."""

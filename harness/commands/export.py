@@ -1,0 +1,25 @@
+"""`harness export`: recorded runs as Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.commands import options
+
+
+@click.command("export")
+@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all that were run.")
+@click.option("--model", "models", multiple=True, help="A model by name; again for more. Default: all that were run.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The Parquet file to write."
+)
+@options.results
+def command(tasks: tuple[str, ...], models: tuple[str, ...], out: Path, results: Path) -> int:
+    """Write recorded runs to a Parquet file: one line for each row and model, with answer, status and scores."""
+    from harness.export import export
+
+    rows = export(results, tasks, models, out)
+    print(f"{out}: {rows} rows")
+    return 0

@@ -1,0 +1,24 @@
+"""`harness forget`: remove what is recorded of one model on one task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.commands import options
+
+
+@click.command("forget")
+@click.argument("task")
+@click.argument("model")
+@options.results
+def command(task: str, model: str, results: Path) -> int:
+    """Remove the answers, the run and the scores of a model on a task; the next bench asks all of it again."""
+    from harness.store import forget, read_responses
+
+    answers = sum(line.status != "failed" for line in read_responses(results / task / model))
+    for path in forget(results, task, model):
+        print(f"removed {path}")
+    print(f"{model} on {task}: {answers} answers forgotten")
+    return 0

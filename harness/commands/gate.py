@@ -1,0 +1,92 @@
+"""`harness gate`: an exit code that says whether a model may take the place of another."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.commands import options
+
+if TYPE_CHECKING:
+    from harness.gate import Check
+    from harness.scoring import ScoredRun
+
+WORSE = 100
+BROKEN = 1
+
+
+@click.command("gate")
+@click.argument("model")
+@click.option("--against", required=True, metavar="MODEL", help="The model whose place it would take.")
+@click.option(
+    "--margin", "allowed", default="2pp", show_default=True, metavar="1pp|1%|0.01", help="Loss that is accepted."
+)
+@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all that MODEL has run.")
+@options.kind
+@click.option("--strict", is_flag=True, help="Fail unless a loss beyond the margin is ruled out.")
+@click.option(
+    "--junit", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a JUnit file as well."
+)
+@options.results
+def command(
+    model: str,
+    against: str,
+    allowed: str,
+    tasks: tuple[str, ...],
+    kind: str | None,
+    strict: bool,
+    junit: Path | None,
+    results: Path,
+) -> int:
+    """Exit with 0 when MODEL is not shown to be worse than another, with 100 when it is, with 1 when that is unknown.
+
+    Worse means on some task: beyond chance, and by more than the margin. Nothing is asked; both must have run.
+    """
+    from harness.errors import HarnessError
+    from harness.gate import gate, margin
+    from harness.gate import junit as document
+
+    try:
+        share = margin(allowed)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--margin") from None
+    try:
+        checks = gate(_runs(results, tasks, (model, against), kind), model, against, share, strict, tasks)
+        if junit is not None:
+            _write(junit, document(checks, f"harness gate {model} --against {against}"))
+    except HarnessError as error:
+        # Not exit code 2: a pipeline must be able to tell a broken gate from a worse model by two numbers.
+        print(f"error: {error}", file=sys.stderr)
+        return BROKEN
+    print(text(checks))
+    outcomes = {check.outcome for check in checks}
+    return WORSE if "failed" in outcomes else BROKEN if "error" in outcomes else 0
+
+
+def text(checks: list[Check]) -> str:
+    """One line for each task, and how many passed."""
+    width = max(len(check.task) for check in checks)
+    lines = [f"{check.outcome:6}  {check.task:{width}}  {check.reason}" for check in checks]
+    passed = sum(check.outcome == "passed" for check in checks)
+    return "\n".join([*lines, f"{passed} of {len(checks)} tasks passed"])
+
+
+def _runs(results: Path, tasks: tuple[str, ...], models: tuple[str, str], kind: str | None) -> list[ScoredRun]:
+    from harness.scoring import score_run
+    from harness.standings import of_kind
+    from harness.store import chosen_runs
+
+    return [score_run(results, run) for run in of_kind(chosen_runs(results, tasks, models), kind)]
+
+
+def _write(path: Path, content: str) -> None:
+    from harness.errors import UserError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None

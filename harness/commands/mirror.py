@@ -1,0 +1,27 @@
+"""`harness mirror`: copy tasks' datasets from the hub for machines without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.commands import options
+
+
+@click.command("mirror")
+@click.argument("tasks", nargs=-1, required=True)
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="The mirror's folder."
+)
+@options.tasks_folder
+def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path) -> int:
+    """Copy the datasets of tasks from the hub into a folder that --data takes."""
+    from harness.data.mirror import write
+    from harness.spec.catalog import load_task
+
+    files = [load_task(tasks_folder, name) for name in tasks]
+    for file in files:
+        for path in write(file, folder):
+            print(path)
+    return 0

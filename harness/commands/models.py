@@ -1,0 +1,37 @@
+"""`harness models`: the models there are, and which can be asked."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from harness.commands import options
+
+
+@click.command("models")
+@options.models_file
+@options.json
+def command(models_file: Path, as_json: bool) -> int:
+    """List the models and whether their keys and addresses are set."""
+    from tabulate import tabulate
+
+    from harness.spec.catalog import load_models
+
+    entries = load_models(models_file, (), os.environ)
+    rows = [
+        {
+            "name": entry.name,
+            "backend": entry.model.backend,
+            "base": entry.model.base,
+            "usd_per_million_in": entry.model.price.input if entry.model.price else None,
+            "usd_per_million_out": entry.model.price.output if entry.model.price else None,
+            "ready": not entry.unset,
+            "needs": ", ".join(entry.unset) or None,
+        }
+        for entry in entries
+    ]
+    print(json.dumps(rows, ensure_ascii=False) if as_json else tabulate(rows, headers="keys", missingval="–"))
+    return 0

@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+tasks_folder = click.option(
+    "--tasks", "tasks_folder", type=_FOLDER, default=Path("tasks"), help="Folder of task files."
+)
+models_file = click.option(
+    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=Path("models.yaml"),
+    help="File of models.",
+)  # fmt: skip
+results = click.option("--results", type=_FOLDER, default=Path("results"), help="Folder of recorded answers.")
+data = click.option(
+    "--data", metavar="DIR|hub|sample", default=None,
+    help="Where rows come from: a mirror's folder, the hub, or the shipped samples. Default: the hub, or the samples "
+    "when it cannot be reached.",
+)  # fmt: skip
+seed = click.option("--seed", type=int, default=0, help="Seed of the evaluation subset.")
+rows = click.option(
+    "--rows", type=click.IntRange(min=1), default=None, help="Rows per task instead of the task's own number."
+)
+json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+max_usd = click.option(
+    "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run has cost more than so many USD."
+)
+max_failures = click.option(
+    "--max-failures", type=click.FloatRange(0, 1), default=0.02, show_default=True,
+    help="Share of rows without an answer above which a score is marked as incomplete.",
+)  # fmt: skip
+kind = click.option(
+    "--kind", type=click.Choice(["benchmark", "sample"]), default=None,
+    help="Kind of rows. Default: benchmark rows where there are any, else sample rows.",
+)  # fmt: skip
+
+
+def _allow_unsafe(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    if value:
+        from harness.metrics.sandbox import allow_unsafe
+
+        allow_unsafe()
+    return value
+
+
+unsafe_code = click.option(
+    "--unsafe-code", is_flag=True, expose_value=False, callback=_allow_unsafe,
+    help="Run the programs that models write even where no sandbox works. They can do all that you can.",
+)  # fmt: skip

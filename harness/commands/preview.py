@@ -1,0 +1,57 @@
+"""`harness preview`: what a model would be sent."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from harness.commands import options
+
+
+@click.command("preview")
+@click.argument("task")
+@click.option("--model", default=None, help="A model by name. Default: the rendered prompt alone.")
+@click.option("--row", default=None, help="A row's id. Default: the first.")
+@options.data
+@options.seed
+@options.models_file
+@options.tasks_folder
+def command(
+    task: str,
+    model: str | None,
+    row: str | None,
+    data: str | None,
+    seed: int,
+    models_file: Path,
+    tasks_folder: Path,
+) -> int:
+    """Print the exact content that a model would be sent for one row, and the right answer on stderr."""
+    import asyncio
+
+    from harness.backends.opening import Opening
+    from harness.bench import open_backend, prepare_rows, request_for
+    from harness.errors import UserError, nearest
+    from harness.spec.catalog import load_models, load_task
+
+    file = load_task(tasks_folder, task)
+    entries = load_models(models_file, [model], os.environ, ready=False) if model else []
+    prepared, rows = prepare_rows(file, data, seed)
+    found = {candidate.id: candidate for candidate in rows}
+    if row is not None and row not in found:
+        raise UserError(f"no row '{row}' among the {len(rows)} evaluation rows{nearest(row, list(found)[:10])}")
+    chosen = found[row] if row is not None else rows[0]
+    label = prepared.origin.label(len(rows))
+    click.echo(f"{label}, row {chosen.id}, right answer: {' | '.join(chosen.references)}", err=True)
+    if not entries:
+        print(chosen.prompt)
+        return 0
+
+    async def body() -> object:
+        async with Opening() as opening:
+            return open_backend(opening, prepared, entries[0]).body(request_for(file, chosen))
+
+    print(json.dumps(asyncio.run(body()), ensure_ascii=False, indent=2))
+    return 0

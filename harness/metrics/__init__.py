@@ -1,0 +1,1 @@
+"""Metrics: from answered rows to scores."""

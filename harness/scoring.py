@@ -1,0 +1,210 @@
+"""Recorded responses and the task's metrics to each row's status and statistics."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.answers import read, text_of
+from harness.data.subset import EvaluationRow, digest
+from harness.metrics.base import Example, FloatArray, Metric
+from harness.metrics.registry import build_all
+from harness.spec.model import Price
+from harness.spec.task import CodeAnswer, Task
+from harness.store import Manifest, Response, read_responses, read_rows, response_key
+
+Status = Literal["ok", "unparsed", "truncated", "refused", "failed"]
+STATUSES: tuple[Status, ...] = ("ok", "unparsed", "truncated", "refused", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class RowScores:
+    """The rows of one run in the order asked: ids, statuses, and each metric's statistics, shape [n, k].
+
+    Rows without a valid answer are in it with the metric's worst score.
+    """
+
+    ids: tuple[str, ...]
+    statuses: tuple[Status, ...]
+    stats: Mapping[str, FloatArray]
+
+    def counts(self) -> dict[Status, int]:
+        """How many rows have each status."""
+        found = Counter(self.statuses)
+        return {status: found[status] for status in STATUSES}
+
+    def answered(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Mask over rows: those with a valid answer."""
+        return np.array([status == "ok" for status in self.statuses], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """A run with its scores and what its answers took: seconds, tokens, USD (None where unknown)."""
+
+    manifest: Manifest
+    metrics: tuple[Metric, ...]
+    rows: RowScores
+    latencies: FloatArray
+    input_tokens: int | None
+    output_tokens: int | None
+    usd: float | None
+
+
+def score_rows(
+    task: Task, metrics: Iterable[Metric], answered: Iterable[tuple[EvaluationRow, Response | None]]
+) -> RowScores:
+    """Score rows against their responses; a row without a response counts as failed."""
+    ids: list[str] = []
+    statuses: list[Status] = []
+    examples: list[Example] = []
+    for row, response in answered:
+        status, example = _example(task, row, response)
+        ids.append(row.id)
+        statuses.append(status)
+        examples.append(example)
+    stats = {metric.name: metric.table(examples) for metric in metrics}
+    return RowScores(tuple(ids), tuple(statuses), stats)
+
+
+def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple[Status, Example]:
+    text = ""
+    answer = None
+    status: Status = "failed"
+    if response is not None and response.status != "failed":
+        text = text_of(response.completion)
+        status = response.status
+        if status != "refused" and not (status == "truncated" and _lost_its_end(task, text)):
+            answer = read(response.completion, task.answer)
+        if answer is None and status == "ok":
+            status = "unparsed"
+        elif answer is not None and task.answer.type in {"label", "number", "regex"}:
+            status = "ok"  # cut off behind the answer is no loss
+    fields = dict(row.fields)
+    if isinstance(task.answer, CodeAnswer) and answer is not None:
+        fields["program"] = _program(task.answer, row, answer)
+    gold = tuple(read(reference, task.answer) for reference in row.references)
+    return status, Example(answer, text, row.references, gold, fields)
+
+
+def _lost_its_end(task: Task, text: str) -> bool:
+    """Whether a cut-off completion never reached the marker behind which the answer stands.
+
+    What looks like an answer in half a chain of thought is an accident.
+    """
+    after: str | None = getattr(task.answer, "after", None)
+    return after is not None and re.search(after, text) is None
+
+
+def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> str:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    template = ImmutableSandboxedEnvironment(autoescape=False).from_string(answer.program)
+    return template.render({**row.fields, "completion": completion})
+
+
+def score_run(results: Path, manifest: Manifest) -> ScoredRun:
+    """Score a run from what is recorded of it, with the scores of an unchanged run taken from its cache.
+
+    Raises:
+        UserError: the rows of the run are not there any more, or a metric is unknown.
+    """
+    metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
+    rows, keys, responses = _recorded(results, manifest)
+    cache, state = _cache(results, manifest), _state(manifest, responses)
+    scores = _load(cache, state, metrics)
+    if scores is None:
+        scores = score_rows(
+            manifest.spec, metrics, ((row, responses.get(key)) for row, key in zip(rows, keys, strict=True))
+        )
+        _save(cache, state, scores)
+    given = [line for line in responses.values() if line.status != "failed"]
+    return ScoredRun(
+        manifest=manifest,
+        metrics=metrics,
+        rows=scores,
+        latencies=np.array([line.latency_s for line in given if line.latency_s is not None], dtype=np.float64),
+        input_tokens=_total(line.input_tokens for line in given),
+        output_tokens=_total(line.output_tokens for line in given),
+        usd=_usd(manifest, given),
+    )
+
+
+def saved_scores(results: Path, manifest: Manifest) -> tuple[tuple[Metric, ...], RowScores] | None:
+    """Return the metrics and scores of a run from its cache, None when it has not been scored since its last answer.
+
+    Raises:
+        UserError: the rows of the run are not there any more, or a metric is unknown.
+    """
+    if not _cache(results, manifest).is_file():
+        return None
+    metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
+    _, _, responses = _recorded(results, manifest)
+    scores = _load(_cache(results, manifest), _state(manifest, responses), metrics)
+    return None if scores is None else (metrics, scores)
+
+
+@lru_cache(maxsize=2)
+def _rows(results: Path, task: str, fingerprint: str) -> tuple[EvaluationRow, ...]:
+    """The rows of a run, kept because all models of a task share them; the fingerprint is their hash."""
+    return tuple(read_rows(results, task, fingerprint))
+
+
+def _recorded(results: Path, manifest: Manifest) -> tuple[Sequence[EvaluationRow], list[str], dict[str, Response]]:
+    """The rows of a run, the keys of their answers, and the answers there are."""
+    rows = _rows(results, manifest.task, manifest.rows)
+    keys = [response_key(manifest.settings, row.prompt) for row in rows]
+    wanted = set(keys)
+    given = read_responses(results / manifest.task / manifest.model)
+    return rows, keys, {line.key: line for line in given if line.key in wanted}
+
+
+def _cache(results: Path, manifest: Manifest) -> Path:
+    return results / manifest.task / manifest.model / f"scores-{manifest.kind}.npz"
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _usd(manifest: Manifest, responses: Iterable[Response]) -> float | None:
+    if manifest.model_settings.get("backend") == "baseline":
+        return 0.0
+    price = manifest.model_settings.get("price")
+    if not price:
+        return None
+    return sum(Price(**price).usd(line.input_tokens, line.output_tokens) for line in responses)
+
+
+def _state(manifest: Manifest, responses: Mapping[str, Response]) -> str:
+    """What the scores of a run depend on."""
+    lines = (f"{key}{line.status}{line.completion}" for key, line in sorted(responses.items()))
+    return digest(manifest.rows, manifest.settings, manifest.spec.model_dump_json(), *lines)
+
+
+def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as saved:
+            if str(saved["state"]) != state:
+                return None
+            stats = {metric.name: saved[f"stats:{metric.name}"].astype(np.float64) for metric in metrics}
+            return RowScores(tuple(saved["ids"].tolist()), tuple(saved["statuses"].tolist()), stats)
+    except (OSError, ValueError, KeyError, EOFError):
+        return None  # a cache from another version or a killed run: score again
+
+
+def _save(path: Path, state: str, scores: RowScores) -> None:
+    arrays: dict[str, Any] = {f"stats:{name}": values for name, values in scores.stats.items()}
+    arrays |= {"state": np.array(state), "ids": np.array(scores.ids), "statuses": np.array(scores.statuses)}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
