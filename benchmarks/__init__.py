@@ -1,0 +1,1 @@
+"""Measurements and generated pages; none of this is imported by the package."""

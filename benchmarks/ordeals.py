@@ -1,0 +1,100 @@
+"""What the fan-out bears: a server that fails, kill -9, many rows.
+
+python -m benchmarks.ordeals faults     1,000 rows through a server that fails in 9 % of its answers
+python -m benchmarks.ordeals kills      kill -9 at ten random moments: what the server was asked in the end
+python -m benchmarks.ordeals memory     the largest memory while 200,000 rows of 200 tasks are asked
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.fanout import ROOT, measure, prepare, servers, whole
+
+FAULTS = "throttle=0.05,error=0.02,reset=0.01,hang=0.005,broken=0.005"
+
+
+def faults(requests: int, concurrency: int, runs: int) -> None:
+    """Time a whole run through a server that fails in every way there is, beside the same server when it does not."""
+    print(f"\n{requests:,} rows, concurrency {concurrency}, latency 100 ms, deadline 2 s, {runs} runs\n")
+    for given in ("", FAULTS):
+        seconds = []
+        for _ in range(runs):
+            command = [sys.executable, "-m", "tests.loopback", "--latency", "0.1", "--faults", given]
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+                assert server.stdout
+                url = server.stdout.readline().strip() + "/v1"
+                with tempfile.TemporaryDirectory() as folder:
+                    seconds.append(whole(url, requests, concurrency, Path(folder), timeout=2)[0])
+                server.kill()
+        print(f"{given or 'no faults'}: all answered, whole process {statistics.median(seconds):.2f} s", flush=True)
+
+
+def kills(requests: int, concurrency: int, times: int) -> None:
+    """Kill a run at random moments and give the command again each time; print the server's own count at the end."""
+    command = [sys.executable, "-m", "tests.loopback", "--latency", "0.05"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        assert server.stdout
+        address = server.stdout.readline().strip()
+        bench, environment = prepare(f"{address}/v1", requests, concurrency, Path(folder), 60, 1)
+        answers = Path(folder) / "results" / "benchmark0" / "m" / "responses.jsonl"
+        interrupted = 0
+        for _ in range(times):
+            with subprocess.Popen(bench, cwd=folder, env=environment, stdout=-3, stderr=-3) as process:
+                before = answers.read_bytes().count(b"\n") if answers.is_file() else 0
+                while process.poll() is None and not (answers.is_file() and answers.stat().st_size):
+                    time.sleep(0.01)
+                while process.poll() is None and answers.read_bytes().count(b"\n") == before:
+                    time.sleep(0.01)
+                time.sleep(random.uniform(0, requests * 0.05 / concurrency / times))
+                interrupted += process.poll() is None
+                process.kill()
+        subprocess.run(bench, cwd=folder, env=environment, capture_output=True, check=True)
+        with urllib.request.urlopen(f"{address}/counts") as reply:
+            asked = Counter(json.load(reply).values())
+        lines = [json.loads(line)["row"] for line in answers.read_text().splitlines()]
+        server.kill()
+    print(f"killed {interrupted} times: {len(lines):,} answers for {len(set(lines)):,} rows")
+    for count, rows in sorted(asked.items()):
+        print(f"asked {count} times: {rows:,} rows")
+
+
+def memory(requests: int, concurrency: int) -> None:
+    """Print the largest memory of a whole `harness bench` over many rows of many tasks, and of the fan-out alone."""
+    with servers(0.0) as url:
+        for name in ("harness", "many tasks"):
+            seconds, _ = measure(name, url, requests, concurrency)
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            print(f"{name}: {requests:,} rows in {seconds:.0f} s, at most {peak:.0f} MB", flush=True)
+
+
+def main() -> None:
+    """Run one of the three."""
+    parser = argparse.ArgumentParser(description="Show what the fan-out bears.")
+    parser.add_argument("ordeal", choices=["faults", "kills", "memory"])
+    parser.add_argument("--rows", type=int, help="default: 1,000 with faults, 2,000 with kills, 200,000 for memory")
+    given = parser.parse_args()
+    if given.ordeal == "faults":
+        faults(given.rows or 1000, concurrency=200, runs=3)
+    elif given.ordeal == "kills":
+        kills(given.rows or 2000, concurrency=8, times=10)
+    else:
+        memory(given.rows or 200_000, concurrency=200)
+
+
+if __name__ == "__main__":
+    main()

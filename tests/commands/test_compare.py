@@ -1,0 +1,68 @@
+"""`harness compare` on recorded answers, against golden text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.commands.compare import shortened
+from tests.commands.conftest import Command
+from tests.loopback import FAULTS, Loopback
+from tests.runs import Small
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def asked(small: Small, loopback: Loopback) -> Small:
+    """Model a is right on every row, b on every row but each fifth; one answer is no label, one never came."""
+
+    def right(prompt: str) -> str:
+        return ("yes", "no")[int(prompt.split()[2]) % 2]
+
+    loopback.answer = right
+    small.model("a", loopback.openai_url)
+    small.bench()
+    small.model("b", loopback.openai_url)
+    wrong = {"yes": "no", "no": "yes"}
+    loopback.answer = lambda prompt: (
+        "I\x1b[31m cannot say" if " 10 " in prompt else wrong[right(prompt)] if " 5 " in prompt else right(prompt)
+    )
+    loopback.plan = lambda prompt, attempt: FAULTS["invalid"] if prompt.startswith("Is row 15 ") else None
+    small.bench()
+    return small
+
+
+def test_two_models_side_by_side(asked: Small, harness: Command) -> None:
+    code, out, err = harness("compare", "a", "b", "--results", str(asked.results))
+    assert (code, err) == (0, "")
+    assert out == (GOLDEN / "compare.txt").read_text(encoding="utf-8")
+
+
+def test_the_other_way_round_the_signs_turn(asked: Small, harness: Command) -> None:
+    _, out, _ = harness("compare", "b", "a", "--results", str(asked.results), "--task", "small")
+    assert "not separable (-0.075," in out
+    assert out.count(": b -1.000") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "c"], "no run of model 'c'"),
+        (["a", "a"], "'a' twice: a comparison needs two models"),
+        (["a", "b", "--task", "smal"], "did you mean 'small'?"),
+        (["a", "b", "--kind", "benchmark"], "a and b were not asked one task together"),
+    ],
+)
+def test_mistakes(asked: Small, harness: Command, arguments: list[str], message: str) -> None:
+    code, out, err = harness("compare", *arguments, "--results", str(asked.results))
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_long_texts_keep_what_tells() -> None:
+    assert shortened("a\n b", 9) == "a b"
+    assert shortened("0123456789", 6, end=True) == "…56789"
+    assert shortened("0123456789", 7) == "0123…89"
+    assert shortened("a\x1b[2Jb\u202e", 20) == "a\ufffd[2Jb\ufffd"

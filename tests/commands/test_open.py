@@ -1,0 +1,76 @@
+"""`harness open`: a real server on loopback, asked over a real socket."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import Command
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "index.html").write_text("<title>Leaderboard</title>")
+    (tmp_path / "data" / "news.js").write_text("rows()")
+    return tmp_path
+
+
+@pytest.fixture
+def served(report: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The running command and the address it printed."""
+    command = [sys.executable, "-m", "harness", "open", "--out", str(report)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def get(address: str, path: str, host: str | None = None) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(address.split("/")[2], timeout=10)
+    connection.request("GET", path, headers={"Host": host} if host else {})
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_serves_the_report_until_it_is_interrupted(served: tuple[subprocess.Popen[str], str]) -> None:
+    process, address = served
+    assert address.startswith("http://127.0.0.1:")
+    assert address.endswith("/index.html")
+    assert get(address, "/index.html") == (200, "<title>Leaderboard</title>")
+    assert get(address, "/data/news.js") == (200, "rows()")
+    assert get(address, "/../../etc/passwd")[0] == 404
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_another_name_for_this_machine_is_refused(served: tuple[subprocess.Popen[str], str]) -> None:
+    _, address = served
+    port = address.split(":")[2].split("/")[0]
+    assert get(address, "/index.html", f"attacker.example:{port}")[0] == 403
+    assert get(address, "/index.html", f"localhost:{port}")[0] == 200
+
+
+def test_without_a_report_it_says_what_to_run(harness: Command, tmp_path: Path) -> None:
+    code, _, err = harness("open", "--out", str(tmp_path / "nowhere"))
+    assert (code, "run `harness report` first" in err) == (2, True)
+
+
+def test_a_port_that_is_taken_is_a_clear_error(
+    harness: Command, report: Path, served: tuple[subprocess.Popen[str], str]
+) -> None:
+    port = served[1].split(":")[2].split("/")[0]
+    code, _, err = harness("open", "--out", str(report), "--port", port)
+    assert (code, err) == (2, f"error: port {port}: Address already in use\n")
