@@ -6,6 +6,7 @@ import functools
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("lora-leaderboard", "datasets", "evaluate", "httpx", "numpy", "rouge-score", "sacrebleu", "scikit-learn")
@@ -24,18 +25,18 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache
-def git_state() -> dict[str, Any]:
-    """Return the commit of the working directory and whether it has changes; empty outside a checkout."""
+def git_state(folder: Path) -> dict[str, Any]:
+    """Return the commit that a folder is at and whether it has changes; empty outside a checkout."""
     try:
-        commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
         return {}
 
 
-def _git(*arguments: str) -> str:
+def _git(folder: Path, *arguments: str) -> str:
     # In a session of its own, so that a Ctrl-C meant for the run does not end git.
     done = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, check=True, timeout=10, start_new_session=True
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10, start_new_session=True
     )
     return done.stdout.strip()

@@ -44,39 +44,39 @@ def test_versions_are_those_of_python_and_of_what_can_move_a_score() -> None:
 
 
 def test_a_clean_checkout_is_its_commit(checkout: Path) -> None:
-    state = git_state()
+    state = git_state(Path.cwd())
     assert state["dirty"] is False
     assert len(state["commit"]) == 40
     (checkout / "untracked").touch()
     git_state.cache_clear()
-    assert git_state() == state
+    assert git_state(Path.cwd()) == state
 
 
 def test_a_changed_file_makes_it_dirty(checkout: Path) -> None:
     (checkout / "a").write_text("b")
-    assert git_state()["dirty"] is True
+    assert git_state(Path.cwd())["dirty"] is True
 
 
 def test_a_folder_of_the_checkout_has_the_same_state(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = git_state()
+    state = git_state(Path.cwd())
     (checkout / "sub").mkdir()
     monkeypatch.chdir(checkout / "sub")
     git_state.cache_clear()
-    assert git_state() == state
+    assert git_state(Path.cwd()) == state
 
 
 def test_outside_a_checkout_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
-    assert git_state() == {}
+    assert git_state(Path.cwd()) == {}
 
 
 def test_nor_before_the_first_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "-q"], check=True)
-    assert git_state() == {}
+    assert git_state(Path.cwd()) == {}
 
 
 def test_nor_without_git(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(checkout))
-    assert git_state() == {}
+    assert git_state(Path.cwd()) == {}
