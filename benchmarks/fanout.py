@@ -7,12 +7,11 @@ with a prompt of its own, in a fresh process, opening its connections as it goes
 table gives medians. Absolute figures depend on the machine; the ratios to the bare loops are what counts.
 
 - `harness`: rows read from disk, the fan-out with one model, every answer parsed and written to disk as it arrives.
-- `post`: a bare loop over the harness's own way of sending a request, which is httpx over aiohttp.
-- `httpx`: a bare loop over the same client in the way of httpx's manual.
-- `aiohttp`: a bare loop over aiohttp.
+- `post`: a bare loop over the harness's own way of sending a request.
+- `aiohttp`: a bare loop over aiohttp, which carries it.
 - `whole process`: `harness bench`, from the start of the process to the printed table.
 
-lm-eval and inspect_ai are not run here: they are no dependencies, and both need an environment of their own.
+`benchmarks/peers.py` runs lm-eval and inspect_ai beside the whole process.
 """
 
 from __future__ import annotations
@@ -111,32 +110,20 @@ async def bare_aiohttp(url: str) -> AsyncIterator[Ask]:
 
 
 @contextlib.asynccontextmanager
-async def bare_httpx(url: str) -> AsyncIterator[Ask]:
-    """Ask with httpx over aiohttp."""
-    from harness.backends.transport import client
-
-    async with client() as connection:
-
-        async def ask(prompt: str) -> object:
-            return (await connection.post(f"{url}/chat/completions", json=body(prompt))).json()
-
-        yield ask
-
-
-@contextlib.asynccontextmanager
 async def bare_post(url: str) -> AsyncIterator[Ask]:
     """Ask with the harness's own way of sending a request, and nothing else of it."""
-    from harness.backends.transport import client, post
+    from harness.backends.transport import address, client, post
 
+    place = address(url, "/chat/completions")
     async with client() as connection:
 
         async def ask(prompt: str) -> object:
-            return await post(connection, f"{url}/chat/completions", body(prompt))
+            return await post(connection, place, body(prompt))
 
         yield ask
 
 
-LOOPS = {"aiohttp": bare_aiohttp, "httpx": bare_httpx, "post": bare_post}
+LOOPS = {"aiohttp": bare_aiohttp, "post": bare_post}
 
 
 async def loop(name: str, url: str, requests: int, concurrency: int) -> tuple[float, float]:
@@ -166,7 +153,7 @@ async def harness(url: str, requests: int, concurrency: int, folder: Path) -> tu
     from harness.spending import Budget
     from harness.store import ResponseLog, read_rows, response_key, rows_path
 
-    fingerprint = digest("benchmark", str(requests))
+    fingerprint, settings = digest("benchmark", str(requests)), digest("settings")
     path = rows_path(folder, "benchmark", fingerprint)
     path.parent.mkdir(parents=True)
     with path.open("w") as file:
@@ -179,7 +166,7 @@ async def harness(url: str, requests: int, concurrency: int, folder: Path) -> tu
 
             def unanswered() -> Iterator[tuple[str, Request]]:
                 for row in read_rows(folder, "benchmark", fingerprint):
-                    key = response_key(digest("settings"), row.prompt)
+                    key = response_key(settings, row.prompt)
                     if key not in log:
                         yield key, Request("benchmark", row.id, row.prompt, 4)
 
@@ -250,7 +237,7 @@ def measure(name: str, url: str, requests: int, concurrency: int) -> tuple[float
 
 def table(latency: float, requests: int, concurrency: int, runs: int) -> None:
     """Measure every contender `runs` times at one latency (seconds) and print a Markdown table of medians."""
-    names = ("harness", "post", "httpx", "aiohttp", "whole process")
+    names = ("harness", "post", "aiohttp", "whole process")
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     with servers(latency) as url:
         for _ in range(runs):

@@ -3,6 +3,7 @@
 python -m benchmarks.ordeals faults     1,000 rows through a server that fails in 9 % of its answers
 python -m benchmarks.ordeals kills      kill -9 at ten random moments: what the server was asked in the end
 python -m benchmarks.ordeals memory     the largest memory while 200,000 rows of 200 tasks are asked
+python -m benchmarks.ordeals start --data DIR --task ag_news     from the command to the first request
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.fanout import ROOT, measure, prepare, servers, whole
+from benchmarks.peers import server
 
 FAULTS = "throttle=0.05,error=0.02,reset=0.01,hang=0.005,broken=0.005"
 
@@ -82,16 +84,35 @@ def memory(requests: int, concurrency: int) -> None:
             print(f"{name}: {requests:,} rows in {seconds:.0f} s, at most {peak:.0f} MB", flush=True)
 
 
+def start(data: Path, task: str, runs: int) -> None:
+    """Time a run of 1,000 rows of a mirror from the command to its first request; the first run warms the disk."""
+    seconds = []
+    with server(0.0) as (url, pipe):
+        for _ in range(runs + 1):
+            with tempfile.TemporaryDirectory() as folder:
+                command, environment = prepare(url, 1, 32, Path(folder), 60, 1)
+                command = [*command[:4], "--data", str(data.resolve()), "--task", task, "--tasks", str(ROOT / "tasks")]
+                began = time.monotonic()
+                subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+                pipe.send("span")
+                seconds.append(pipe.recv()[0] - began)
+    print(f"{task}: first request after {statistics.median(seconds[1:]):.2f} s (cold {seconds[0]:.2f} s), {runs} runs")
+
+
 def main() -> None:
-    """Run one of the three."""
+    """Run one of them."""
     parser = argparse.ArgumentParser(description="Show what the fan-out bears.")
-    parser.add_argument("ordeal", choices=["faults", "kills", "memory"])
+    parser.add_argument("ordeal", choices=["faults", "kills", "memory", "start"])
     parser.add_argument("--rows", type=int, help="default: 1,000 with faults, 2,000 with kills, 200,000 for memory")
+    parser.add_argument("--data", type=Path, help="a mirror, for start")
+    parser.add_argument("--task", default="ag_news")
     given = parser.parse_args()
     if given.ordeal == "faults":
         faults(given.rows or 1000, concurrency=200, runs=3)
     elif given.ordeal == "kills":
         kills(given.rows or 2000, concurrency=8, times=10)
+    elif given.ordeal == "start":
+        start(given.data or parser.error("--data is needed"), given.task, runs=5)
     else:
         memory(given.rows or 200_000, concurrency=200)
 

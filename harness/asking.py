@@ -89,6 +89,8 @@ class Row:
             input_tokens=reply.input_tokens,
             output_tokens=reply.output_tokens,
             latency_s=round(self._seconds, 6),
+            ttft_s=reply.ttft_s,
+            tpot_s=reply.tpot_s,
             attempts=self.attempts,
             at=now(),
         )

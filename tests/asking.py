@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+from aiohttp import ClientSession
 
 from harness.backends.base import Backend, Request
 from harness.backends.lorax import LoraxBackend
@@ -25,7 +25,7 @@ from harness.spending import Budget
 from harness.store import Response, ResponseLog, read_responses, response_key
 from tests.loopback import Loopback
 
-Open = Callable[[httpx.AsyncClient, str], Backend]
+Open = Callable[[ClientSession, str], Backend]
 QUICK = Patience(first_wait=0.02, longest_wait=0.1, down=2.0, unheard=2.0)
 
 

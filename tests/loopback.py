@@ -1,6 +1,7 @@
 """A model server on a real socket that counts what it is asked and fails on command.
 
-It speaks OpenAI chat (`/v1/chat/completions`), OpenAI completions (`/v1/completions`) and LoRAX (`/generate`). In a
+It speaks OpenAI chat (`/v1/chat/completions`), OpenAI completions (`/v1/completions`), both also streamed, and LoRAX
+(`/generate`, `/generate_stream`). Streamed answers come word by word, `pause` seconds apart. In a
 test, use the fixture `loopback`; as a process of its own, `python -m tests.loopback --port 8800 --latency 0.1 --faults
 throttle=0.05,error=0.02`, with the counts under `GET /counts` (requests by prompt) and `GET /answered` (good answers
 sent by prompt).
@@ -95,6 +96,24 @@ def shares(by_name: Mapping[str, float], seed: int = 0) -> Plan:
     return plan
 
 
+def events(text: str, reply: dict[str, Any]) -> list[bytes]:
+    """A reply as the server-sent events of a stream, one for each word and what comes before and after them."""
+    words = [f" {word}" if place else word for place, word in enumerate(text.split(" "))]
+    if "choices" not in reply:
+        parts = [{"token": {"id": 1, "text": word, "logprob": 0.0, "special": False}} for word in words]
+        parts[-1] |= {"generated_text": text, "details": reply["details"]}
+        return [b"data:" + json.dumps(part).encode() + b"\n\n" for part in parts]
+    chat = "message" in reply["choices"][0]
+    head = {name: reply[name] for name in ("id", "created", "model")}
+    head["object"] = "chat.completion.chunk" if chat else "text_completion"
+    said = [{"delta": {"content": word}} if chat else {"text": word} for word in words]
+    first = [{"delta": {"role": "assistant", "content": ""}}] if chat else []
+    last = [{**({"delta": {}} if chat else {"text": ""}), "finish_reason": "stop"}]
+    choices = [[{"index": 0, "finish_reason": None, **part}] for part in [*first, *said, *last]]
+    chunks = [*({**head, "choices": choice} for choice in choices), {**head, "choices": [], "usage": reply["usage"]}]
+    return [*(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n"]
+
+
 @dataclass(frozen=True)
 class Received:
     """One request as it came in; `peer` is the client's address and port."""
@@ -121,6 +140,7 @@ class Loopback:
         self.answered: Counter[str] = Counter()
         self.received: deque[Received] = deque(maxlen=1000)
         self.peak = 0
+        self.pause = 0.0
         self.port = 0
         self._in_flight = 0
         self._stop = asyncio.Event()
@@ -163,6 +183,7 @@ class Loopback:
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/v1/completions", self._completions),
                 web.post("/generate", self._generate),
+                web.post("/generate_stream", self._generate),
                 web.get("/counts", self._counts),
                 web.get("/answered", self._counts),
             ]
@@ -229,9 +250,19 @@ class Loopback:
                 usage = {"prompt_tokens": tokens, "completion_tokens": new, "total_tokens": tokens + new}
                 reply |= {"id": "loopback-1", "created": 1, "model": body["model"], "usage": usage}
             self.answered[prompt] += 1
+            if body.get("stream") or request.path == "/generate_stream":
+                return await self._stream(request, text, reply)
             return web.json_response(reply)
         finally:
             self._in_flight -= 1
+
+    async def _stream(self, request: web.Request, text: str, reply: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in events(text, reply):
+            await response.write(event)
+            await asyncio.sleep(self.pause)
+        return response
 
     async def _fail(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         assert request.transport is not None

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import httpx
+from aiohttp import ClientSession
+from yarl import URL
 
 from harness.backends import openai
 from harness.backends.base import FinishReason, Reply, Request
-from harness.backends.transport import address, post, public, secrets_of
+from harness.backends.streaming import anthropic_reply, timed
+from harness.backends.transport import address, post, public, secrets_of, stream
 from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.spec.model import AnthropicModel
 
@@ -42,7 +44,7 @@ class AnthropicBackend:
     """
 
     model: AnthropicModel
-    client: httpx.AsyncClient
+    client: ClientSession
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -67,7 +69,7 @@ class AnthropicBackend:
         secrets = secrets_of(self._url, openai.key(self.model.api_key))
         body, blank = without_blank_stops(self.body(request))
         try:
-            reply = await post(self.client, self._url, body, self._headers, secrets)
+            reply = await self._exchange(body, secrets)
         except Unavailable as error:
             if error.overloaded:  # Anthropic's 529, by which it sheds load rather than fails
                 raise Throttled(str(error)) from error
@@ -76,13 +78,22 @@ class AnthropicBackend:
             if _NO_TEMPERATURE.search(str(error)):
                 raise ModelRejected(f"{error} (leave it out: omit: [temperature])") from error
             raise
-        return cut(parse(reply), blank)
+        return cut(reply, blank)
 
     async def aclose(self) -> None:
         """Nothing to release: the client is the caller's."""
 
+    async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
+        limits = openai.deadlines(self.model)
+        if not self.model.stream:
+            return parse(await post(self.client, self._url, body, self._headers, secrets, limits))
+        streamed = {**body, "stream": True}
+        events = await stream(self.client, self._url, streamed, self._headers, secrets, limits)
+        reply, seconds = anthropic_reply(events, secrets)
+        return timed(parse(reply), seconds)
+
     @cached_property
-    def _url(self) -> httpx.URL:
+    def _url(self) -> URL:
         return address(self.model.base_url.rstrip("/").removesuffix("/v1"), "/v1/messages")
 
     @cached_property

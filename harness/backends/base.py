@@ -31,13 +31,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. Token counts are None when the server gave none. `model` is the name the server reports."""
+    """What came back. Token counts are None when the server gave none. `model` is the name the server reports.
+
+    `ttft_s` and `tpot_s` are the seconds to the first token and for each one after it, None unless it was streamed.
+    """
 
     completion: str
     finish_reason: FinishReason = "stop"
     input_tokens: int | None = None
     output_tokens: int | None = None
     model: str | None = None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
 
 
 class Backend(Protocol):

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import httpx
+from aiohttp import ClientSession
+from yarl import URL
 
 from harness.backends import openai
 from harness.backends.base import FinishReason, Reply, Request
-from harness.backends.transport import address, post, public, secrets_of
+from harness.backends.streaming import lorax_reply, timed
+from harness.backends.transport import address, post, public, secrets_of, stream
 from harness.errors import BadReply, ModelRejected, Unavailable
 from harness.spec.model import LoraxModel
 
@@ -34,7 +36,7 @@ class LoraxBackend:
     """
 
     model: LoraxModel
-    client: httpx.AsyncClient
+    client: ClientSession
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -64,19 +66,30 @@ class LoraxBackend:
         """
         secrets = secrets_of(self._url, openai.key(self.model.api_key), openai.key(self.model.api_token))
         try:
-            reply = await post(self.client, self._url, self._sent(request), self._headers, secrets)
+            reply = await self._exchange(self._sent(request), secrets)
         except Unavailable as error:
             if self.model.adapter and _NO_ADAPTER.search(str(error)):
                 raise ModelRejected(str(error)) from error
             raise
-        parsed = parse(reply) if self.model.api == "generate" else openai.parse(self.model.api, reply, secrets)
-        return replace(parsed, completion=_without_stop(parsed, request.stop))
+        return replace(reply, completion=_without_stop(reply, request.stop))
 
     async def aclose(self) -> None:
         """Nothing to release: the client is the caller's."""
 
+    async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
+        model, client, url, headers = self.model, self.client, self._url, self._headers
+        if model.api != "generate":
+            return await openai.exchange(client, url, body, headers, secrets, model, model.api)
+        if not model.stream:
+            return parse(await post(client, url, body, headers, secrets, openai.deadlines(model)))
+        place = address(model.base_url, "/generate_stream")
+        reply, seconds = lorax_reply(
+            await stream(client, place, body, headers, secrets, openai.deadlines(model)), secrets
+        )
+        return timed(parse(reply), seconds)
+
     @cached_property
-    def _url(self) -> httpx.URL:
+    def _url(self) -> URL:
         if self.model.api == "generate":
             return address(self.model.base_url, "/generate")
         base = self.model.base_url.rstrip("/").removesuffix("/v1")

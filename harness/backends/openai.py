@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import httpx
+from aiohttp import ClientSession
+from yarl import URL
 
 from harness.backends.base import FinishReason, Reply, Request
-from harness.backends.transport import Filtered, address, failure, post, public, secrets_of
+from harness.backends.failures import Filtered, late_failure
+from harness.backends.streaming import openai_reply, timed
+from harness.backends.transport import Deadlines, address, post, public, secrets_of, stream
 from harness.errors import BadReply, UserError
 from harness.spec.model import OpenAIModel, Sampled
 
@@ -30,7 +32,7 @@ class OpenAIBackend:
     """
 
     model: OpenAIModel
-    client: httpx.AsyncClient
+    client: ClientSession
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -51,21 +53,49 @@ class OpenAIBackend:
         """
         secrets = secrets_of(self._url, key(self.model.api_key))
         try:
-            reply = await post(self.client, self._url, self.body(request), self._headers, secrets)
+            return await exchange(
+                self.client, self._url, self.body(request), self._headers, secrets, self.model, self.model.api
+            )
         except Filtered:
             return Reply("", finish_reason="refusal")
-        return parse(self.model.api, reply, secrets)
 
     async def aclose(self) -> None:
         """Nothing to release: the client is the caller's."""
 
     @cached_property
-    def _url(self) -> httpx.URL:
+    def _url(self) -> URL:
         return address(self.model.base_url, PATHS[self.model.api])
 
     @cached_property
     def _headers(self) -> dict[str, str]:
         return bearer(self.model.api_key)
+
+
+async def exchange(
+    client: ClientSession,
+    url: URL,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    secrets: tuple[str, ...],
+    model: Sampled,
+    api: Api,
+) -> Reply:
+    """Send a body, streamed if the model is to be, and read the reply to it.
+
+    Raises:
+        AskError: as `OpenAIBackend.ask`.
+    """
+    if not model.stream:
+        return parse(api, await post(client, url, body, headers, secrets, deadlines(model)), secrets)
+    streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    events = await stream(client, url, streamed, headers, secrets, deadlines(model))
+    reply, seconds = openai_reply(events, secrets)
+    return timed(parse(api, reply, secrets), seconds)
+
+
+def deadlines(model: Sampled) -> Deadlines:
+    """Return what an entry says of them; that of the whole answer is kept by whoever asks."""
+    return Deadlines(model.connect_timeout, model.first_byte_timeout)
 
 
 def content(api: Api, prompt: str) -> dict[str, Any]:
@@ -97,7 +127,7 @@ def parse(api: Api, reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> 
     """
     choices = reply.get("choices")
     if not choices and reply.get("error"):
-        raise _late_failure(reply, secrets)
+        raise late_failure(reply, secrets)
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise BadReply("the reply holds no choice")
     choice: dict[str, Any] = choices[0]
@@ -154,10 +184,3 @@ def _chat_text(choice: Mapping[str, Any]) -> tuple[Any, bool]:
     if not text and isinstance(refusal := message.get("refusal"), str) and refusal:
         return refusal, True
     return text, False
-
-
-def _late_failure(reply: Mapping[str, Any], secrets: tuple[str, ...]) -> Exception:
-    error = reply["error"]
-    status = error.get("code") if isinstance(error, dict) else None
-    status = status if isinstance(status, int) and 400 <= status < 600 else 200
-    return failure(status, json.dumps(reply), secrets=secrets)

@@ -1,83 +1,102 @@
-"""The wire: one HTTP client for all servers, and every way a request can fail put into its place in `harness.errors`.
+"""The wire: one HTTP client for all servers. What goes wrong on it is one of the errors of `harness.errors`.
 
-The client is httpx over aiohttp: httpx's own connection pool looks at every connection for every request and falls to
-some hundred requests a second at concurrency 200 (`benchmarks/transports.py` measures it beside the alternatives).
+The client is aiohttp's own. httpx in front of it takes three times the CPU for a request, and httpx's own connection
+pool looks at every connection for every request (`benchmarks/transports.py` measures them side by side).
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-import math
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import os
+import ssl
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
-import httpx
-from httpx_aiohttp import HttpxAiohttpClient
+from aiohttp.http_exceptions import ContentEncodingError
+from yarl import URL
 
 from harness.backends.base import HEAR
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable, UserError
+from harness.backends.failures import clean, failure
+from harness.errors import BadReply, ModelRejected, Unavailable, UserError
 
-LONGEST_TEXT = 300
 SHORTEST_SECRET = 4
 
-# The encodings that httpx decodes without optional packages; aiohttp would offer more when it finds such packages.
+# The encodings that aiohttp decodes without optional packages; it would offer more when it finds such packages.
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": "lora-leaderboard",
 }
 _JSON = {"Content-Type": "application/json"}
-# Failures that waiting does not mend, whatever the status they come with.
-_HOPELESS_CODES = {
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "account_deactivated",
-    "invalid_api_key",
-    "model_not_found",
-    "unsupported_parameter",
-    "unsupported_value",
-}
-_FILTER_CODES = {"content_filter", "content_policy_violation", "data_inspection_failed", "flagged_input"}
-# 424 is how LoRAX and TGI report a failure while generating.
-_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.FAILED_DEPENDENCY, HTTPStatus.TOO_EARLY}
-# 529 is Anthropic's word for 503.
-_OVERLOADED = {HTTPStatus.SERVICE_UNAVAILABLE, 529}
-_MODEL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
-_UNREACHABLE = (httpx.TransportError, aiohttp.ClientError, OSError)
+_STREAM = {**_JSON, "Accept": "text/event-stream"}
+
+T = TypeVar("T")
 
 
-class Filtered(Rejected):
-    """The server's content filter refuses this prompt: the model's refusal, so to speak, not an error of ours."""
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a server may take, in seconds; None where there is no limit.
 
-
-def client(timeout: float | None = None, connect: float = 10.0) -> httpx.AsyncClient:
-    """Open a client that any number of models share.
-
-    It opens as many connections as there are requests in flight, keeps them alive, and goes through the proxies
-    of the environment.
-
-    Args:
-        timeout: Longest silence of a server in seconds; None when the caller keeps the time of the whole attempt.
-        connect: Longest time to open a connection, in seconds.
+    Attributes:
+        connect: To take a connection.
+        first_byte: From then on, the connection included, to begin its answer.
+        silence: Between two parts of it.
     """
-    # max_connections: 0 is aiohttp's "no limit"; None would leave its default of 100. keepalive_expiry: uvicorn, under
-    # vLLM and others, closes an idle connection after 5 s; one reused in that instant would be a request lost.
-    limits = httpx.Limits(max_connections=0, keepalive_expiry=4.0)
-    return HttpxAiohttpClient(limits=limits, timeout=httpx.Timeout(timeout, connect=connect))
+
+    connect: float | None = 10.0
+    first_byte: float | None = None
+    silence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body of an answer of status 2xx, whole and decompressed."""
+
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """As text, as far as it is any."""
+        return self.content.decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A part of a streamed answer, and the seconds from the request to it."""
+
+    seconds: float
+    data: dict[str, Any]
+
+
+USUAL = Deadlines()
+
+
+def client() -> aiohttp.ClientSession:
+    """Open a client that any number of models share; an event loop must be running.
+
+    It opens as many connections as there are requests in flight and keeps them alive.
+    """
+    # limit 0 is "no limit". keepalive_timeout: uvicorn, under vLLM and others, closes an idle connection after 5 s; one
+    # reused in that instant would be a request lost.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ttl_dns_cache=60)
+    # Not trust_env, which looks the proxy up in a thread for every request, and sends what ~/.netrc holds.
+    return aiohttp.ClientSession(connector=connector, headers=_HEADERS, cookie_jar=aiohttp.DummyCookieJar())
 
 
 async def post(
-    client: httpx.AsyncClient,
-    url: httpx.URL | str,
+    client: aiohttp.ClientSession,
+    url: URL,
     body: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
+    deadlines: Deadlines = USUAL,
 ) -> dict[str, Any]:
     """Post a JSON object and return the JSON object that answers it.
 
@@ -92,188 +111,187 @@ async def post(
         ModelRejected: 401, 402, 403, 404, a redirect, or a code that says that no request can succeed, such as OpenAI's
             429 with `insufficient_quota`.
     """
-    content = json.dumps(body).encode()
-    response = await send(client, "POST", url, {**_JSON, **(headers or {})}, secrets, content=content)
-    return json_object(response, secrets)
+    data = json.dumps(body).encode()
+    return json_object(await send(client, "POST", url, {**_JSON, **(headers or {})}, secrets, deadlines, data), secrets)
+
+
+async def stream(
+    client: aiohttp.ClientSession,
+    url: URL,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    secrets: Sequence[str] = (),
+    deadlines: Deadlines = USUAL,
+) -> list[Event]:
+    """Post a JSON object and return the server-sent events that answer it, the last of them arrived.
+
+    Raises:
+        AskError: as for `post`; Unavailable when it breaks off, BadReply when an event is not a JSON object.
+    """
+    started = time.monotonic()
+
+    async def read(response: aiohttp.ClientResponse, begun: asyncio.Timeout) -> list[Event]:
+        found: list[tuple[float, bytes]] = []
+        lines, rest = [], b""
+        async for part in response.content.iter_any():
+            begun.reschedule(None)
+            *whole, rest = (rest + part).split(b"\n")
+            for line in (line.rstrip(b"\r") for line in whole):
+                if line.startswith(b"data:"):
+                    lines.append(line[5:].removeprefix(b" "))
+                elif not line and lines:
+                    found.append((time.monotonic() - started, b"\n".join(lines)))
+                    lines = []
+        if not found:
+            raise BadReply(f"the answer is no stream of events: {clean(rest.decode(errors='replace'), secrets)}")
+        return [Event(at, json_object(Answer(data), secrets)) for at, data in found if data != b"[DONE]"]
+
+    data = json.dumps(body).encode()
+    return await _exchange(client, "POST", url, {**_STREAM, **(headers or {})}, secrets, deadlines, data, read)
 
 
 async def send(
-    client: httpx.AsyncClient,
+    client: aiohttp.ClientSession,
     method: str,
-    url: httpx.URL | str,
+    url: URL,
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
-    timeout: httpx.Timeout | None = None,
-    **content: Any,
-) -> httpx.Response:
+    deadlines: Deadlines = USUAL,
+    data: bytes | aiohttp.FormData | None = None,
+) -> Answer:
     """Send a request and return the answer to it, of status 2xx, whole.
-
-    Args:
-        client: How to send it.
-        method: Of HTTP.
-        url: Where to.
-        headers: Beside those that every request has.
-        secrets: What no message of an error may hold.
-        timeout: Instead of the client's.
-        content: `content`, or `data` and `files`, as httpx knows them.
 
     Raises:
         AskError: as for `post`, without the BadReply.
     """
-    try:
-        # Built here and not by client.request(), whose merging of headers, cookies and addresses takes as long as the
-        # rest of the request.
-        request = httpx.Request(
-            method,
-            url,
-            headers={**_HEADERS, **(headers or {})},
-            extensions={"timeout": (timeout or client.timeout).as_dict()},
-            **content,
-        )
-        response = await client.send(request)
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise ModelRejected(f"the address is no URL that can be asked: {_clean(error, secrets)}") from error
-    except httpx.DecodingError as error:
-        raise BadReply(f"the answer's compression is broken: {_clean(error, secrets)}") from error
-    except _UNREACHABLE as error:
-        raise Unavailable(_clean(_reason(error), secrets)) from error
-    if any(b"ratelimit" in name.lower() for name, _ in response.headers.raw):
-        HEAR.get()(response.headers)
-    if response.is_success:
-        return response
-    raise failure(response.status_code, response.text, response.headers, secrets)
+
+    async def read(response: aiohttp.ClientResponse, begun: asyncio.Timeout) -> Answer:
+        return Answer(await response.read())
+
+    return await _exchange(client, method, url, headers or {}, secrets, deadlines, data, read)
 
 
-def failure(status: int, text: str, headers: Mapping[str, str] | None = None, secrets: Sequence[str] = ()) -> AskError:
-    """Return the error that a status other than 2xx means, with the server's own words for it.
-
-    Args:
-        status: HTTP status.
-        text: Body of the answer.
-        headers: Headers of the answer.
-        secrets: What the message must not hold.
-    """
-    headers = httpx.Headers(headers or {})
-    said, codes = _explanation(text)
-    message = f"HTTP {status}: {_clean(said, secrets) or _phrase(status)}"
-    wait = retry_after(headers)
-    if codes & _FILTER_CODES:
-        return Filtered(message)
-    if codes & _HOPELESS_CODES or status in _MODEL:
-        return ModelRejected(message)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or (status in _OVERLOADED and wait is not None):
-        return Throttled(message, wait)
-    if status >= 500 or status in _PASSING:
-        return Unavailable(message, overloaded=status in _OVERLOADED)
-    if 300 <= status < 400:
-        return ModelRejected(f"HTTP {status}: the server redirects to {_clean(headers.get('location', '?'), secrets)}")
-    return Rejected(message) if status >= 400 else BadReply(message)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait that a server names, at least 0; None when it names none that can be read.
-
-    Reads `retry-after-ms`, then `Retry-After` in seconds or as an HTTP date.
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * unit
-        except ValueError:
-            continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    try:
-        date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+async def _exchange(
+    client: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    headers: Mapping[str, str],
+    secrets: Sequence[str],
+    deadlines: Deadlines,
+    data: bytes | aiohttp.FormData | None,
+    read: Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[T]],
+) -> T:
+    """Send a request and read the answer, which begins with its head, or for a stream with its first event."""
+    with _failing(secrets):
+        async with (
+            asyncio.timeout(deadlines.first_byte) as begun,
+            client.request(
+                method,
+                # A key given beside a password in the address counts; aiohttp refuses to choose.
+                url.with_user(None) if "Authorization" in headers else url,
+                headers=headers,
+                data=data,
+                allow_redirects=False,
+                proxy=_proxy(url.scheme, url.host),
+                ssl=_certificates() if url.scheme == "https" else True,
+                timeout=_timeout(deadlines),
+            ) as response,
+        ):
+            if headers.get("Accept") != _STREAM["Accept"]:
+                begun.reschedule(None)
+            if any("ratelimit" in name.lower() for name in response.headers):
+                HEAR.get()(response.headers)
+            if response.ok and response.status < 300:
+                return await read(response, begun)
+            text = (await response.read()).decode(errors="replace")
+            raise failure(response.status, text, response.headers, secrets)
 
 
 @lru_cache(256)
-def secrets_of(url: httpx.URL, *values: str | None) -> tuple[str, ...]:
+def secrets_of(url: URL, *values: str | None) -> tuple[str, ...]:
     """Return what messages must not hold: keys, and the password and query values of an address.
 
     Values too short to be a secret are left out, because to blot out "1" would spoil every message.
     """
-    found = [*values, url.password, *(value for value in url.params.values() if len(value) >= 2 * SHORTEST_SECRET)]
+    found = [*values, url.password, *(value for value in url.query.values() if len(value) >= 2 * SHORTEST_SECRET)]
     return tuple(value for value in found if value and len(value) >= SHORTEST_SECRET)
 
 
-def address(base_url: str, path: str) -> httpx.URL:
+def address(base_url: str, path: str) -> URL:
     """Return the address of a server's method; a query of `base_url` (Azure's `?api-version=`) is kept.
 
     Raises:
         UserError: `base_url` is not an HTTP address.
     """
     try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
+        url = URL(base_url)
+    except ValueError as error:
         raise UserError(f"the base_url is no address: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise UserError(f"the base_url '{public(url)}' is no address; it must begin with http:// or https://")
-    return url.copy_with(path=url.path.rstrip("/") + path)
+    return url.with_path(url.raw_path.rstrip("/") + path, encoded=True, keep_query=True)
 
 
-def public(url: httpx.URL) -> str:
+def public(url: URL) -> str:
     """Return an address without its user, password and query, which may hold keys."""
-    return str(url.copy_with(userinfo=b"", query=None))
+    return str((url.with_user(None) if url.raw_user or url.raw_password else url).with_query(None).with_fragment(None))
 
 
-def json_object(response: httpx.Response, secrets: Sequence[str] = ()) -> dict[str, Any]:
+def json_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
     """Return the JSON object that an answer holds.
 
     Raises:
         BadReply: it holds something else.
     """
     try:
-        reply = json.loads(response.content)
+        reply = json.loads(answer.content)
     except ValueError as error:
-        text = _clean(response.text, secrets) or "an empty body"
-        raise BadReply(f"the answer is not JSON: {text}") from error
+        raise BadReply(f"the answer is not JSON: {clean(answer.text, secrets) or 'an empty body'}") from error
     if not isinstance(reply, dict):
-        raise BadReply(f"the answer is not a JSON object: {_clean(response.text, secrets)}")
+        raise BadReply(f"the answer is not a JSON object: {clean(answer.text, secrets)}")
     return reply
 
 
-def _explanation(text: str) -> tuple[str, set[str]]:
-    """Return what an error's body says, and the codes in it; servers differ in where they put both."""
+@contextlib.contextmanager
+def _failing(secrets: Sequence[str]) -> Iterator[None]:
+    """Turn what aiohttp raises into an AskError."""
     try:
-        body = json.loads(text)
-    except ValueError:
-        return text, set()
-    if not isinstance(body, dict):
-        return text, set()
-    error = body.get("error")
-    inner = error if isinstance(error, dict) else body
-    said = error if isinstance(error, str) else inner.get("message") or inner.get("detail")
-    codes = {str(inner.get(key)) for key in ("code", "type", "error_type")}
-    metadata = inner.get("metadata")
-    if isinstance(metadata, dict) and "flagged_input" in metadata:  # OpenRouter's 403 for a moderated prompt
-        codes.add("flagged_input")
-    return said if isinstance(said, str) and said else text, codes
+        yield
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        raise ModelRejected(f"the address is no URL that can be asked: {clean(error, secrets)}") from error
+    except (aiohttp.ClientError, OSError) as error:  # asyncio's TimeoutError is an OSError
+        if isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, ContentEncodingError):
+            raise BadReply(f"the answer's compression is broken: {clean(error, secrets)}") from error
+        raise Unavailable(clean(_reason(error), secrets)) from error
 
 
 def _reason(error: Exception) -> str:
     """Say why there was no answer; some exceptions have only a name to say it."""
     text = str(error)
-    if isinstance(error, httpx.ReadTimeout):
-        return f"the server was silent for too long ({text or 'read timeout'})"
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"the server was silent for too long ({text or 'no first byte'})"
     return f"no answer: {text or type(error).__name__}"
 
 
-def _clean(text: object, secrets: Sequence[str]) -> str:
-    """Blot out secrets, as they are and as JSON writes them, fold white space, and cut to `LONGEST_TEXT`."""
-    cleaned = str(text)
-    for secret in sorted(secrets, key=len, reverse=True):
-        for form in (secret, json.dumps(secret)[1:-1]):
-            cleaned = cleaned.replace(form, "***")
-    cleaned = " ".join(cleaned.split())
-    return cleaned if len(cleaned) <= LONGEST_TEXT else cleaned[: LONGEST_TEXT - 1] + "…"
+@lru_cache(64)
+def _timeout(deadlines: Deadlines) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=deadlines.connect, sock_read=deadlines.silence)
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "no reason given"
+@lru_cache(64)
+def _proxy(scheme: str, host: str) -> str | None:
+    """Return the environment's proxy for a host."""
+    if urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(scheme) or proxies.get("all")
+
+
+@lru_cache(1)
+def _certificates() -> ssl.SSLContext:
+    """Return the authorities that are trusted: certifi's, because Python on macOS comes without any, or the user's."""
+    if folder := os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"), capath=folder)
+    import certifi
+
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())

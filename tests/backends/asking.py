@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import httpx
+from aiohttp import ClientSession
 
 from harness.backends.base import Backend, Reply, Request
 from harness.backends.transport import client
@@ -24,11 +25,11 @@ def request(prompt: str = "Is it?", **changes: Any) -> Request:
     return Request(**{"task": "jigsaw", "row": "r1", "prompt": prompt, "max_tokens": 4, **changes})
 
 
-def ask(opened: Callable[[httpx.AsyncClient], Backend], asked: Request | None = None) -> Reply:
-    """Ask one request of the backend that `opened` makes from a fresh client whose patience is short."""
+def ask(opened: Callable[[ClientSession], Backend], asked: Request | None = None) -> Reply:
+    """Ask one request of the backend that `opened` makes from a fresh client, with little patience."""
 
     async def asking() -> Reply:
-        async with client(timeout=2) as connection:
+        async with asyncio.timeout(2), client() as connection:
             backend = opened(connection)
             try:
                 return await backend.ask(asked or request())
@@ -36,3 +37,20 @@ def ask(opened: Callable[[httpx.AsyncClient], Backend], asked: Request | None = 
                 await backend.aclose()
 
     return run(asking())
+
+
+async def listen(answers: list[bytes], heads: list[bytes], *, close: bool = False) -> asyncio.Server:
+    """A server that keeps the heads of requests and gives its answers in turn, and may hang up after each."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                heads.append(head)
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                writer.write(answers[min(len(heads), len(answers)) - 1])
+                if close:
+                    break
+        writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", 0)

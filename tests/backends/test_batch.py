@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from aiohttp import ClientSession
 from openai.types import Batch as PublishedBatch
 
 from harness.backends.base import Reply
@@ -535,7 +535,7 @@ def test_a_process_killed_at_any_moment_has_submitted_at_most_once(
 def pair(server: BatchServer, folder: Path, count: int, **changes: Any) -> Pair:
     """A pair as `harness bench` must set it up: no deadline, and all rows at once."""
 
-    def opened(connection: httpx.AsyncClient, task: str) -> BatchBackend:
+    def opened(connection: ClientSession, task: str) -> BatchBackend:
         entry = model(server, **changes)
         return BatchBackend(entry, connection, folder / task / "m" / "batches.jsonl", QUICK)
 

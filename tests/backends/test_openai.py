@@ -269,7 +269,7 @@ def test_many_rows_in_flight_each_get_their_own_answer(loopback: Loopback) -> No
     loopback.answer = lambda prompt: prompt.upper()
 
     async def asking() -> list[Reply]:
-        async with client(timeout=10) as connection:
+        async with client() as connection:
             opened = OpenAIBackend(model(loopback), connection)
             return list(await asyncio.gather(*(opened.ask(request(f"row {n}")) for n in range(200))))
 
