@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.errors import DataError
+from harness.pairs import Pair, pair, scale
 from harness.scoring import ScoredRun
-from harness.standings import Pair, pair, scale
 
 Wide = dict[str, dict[str, float]]
 """Scores by task, then model."""

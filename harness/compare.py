@@ -191,22 +191,15 @@ _Two = tuple[Metric, FloatArray, FloatArray]
 
 
 def _compare_resampled(asked: Sequence[_Two], confidence: float) -> list[Comparison]:
-    seen = resample_all([(np.hstack([a, b]), _difference(metric)) for metric, a, b in asked])
-    swapped = _swap_p_values(asked, [found.value for found in seen])
+    # A model that is compared with several others is resampled once.
+    single = {(id(stats), metric.name): (stats, metric.summary) for metric, *two in asked for stats in two}
+    seen = dict(zip(single, resample_all(list(single.values())), strict=True))
+    differences = [seen[id(a), metric.name].minus(seen[id(b), metric.name]) for metric, a, b in asked]
+    swapped = _swap_p_values(asked, [found.value for found in differences])
     return [
         _of_resampled(metric, found, p_value, confidence)
-        for (metric, _, _), found, p_value in zip(asked, seen, swapped, strict=True)
+        for (metric, _, _), found, p_value in zip(asked, differences, swapped, strict=True)
     ]
-
-
-def _difference(metric: Metric) -> Summary:
-    """The difference of two models' scores from the means of their statistics side by side, shape [..., 2 k]."""
-
-    def difference(means: FloatArray) -> FloatArray:
-        k = means.shape[-1] // 2
-        return metric.summary(means[..., :k]) - metric.summary(means[..., k:])
-
-    return difference
 
 
 def _of_resampled(metric: Metric, seen: Resampled, swapped: float, confidence: float) -> Comparison:
@@ -216,8 +209,6 @@ def _of_resampled(metric: Metric, seen: Resampled, swapped: float, confidence: f
         # No resample differs, so the interval comes from how many rows may differ when none of n does.
         reach = (metric.high - metric.low) * wilson(0, n, confidence).high
         low, high = seen.value - reach, seen.value + reach
-    if abs(seen.value) <= ROUNDING:
-        seen = replace(seen, value=0.0)
     needed = _rows_needed(seen.value, seen.error * math.sqrt(n), seen.error * math.sqrt(n))
     low, high = min(low, seen.value), max(high, seen.value)
     return Comparison(seen.value, low, high, max(seen.p_value(), swapped), n, "not separable", needed)

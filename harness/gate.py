@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 from harness.compare import Comparison
 from harness.errors import UserError
+from harness.pairs import MARGIN, pair, scale
 from harness.scoring import ScoredRun
-from harness.standings import MARGIN, pair, scale
 
 Outcome = Literal["passed", "failed", "error"]
 _MARGIN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(pp|%|)\s*")

@@ -144,13 +144,39 @@ def two_sided(confidence: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
-    """A score, its resampled values (None: too many rows), the jackknife's standard error and acceleration."""
+    """A score, its resampled values (None: too many rows), and the scores without each row in turn, shape [n].
+
+    All of the same n were drawn with the same counts, so the difference of two is the resampled difference.
+    """
 
     value: float
     resampled: FloatArray | None
-    error: float
-    acceleration: float
-    n: int
+    left_out: FloatArray
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return len(self.left_out)
+
+    def minus(self, other: Resampled) -> Resampled:
+        """This score less another one on the same rows."""
+        value = self.value - other.value
+        both = self.resampled is not None and other.resampled is not None
+        drawn = self.resampled - other.resampled if both else None  # type: ignore[operator]
+        return _settled(0.0 if abs(value) <= ROUNDING else value, drawn, self.left_out - other.left_out)
+
+    @property
+    def error(self) -> float:
+        """The jackknife's standard error."""
+        n = self.n
+        return math.sqrt((n - 1) / n * float(((self.left_out.mean() - self.left_out) ** 2).sum()))
+
+    @property
+    def acceleration(self) -> float:
+        """How the standard error changes with the score, which BCa corrects for."""
+        gaps = self.left_out.mean() - self.left_out
+        squares = float((gaps**2).sum())
+        return float((gaps**3).sum()) / (6 * squares**1.5) if squares > ROUNDING**2 else 0.0
 
     def _z_below(self, point: float) -> float:
         """Normal quantile of the share of resampled scores below `point`, half the equal ones counted; finite."""
@@ -206,10 +232,7 @@ def resample_all(
 def of_products(
     counts: NDArray[np.uint8] | NDArray[np.int8], asked: Sequence[tuple[FloatArray, Summary]]
 ) -> list[FloatArray]:
-    """`summary(counts @ stats / n)` for each, shape [B], from counts of shape [B, n] and stats of shape [n, k].
-
-    Rounded to twelve digits behind the point, so that equal scores are equal whatever stood beside them in a product.
-    """
+    """`summary(counts @ stats / n)` for each, shape [B], from counts of shape [B, n] and stats of shape [n, k]."""
     n = counts.shape[1]
     whole = np.hstack([stats for stats, _ in asked])
     edges = np.cumsum([0, *(stats.shape[1] for stats, _ in asked)])
@@ -219,18 +242,18 @@ def of_products(
         means = counts[start : start + CHUNK].astype(np.float64) @ whole / n
         for place, (_, summary) in enumerate(asked):
             found[place][start : start + CHUNK] = summary(means[:, edges[place] : edges[place + 1]])
-    return [values.round(DIGITS) for values in found]
+    return found
 
 
-def _resampled(stats: FloatArray, summary: Summary, resampled: FloatArray | None) -> Resampled:
-    n = len(stats)
-    total = stats.sum(axis=0)
+def _resampled(stats: FloatArray, summary: Summary, drawn: FloatArray | None) -> Resampled:
+    n, total = len(stats), stats.sum(axis=0)
     value = float(summary(total / n))
-    left_out = summary((total - stats) / max(n - 1, 1)) if n > 1 else np.array([value])
-    gaps = left_out.mean() - left_out
-    squares = float((gaps**2).sum())
-    acceleration = float((gaps**3).sum()) / (6 * squares**1.5) if squares > ROUNDING**2 else 0.0
-    error = math.sqrt((n - 1) / n * squares)
-    if resampled is not None and np.ptp(resampled) <= ROUNDING * max(1.0, abs(value)):
-        resampled[:] = value
-    return Resampled(value, resampled, error, acceleration, n)
+    left_out = summary((total - stats) / (n - 1)) if n > 1 else np.array([value])
+    return _settled(value, drawn, left_out)
+
+
+def _settled(value: float, drawn: FloatArray | None, left_out: FloatArray) -> Resampled:
+    """Without the floating-point arithmetic's differences, where they are all there is."""
+    if drawn is not None:
+        drawn = np.full_like(drawn, value) if np.ptp(drawn) <= ROUNDING * max(1.0, abs(value)) else drawn.round(DIGITS)
+    return Resampled(value, drawn, left_out)

@@ -1,4 +1,4 @@
-"""Intervals and paired tests: agreement with scipy and statsmodels, properties, and simulated coverage."""
+"""Intervals and paired tests: agreement with scipy and statsmodels, properties; coverage is in `test_statistics`."""
 
 from __future__ import annotations
 
@@ -143,21 +143,6 @@ class TestEstimate:
     def test_of_no_rows_is_nan(self) -> None:
         assert math.isnan(estimate(OVERLAP, np.empty((0, 1))).value)
 
-    @pytest.mark.parametrize("metric", [ACCURACY, OVERLAP, F1], ids=lambda m: m.kind)
-    def test_covers_the_truth_in_about_95_of_100_samples(self, metric: Metric) -> None:
-        rng = np.random.default_rng(5)
-        covered = 0
-        for trial in range(400):
-            if metric is F1:
-                rows, truth = confusion(trial, 300, 0.8), 2 * 0.24 / (2 * 0.24 + 0.14 + 0.06)
-            elif metric is OVERLAP:
-                rows, truth = rng.beta(4, 2, (300, 1)), 4 / 6
-            else:
-                rows, truth = (rng.random((300, 1)) < 0.85).astype(np.float64), 0.85
-            found = estimate(metric, rows)
-            covered += found.low <= truth <= found.high
-        assert 0.92 <= covered / 400 <= 0.98
-
 
 class TestBinaryComparison:
     @pytest.mark.parametrize("table", [(10, 2, 50, 20), (0, 6, 10, 4), (3, 3, 1, 1), (0, 0, 9, 1), (80, 41, 800, 79)])
@@ -261,23 +246,6 @@ class TestResampledComparison:
         a = rng.random((60_000, 1))
         assert compare_paired(OVERLAP, a, a + rng.normal(0.02, 0.1, a.shape)).verdict == "worse"
 
-    @pytest.mark.parametrize("metric", [ACCURACY, OVERLAP, F1], ids=lambda m: m.kind)
-    def test_equal_models_are_told_apart_in_about_5_of_100_samples_at_most(self, metric: Metric) -> None:
-        rng = np.random.default_rng(11)
-        false_alarms = 0
-        for _ in range(300):
-            if metric is F1:
-                truth = rng.random(200) < 0.3
-                answers = [np.where(rng.random(200) < 0.8, truth, ~truth) for _ in "ab"]
-                a, b = (np.column_stack([truth & x, ~truth & x, truth & ~x]).astype(np.float64) for x in answers)
-            else:
-                hard = rng.random((200, 1))
-                a, b = (np.clip(hard + rng.normal(0, 0.2, hard.shape), 0, 1) for _ in "ab")
-                if metric is ACCURACY:
-                    a, b = np.round(a), np.round(b)
-            false_alarms += compare_paired(metric, a, b).verdict in ("better", "worse")
-        assert false_alarms / 300 <= 0.07
-
 
 def test_rows_must_match() -> None:
     with pytest.raises(ValueError, match="one shape"):
@@ -291,9 +259,9 @@ def test_no_rows_decide_nothing() -> None:
     assert math.isnan(found.p_value)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
+@pytest.mark.parametrize("count", [1, 2, 7, 36])
+def test_holm_agrees_with_statsmodels(count: int) -> None:
+    p_values = (np.random.default_rng(count).random(count) ** 3).round(2).tolist()  # many small ones, some equal
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
 
 

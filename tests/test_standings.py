@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from harness.standings import most_expensive, pair, scale, standings, usd_per_row
+from harness.pairs import scale
+from harness.scoring import ScoredRun
+from harness.standings import most_expensive, standings, usd_per_row
+from harness.store import Manifest
 from tests.scored import ERROR, OVERLAP, PERCENT, right, scored
 
 TWO_TASKS = [
@@ -21,35 +26,8 @@ TWO_TASKS = [
 ]
 
 
-class TestPair:
-    def test_counts_tasks_won_tied_and_lost(self) -> None:
-        found = pair(TWO_TASKS, "tuned", "big")
-        assert (found.won, found.tied, found.lost) == (1, 1, 0)
-        assert (found.tasks["news"].verdict, found.tasks["maths"].verdict) == ("better", "within the margin")
-        back = pair(TWO_TASKS, "big", "tuned")
-        assert (back.won, back.tied, back.lost) == (0, 1, 1)
-
-    def test_corrects_for_the_number_of_tasks(self) -> None:
-        """Seven of seven discordant rows: p = 1/64 by the exact test, twelve times that among twelve tasks."""
-        runs = [scored(f"t{i:02}", "a", right(7 / 400 if i == 0 else 0)) for i in range(12)]
-        runs += [scored(f"t{i:02}", "b", right(0)) for i in range(12)]
-        assert pair(runs[:1] + runs[12:13], "a", "b").won == 1
-        found = pair(runs, "a", "b")
-        assert found.won == 0
-        assert found.tasks["t00"].p_value == pytest.approx(12 / 64)
-
-    def test_tasks_on_different_rows_are_named_and_not_compared(self) -> None:
-        runs = [scored("news", "a", right(0.5)), scored("news", "b", right(0.5), ids=[f"other{i}" for i in range(400)])]
-        found = pair(runs, "a", "b")
-        assert (dict(found.tasks), found.apart) == ({}, ("news",))
-
-    def test_the_margin_is_a_share_of_the_metrics_scale(self) -> None:
-        rng = np.random.default_rng(0)
-        a = 100 * rng.random(400)
-        b = a + rng.normal(0, 2, 400)
-        found = pair([scored("mt", "a", a, PERCENT), scored("mt", "b", b, PERCENT)], "a", "b")
-        assert found.tasks["mt"].margin == 2.0
-        assert found.tasks["mt"].verdict == "within the margin"
+def _baseline(run: ScoredRun) -> Manifest:
+    return run.manifest.model_copy(update={"model_settings": {"backend": "baseline"}})
 
 
 class TestReference:
@@ -58,10 +36,12 @@ class TestReference:
         assert standings(TWO_TASKS).reference == "big"
         assert standings(TWO_TASKS, "small").reference == "small"
 
-    def test_there_is_none_when_nothing_has_a_price(self) -> None:
-        found = standings([scored("news", "a", right(0.5), usd=0.0), scored("news", "b", right(0.5))])
-        assert found.reference is None
-        assert all(row.against is None for row in found.models)
+    def test_without_a_price_it_is_the_best_baseline_else_the_best_model(self) -> None:
+        runs = [scored("news", model, right(share)) for model, share in (("a", 0.5), ("b", 0.6), ("c", 0.9))]
+        found = standings(runs)
+        assert (found.reference, found.why) == ("c", "the best model by mean rank")
+        found = standings([replace(run, manifest=_baseline(run)) if run.manifest.model < "c" else run for run in runs])
+        assert (found.reference, found.why) == ("b", "the best baseline")
 
     def test_cost_is_per_row_each_task_counting_the_same(self) -> None:
         runs = [scored("long", "m", right(0.5, 100), usd=1.0), scored("short", "m", right(0.5, 50), usd=1.5)]

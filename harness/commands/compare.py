@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.compare import Comparison
+    from harness.pairs import Pair
     from harness.scoring import ScoredRun
-    from harness.standings import Pair
     from harness.telling import Telling
 
 WIDTH = 100
@@ -32,9 +32,9 @@ def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: P
     Both must have run. p-values are corrected for the number of tasks.
     """
     from harness.errors import UserError
+    from harness.pairs import of_kind, pair
+    from harness.recorded import chosen_runs
     from harness.scoring import score_run
-    from harness.standings import of_kind, pair
-    from harness.store import chosen_runs
     from harness.telling import telling
 
     if a == b:

@@ -75,9 +75,9 @@ def text(checks: list[Check]) -> str:
 
 
 def _runs(results: Path, tasks: tuple[str, ...], models: tuple[str, str], kind: str | None) -> list[ScoredRun]:
+    from harness.pairs import of_kind
+    from harness.recorded import chosen_runs
     from harness.scoring import score_run
-    from harness.standings import of_kind
-    from harness.store import chosen_runs
 
     return [score_run(results, run) for run in of_kind(chosen_runs(results, tasks, models), kind)]
 

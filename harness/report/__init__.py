@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,17 +10,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.report.drawing import Drawn
-    from harness.slices import Slice
-    from harness.standings import Standings
+    from harness.report.findings import Findings
 
 
 def build(
     df: pd.DataFrame,
     out: Path,
     published_dir: Path,
-    verdicts: Mapping[str, Mapping[str, str]] | None = None,
-    standings: Mapping[str, Standings] | None = None,
-    slices: Mapping[str, Mapping[str, Sequence[Slice]]] | None = None,
+    found: Sequence[Findings] = (),
     plots: Callable[[], Drawn] | None = None,
 ) -> list[Path]:
     """Write the whole report but its page into `out` and return the files written.
@@ -28,30 +25,28 @@ def build(
     `leaderboard.md`; `leaderboard.csv` and `.tex` with the benchmark rows, or the sample rows where there are no
     others; `leaderboard-sample.csv` and `.tex` with the sample rows where there are both; `plots/<task>`,
     `plots/overview`, `heat`, `calibration` and, where there is something to show, `frontier`, `latency` and
-    `adapter-<model>`, with `-sample` for sample runs, as SVG and PNG. `verdicts` are sentences by kind of runs, then
-    task; so are `slices`. `plots` waits for plots that are being drawn already (see `start_plots`).
+    `adapter-<model>`, with `-sample` for sample runs, as SVG and PNG. `plots` waits for plots that are being drawn
+    already (see `start_plots`).
 
     Raises:
         DataError: a file of published figures is broken.
     """
     # pandas and matplotlib take a second to import, which only this command should pay.
     from harness.report.drawing import draw, drawings
+    from harness.report.markdown import markdown
     from harness.report.published import read
     from harness.report.standings import latex, slices_markdown, standings_markdown
-    from harness.report.tables import KINDS, csv, markdown
+    from harness.report.tables import KINDS, csv
 
     published = read(published_dir)
     out.mkdir(parents=True, exist_ok=True)
-    drawn = plots() if plots else draw(drawings(df, published, _references(standings)), out / "plots")
+    drawn = plots() if plots else draw(drawings(df, published, _references(found)), out / "plots")
     text = markdown(
         df,
         published,
-        verdicts,
-        {kind: standings_markdown(found) for kind, found in (standings or {}).items()},
-        {
-            kind: {task: slices_markdown(found) for task, found in parts.items()}
-            for kind, parts in (slices or {}).items()
-        },
+        {one.kind: one.sentences for one in found},
+        {one.kind: standings_markdown(one.contest.standings) for one in found},
+        {one.kind: {task: slices_markdown(parts) for task, parts in one.slices.items()} for one in found},
         {kind: [path.stem for path in drawn.overall(kind) if path.suffix == ".svg"] for kind in KINDS},
     )
     written = [_write(out / "leaderboard.md", text)]
@@ -66,9 +61,7 @@ def build(
     return written + drawn.paths
 
 
-def start_plots(
-    df: pd.DataFrame, out: Path, published_dir: Path, standings: Mapping[str, Standings]
-) -> Callable[[], Drawn]:
+def start_plots(df: pd.DataFrame, out: Path, published_dir: Path, found: Sequence[Findings]) -> Callable[[], Drawn]:
     """Start to draw the plots of a report beside other work; give what is returned to `build`.
 
     Raises:
@@ -77,11 +70,11 @@ def start_plots(
     from harness.report.drawing import draw_aside, drawings
     from harness.report.published import read
 
-    return draw_aside(drawings(df, read(published_dir), _references(standings)), out / "plots")
+    return draw_aside(drawings(df, read(published_dir), _references(found)), out / "plots")
 
 
-def _references(standings: Mapping[str, Standings] | None) -> dict[str, str | None]:
-    return {kind: found.reference for kind, found in (standings or {}).items()}
+def _references(found: Sequence[Findings]) -> dict[str, str]:
+    return {one.kind: one.contest.reference for one in found}
 
 
 def _write(path: Path, text: str) -> Path:

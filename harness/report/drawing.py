@@ -54,13 +54,13 @@ class Drawn:
 
 
 def drawings(
-    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], references: Mapping[str, str | None]
+    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], references: Mapping[str, str]
 ) -> list[Drawing]:
     """The plots of a report: those over all tasks of each kind of runs, then one for each task."""
     return [*_overall(df, references), *_by_task(df, published)]
 
 
-def _overall(df: pd.DataFrame, references: Mapping[str, str | None]) -> Iterator[Drawing]:
+def _overall(df: pd.DataFrame, references: Mapping[str, str]) -> Iterator[Drawing]:
     for kind in KINDS:
         part = df[df["kind"] == kind]
         if part.empty:

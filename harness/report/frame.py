@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.compare import Comparison, Estimate, compare_paired, estimate
+from harness.compare import Comparison, Estimate, estimate
 from harness.errors import UserError
 from harness.intervals import estimate_all
 from harness.metrics.base import Metric
+from harness.pairs import by_task, compare_runs, same_rows
 from harness.scoring import STATUSES, RowScores, ScoredRun, score_run
 from harness.store import Manifest
+
+UNTIMED = ("baseline", "recorded")
+"""Backends whose time is a fit's or a look-up's, not a user's wait."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +36,9 @@ def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str],
             runs.append(score_run(results, manifest))
         except UserError as error:
             say(f"not scored: {manifest.model} on {manifest.task}: {error}")
+            continue
+        for name in runs[-1].unavailable:
+            say(f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be judged by it")
     return runs
 
 
@@ -47,8 +54,7 @@ def long_frame(runs: Sequence[ScoredRun]) -> pd.DataFrame:
 def _rows(run: ScoredRun, scores: Iterator[Estimate]) -> Iterable[dict[str, Any]]:
     manifest, rows = run.manifest, run.rows
     answered = rows.answered()
-    # A baseline's time is the fit's and the batch's, not a user's wait.
-    timed = len(run.latencies) and manifest.model_settings.get("backend") != "baseline"
+    timed = len(run.latencies) and manifest.model_settings.get("backend") not in UNTIMED
     p50, p95 = np.percentile(run.latencies, [50, 95]) if timed else (math.nan, math.nan)
     for index, metric in enumerate(run.metrics):
         stats = rows.stats[metric.name]
@@ -65,7 +71,7 @@ def _rows(run: ScoredRun, scores: Iterator[Estimate]) -> Iterable[dict[str, Any]
             "score": score.value,
             "low": score.low,
             "high": score.high,
-            "n": score.n,
+            "n": score.n if metric.judged is None else int(stats[:, metric.judged].sum()),
             "score_answered": _point(metric.summary, stats[answered]),
             "n_answered": int(answered.sum()),
             **{str(status): count for status, count in rows.counts().items()},
@@ -108,24 +114,29 @@ def _absent(value: Any) -> bool:
 
 def verdicts(runs: Sequence[ScoredRun]) -> dict[str, str]:
     """Return for each task a sentence on its two best models: which leads, by how much, and how sure that is."""
-    by_task: dict[str, list[ScoredRun]] = {}
-    for run in runs:
-        by_task.setdefault(run.manifest.task, []).append(run)
-    return {task: _verdict(group) for task, group in by_task.items()}
+    best = {task: _ranked(list(found.values()))[:2] for task, found in by_task(runs).items()}
+    comparable = [task for task, two in best.items() if len(two) == 2 and same_rows(*two)]
+    compared = compare_runs([(best[task][0], best[task][1]) for task in comparable])
+    found = dict(zip(comparable, compared, strict=True))
+    return {task: _verdict([run.manifest.model for run in two], two[0], found.get(task)) for task, two in best.items()}
 
 
-def _verdict(runs: Sequence[ScoredRun]) -> str:
-    metric = runs[0].metrics[0]
-    ranked = sorted(runs, key=lambda run: _main_score(run), reverse=metric.higher_is_better)
-    if len(ranked) < 2:
-        return f"Only {ranked[0].manifest.model} was asked; a comparison needs two models."
-    first, second = ranked[:2]
-    if first.rows.ids != second.rows.ids:
-        return (
-            f"{first.manifest.model} and {second.manifest.model} were asked different rows; run bench again for both."
-        )
-    compared = compare_paired(metric, first.rows.stats[metric.name], second.rows.stats[metric.name])
-    return _sentence(first.manifest.model, second.manifest.model, metric.name, compared)
+def _ranked(runs: Sequence[ScoredRun]) -> list[ScoredRun]:
+    """The runs of one task, the best first."""
+
+    def score(run: ScoredRun) -> float:
+        metric = run.metrics[0]
+        return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))
+
+    return sorted(runs, key=score, reverse=runs[0].metrics[0].higher_is_better)
+
+
+def _verdict(models: Sequence[str], first: ScoredRun, found: Comparison | None) -> str:
+    if len(models) < 2:
+        return f"Only {models[0]} was asked; a comparison needs two models."
+    if found is None:
+        return f"{models[0]} and {models[1]} were asked different rows; run bench again for both."
+    return _sentence(models[0], models[1], first.metrics[0].name, found)
 
 
 def _sentence(first: str, second: str, metric: str, compared: Comparison) -> str:
@@ -141,8 +152,3 @@ def _sentence(first: str, second: str, metric: str, compared: Comparison) -> str
     if compared.verdict == "within the margin":
         return f"{first} and {second} are equal within {compared.margin:g} ({numbers})."
     return f"{first} leads {second}, but not beyond chance at n = {compared.n} ({numbers}{needed})."
-
-
-def _main_score(run: ScoredRun) -> float:
-    metric = run.metrics[0]
-    return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))

@@ -15,18 +15,17 @@ from harness.standings import Standing, Standings
 
 def standings_markdown(found: Standings) -> str:
     """A line for each model, best mean rank first, and what the columns rest on."""
-    reference = found.reference
-    against = [f"won, tied, lost against {reference}"] if reference else []
+    against = f"won, tied, lost against {found.reference}"
     tuned = any(row.lift for row in found.models)
     spent = any(row.usd for row in found.models)
-    header = ["model", "tasks", "mean rank", "macro average", *against, *(["lift over base, points"] if tuned else [])]
+    header = ["model", "tasks", "mean rank", "macro average", against, *(["lift over base, points"] if tuned else [])]
     body = [
         [
             row.model,
             str(row.tasks),
             _interval(row.mean_rank, 2),
             _interval(row.macro, 3),
-            *([_record(row)] if reference else []),
+            _record(row),
             *([_lift(row)] if tuned else []),
             *([_usd(row.usd)] if spent else []),
         ]
@@ -78,11 +77,10 @@ def _grounds(found: Standings) -> str:
     ]
     if found.left_out:
         parts.append(f"Not in the macro average, for their metric has no common scale: {', '.join(found.left_out)}.")
-    if found.reference:
-        parts.append(
-            f"Won and lost are differences from {found.reference} beyond chance, after Holm's correction over the "
-            "tasks; everything else is tied."
-        )
+    parts.append(
+        f"Won and lost are differences from {found.reference}, {found.why}, beyond chance, after Holm's correction "
+        "over the tasks; everything else is tied."
+    )
     apart = sorted({task for row in found.models if row.against for task in row.against.apart})
     if apart:
         parts.append(f"Asked on different rows, and so compared with nothing: {', '.join(apart)}.")

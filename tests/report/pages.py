@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench import Options, bench
+from harness.report.findings import find
 from harness.report.frame import long_frame, score_all
 from harness.report.page import page
 from harness.report.published import Published
@@ -75,7 +76,7 @@ def make_results(folder: Path) -> Path:
     samples = [{**_row(i), "_split": "train" if i > 20 else "test"} for i in range(30)]
     _jsonl(tasks / "samples" / "small.jsonl", samples)
     models: dict[str, Any] = {name: {"backend": "baseline", "method": name} for name in ("majority", "tfidf")}
-    options = Options((), (), None, None, 0, folder / "models.yaml", tasks, folder / "results")
+    options = Options((), (), folder / "models.yaml", tasks, folder / "results")
     options.models_file.write_text(json.dumps(models))
     bench(options, lambda line: None)
     # The planted markup is part of the folder's name, so that it stands in the error for a row without an answer.
@@ -112,4 +113,4 @@ def _answers(model: str, rows: list[Any]) -> list[dict[str, Any]]:
 def make_page(results: Path, out: Path, *, single_file: bool = False) -> list[Path]:
     """Build the page of these results, with a few published figures."""
     runs = score_all(results, read_manifests(results), print)
-    return page(runs, long_frame(runs), FIGURES, results, out, single_file)
+    return page(find(results, runs), long_frame(runs), FIGURES, results, out, single_file)

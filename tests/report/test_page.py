@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.report.contest import Contest, challenger, headline, signed
 from harness.report.frame import long_frame, score_all
 from harness.report.page import page
 from harness.report.page.charts import Line, Mark, cost_chart, lines_chart, nice_ticks
-from harness.report.page.contest import Contest, challenger, headline, signed
 from harness.report.page.cost import Offer, break_even, market
 from harness.report.page.embedding import script_json
 from harness.report.page.evidence import LONGEST, clip, evidence, shared_ends
@@ -150,6 +150,22 @@ def test_the_sentence_on_top_sets_the_adapter_against_the_most_expensive_model(h
     assert verdict.endswith("tuned beats gpt on 2 of 2 tasks, ties 0, loses 0, at 1/73 of the cost.")
 
 
+def test_behind_the_sentence_stands_by_how_much_and_how_sure_that_is(html: str) -> None:
+    words = Reader(part(html, '<p class="verdict">', "<h3>")).words
+    assert re.search(
+        r"In the mean of these tasks it scores \d+\.\d points higher \(95 % interval \+[\d.]+ to \+[\d.]+\)", words
+    )
+
+
+def test_a_tasks_sentence_is_its_tables_verdict_after_holm(html: str, benchmark_runs: list[ScoredRun]) -> None:
+    against = Contest(benchmark_runs).against("tuned")
+    for task, found in against.items():
+        words = Reader(part(html, f'id="task-{task}-benchmark"', "</article>")).words
+        assert found.verdict == "better"
+        assert f"tuned beats gpt ({signed(found.difference)}" in words
+        assert "p < 0.001 after Holm, n = 60)" in words or f"p = {found.p_value:.3f} after Holm, n = 60)" in words
+
+
 def test_with_one_model_there_is_no_verdict(benchmark_runs: list[ScoredRun]) -> None:
     alone = Contest([run for run in benchmark_runs if run.manifest.model == "tuned"])
     assert headline(alone) == "Only tuned was asked; a comparison needs two models."
@@ -167,7 +183,7 @@ def test_a_single_task_is_told_with_its_numbers(benchmark_runs: list[ScoredRun])
 def test_without_a_price_the_best_baseline_is_the_reference(benchmark_runs: list[ScoredRun]) -> None:
     contest = Contest([run for run in benchmark_runs if run.manifest.model in ("majority", "tfidf", "plain")])
     assert contest.reference in ("majority", "tfidf")
-    assert contest.why == "the best baseline"
+    assert contest.standings.why == "the best baseline"
     first = challenger(contest)
     assert first is not None
     assert first.model == "plain"
@@ -320,7 +336,6 @@ OFFERS = st.builds(
     st.text(max_size=40),
     st.floats(0, 1),
     st.one_of(st.none(), st.just(0.0), st.floats(1e-9, 1e5)),
-    st.booleans(),
 )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from axe_core_python.selenium import Axe
 from selenium import webdriver
@@ -20,6 +21,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
+from harness.report.frame import long_frame, score_all
+from harness.report.tables import csv
+from harness.store import read_manifests
 from tests.report.pages import PLANTED, ROWS, make_page, make_results
 
 pytestmark = pytest.mark.browser
@@ -32,11 +36,13 @@ WIDE, PHONE = (1400, 900), (390, 844)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report with a folder of rows, and the same as a single file in `single`."""
+    """A page with a folder of rows and its CSV file, and the same page as a single file in `single`."""
     results = make_results(tmp_path_factory.mktemp("results"))
     out = tmp_path_factory.mktemp("reports")
     make_page(results, out)
     make_page(results, out / "single", single_file=True)
+    frame = long_frame(score_all(results, read_manifests(results), print))
+    (out / "leaderboard.csv").write_text(csv(frame[frame["kind"] == "benchmark"]), encoding="utf-8")
     return out
 
 
@@ -138,6 +144,31 @@ def test_sorting_orders_the_tasks_by_the_column_clicked_and_then_the_other_way(b
     browser.one("#board-benchmark thead th:first-child button").send_keys(Keys.ENTER)
     assert browser.one("#board-benchmark thead th:first-child").get_attribute("aria-sort") == "ascending"
     assert header.get_attribute("aria-sort") is None
+
+
+def test_every_score_shown_is_that_of_leaderboard_csv(browser: Browser, folder: Path) -> None:
+    """The text that a reader sees on the leaderboard and in each task's table, against the file beside the page."""
+    table = pd.read_csv(folder / "leaderboard.csv")
+    rows = {(r.task, r.model, r.metric): r for r in table.itertuples()}
+    for task in browser.column("#board-benchmark", "th a"):
+        line = browser.one(f"#board-benchmark tr:has(a[href='#task/{task}/benchmark'])")
+        metric = line.find_element(By.CSS_SELECTOR, "th .sub").text
+        for cell in line.find_elements(By.CSS_SELECTOR, "td[data-model]"):
+            expected = rows[task, cell.get_attribute("data-model"), metric]
+            assert f"{expected.score:.3f}" in cell.text
+    for task in set(table["task"]):
+        browser.go(f"#task/{task}/benchmark")
+        view = browser.one(f"#task-{task}-benchmark")
+        head, *lines = view.find_element(By.CSS_SELECTOR, "table.sorted").find_elements(By.TAG_NAME, "tr")
+        metrics = [cell.text for cell in head.find_elements(By.TAG_NAME, "th")]
+        for line in lines:
+            model = line.find_element(By.TAG_NAME, "th").text.split()[0]
+            cells = dict(zip(metrics[1:], [one.text for one in line.find_elements(By.TAG_NAME, "td")], strict=True))
+            for metric in {name for of, name, _ in ((t, m, k) for t, k, m in rows) if of == task}:
+                expected = rows[task, model, metric]
+                score = f"{expected.score:.3f} [{expected.low:.3f}, {expected.high:.3f}]"
+                assert " ".join(cells[metric].split()).endswith(score)
+            assert cells["n"] == f"{rows[task, model, metric].n:,}"
 
 
 def test_filters_hide_categories_and_models(browser: Browser) -> None:

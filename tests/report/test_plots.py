@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib.image
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from harness.report.plots import WATERMARK, overview_plot, task_plot
+from harness.report.plots import WATERMARK, adapter_plot, latency_plot, overview_plot, task_plot
 from harness.report.published import Published
 
 
@@ -101,3 +103,52 @@ def test_twenty_models_still_have_a_line_each(jigsaw: pd.DataFrame, tmp_path: Pa
     assert all(f"tfidf-{i}" in words(svg) for i in range(7))
     svg, _ = overview_plot(many, tmp_path / "overview")
     assert all(f"tfidf-{i}" in words(svg) for i in range(7))
+
+
+def marks(figure: Figure) -> set[tuple[float, ...]]:
+    """The ends of all horizontal lines and the places of all single points that were drawn."""
+    (axes,) = figure.axes
+    return {tuple(sorted({round(float(x), 6) for x in line.get_xdata()})) for line in axes.get_lines()}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that would have been written."""
+    figures: list[Figure] = []
+
+    def keep(figure: Figure, path: Path, sample: bool) -> list[Path]:
+        figures.append(figure)
+        return []
+
+    for name in ("adapters", "bars", "overview", "spent"):
+        monkeypatch.setattr(import_module(f"harness.report.plots.{name}"), "save", keep)
+    return figures
+
+
+def test_what_is_drawn_is_what_the_table_says(benchmark: pd.DataFrame, drawn: list[Figure], tmp_path: Path) -> None:
+    main = benchmark[benchmark["is_main"]]
+    overview_plot(benchmark, tmp_path / "overview")
+    segments = {
+        tuple(round(float(x), 6) for x in segment[:, 0])
+        for container in drawn[0].axes[0].containers
+        for lines in container[2]
+        for segment in lines.get_segments()
+    }
+    assert segments == {(round(row.low, 6), round(row.high, 6)) for row in main.itertuples()}
+    assert {(round(row.score, 6),) for row in main.itertuples()} <= marks(drawn[0])
+    jigsaw = main[main["task"] == "jigsaw"]
+    task_plot(jigsaw, (), tmp_path / "jigsaw")
+    widths = [round(float(bar.get_width()), 6) for bar in drawn[1].axes[0].patches]
+    assert widths == sorted(jigsaw["score"], reverse=True)
+    latency_plot(benchmark.assign(backend="openai"), tmp_path / "latency")
+    seconds = main.groupby("model")[["p50_s", "p95_s"]].median()
+    assert {(row.p50_s, row.p95_s) for row in seconds.itertuples()} <= marks(drawn[2])
+    base = main[main["model"] == "tfidf"]
+    adapter_plot(main, "mistral-7b-lora", "tfidf", None, tmp_path / "adapter")
+    assert {(row.low, row.high) for row in base.itertuples()} <= marks(drawn[3])
+
+
+def test_recorded_answers_are_named_so(jigsaw: pd.DataFrame, tmp_path: Path) -> None:
+    svg, _ = task_plot(jigsaw.replace("openai", "recorded"), (), tmp_path / "recorded")
+    assert "gpt-4 (recorded)" in words(svg)
+    assert "tfidf (recorded)" not in words(svg)

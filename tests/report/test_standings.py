@@ -35,7 +35,6 @@ def test_standings_of_three_models() -> None:
 def test_columns_without_anything_to_say_are_left_out() -> None:
     runs = [scored("dates", "a", right(0.5), ERROR), scored("dates", "b", right(0.6), ERROR)]
     text = standings_markdown(standings(runs))
-    assert "against" not in text
     assert "lift" not in text
     assert "USD" not in text
     assert "Not in the macro average, for their metric has no common scale: dates." in text

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness.report.markdown import markdown
 from harness.report.published import Published
-from harness.report.tables import ABSENT, bench_table, csv, leaderboard, markdown, number
+from harness.report.tables import ABSENT, bench_table, csv, leaderboard, number
 
 GOLDEN = Path(__file__).parent / "golden"
 

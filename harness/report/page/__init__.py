@@ -13,39 +13,36 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.report.frame import verdicts
-from harness.report.page.contest import Contest
+from harness.report.findings import Findings
 from harness.report.page.embedding import script_json, utf8
 from harness.report.page.evidence import evidence
 from harness.report.page.overview import overview
 from harness.report.page.provenance import of_all, usd
 from harness.report.page.tasks import task_view
 from harness.report.published import Published
-from harness.report.tables import KINDS, number
+from harness.report.tables import number
 from harness.scoring import ScoredRun
-from harness.slices import slices
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
 DATA = "data"
 _ASSETS = files("harness.report.page") / "assets"
 
 
 def page(
-    runs: Sequence[ScoredRun],
+    found: Sequence[Findings],
     frame: pd.DataFrame,
     published: Mapping[str, Sequence[Published]],
     results: Path,
     out: Path,
     single_file: bool = False,
-    sentences: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Path]:
     """Write `index.html` and `data/<task>-<kind>.js` into `out` and return the files written.
 
     `frame` is the long form of the runs; rows and answers are read from `results`. With `single_file` the rows are in
-    the page itself. Data files of an earlier report are removed. `sentences` are the verdicts on the two best models
-    by kind and task, made here when not given.
+    the page itself. Data files of an earlier report are removed.
 
     Raises:
         UserError: the rows of a run are not there any more.
@@ -53,14 +50,9 @@ def page(
     out.mkdir(parents=True, exist_ok=True)
     for old in (out / DATA).glob("*.js"):
         old.unlink()
-    kinds = [kind for kind in KINDS if any(run.manifest.kind == kind for run in runs)]
-    sections = []
-    for kind in kinds:
-        chosen = [run for run in runs if run.manifest.kind == kind]
-        told = sentences[kind] if sentences else verdicts(chosen)
-        sections.append(_section(kind, chosen, frame[frame["kind"] == kind], published, told, results))
+    sections = [_section(one, frame[frame["kind"] == one.kind], published) for one in found]
     written, inline = [], []
-    for key, text in _row_data(runs, results):
+    for key, text in _row_data(found, results):
         if single_file:
             inline.append((key, text))
         else:
@@ -69,41 +61,24 @@ def page(
             path.write_bytes(utf8(f"harnessRows({script_json(key)},{text});\n"))
             written.append(path)
     index = out / "index.html"
+    runs = [run for one in found for run in one.runs]
     index.write_bytes(utf8(_render(sections, runs, inline, single_file)))
     return [index, *written]
 
 
-def _section(
-    kind: str,
-    runs: Sequence[ScoredRun],
-    frame: pd.DataFrame,
-    published: Mapping[str, Sequence[Published]],
-    sentences: Mapping[str, str],
-    results: Path,
-) -> dict[str, Any]:
-    contest = Contest(runs)
-    figures = published if kind == "benchmark" else {}
+def _section(found: Findings, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
+    figures = published if found.kind == "benchmark" else {}
     tasks = [
-        task_view(
-            contest,
-            task,
-            frame[frame["task"] == task],
-            figures.get(task, ()),
-            sentences[task],
-            slices(results, list(contest.tasks[task].values())),
-        )
-        for task in sorted(contest.tasks)
+        task_view(found, task, frame[frame["task"] == task], figures.get(task, ())) for task in found.contest.tasks
     ]
-    return {"kind": kind, "overview": overview(contest, frame, figures), "tasks": tasks}
+    return {"kind": found.kind, "overview": overview(found.contest, frame, figures), "tasks": tasks}
 
 
-def _row_data(runs: Sequence[ScoredRun], results: Path) -> Iterator[tuple[str, str]]:
+def _row_data(found: Sequence[Findings], results: Path) -> Iterator[tuple[str, str]]:
     """Name and JSON of each task's rows, one task at a time because all of them would not fit in memory."""
-    groups: dict[tuple[str, str], list[ScoredRun]] = {}
-    for run in runs:
-        groups.setdefault((run.manifest.task, run.manifest.kind), []).append(run)
-    for (task, kind), group in groups.items():
-        yield f"{task}-{kind}", script_json(evidence(results, group))
+    for one in found:
+        for task, runs in one.contest.tasks.items():
+            yield f"{task}-{one.kind}", script_json(evidence(results, list(runs.values())))
 
 
 def _render(
@@ -122,7 +97,7 @@ def _render(
         lstrip_blocks=True,
         loader=FunctionLoader(_asset),
     )
-    environment.filters |= {"number": number, "usd": usd}
+    environment.filters |= {"number": number, "usd": usd, "unbroken": _unbroken}
     script = _asset("page.js")
     policy = (
         f"default-src 'none'; script-src 'sha256-{_sha256(script)}' 'self' file:; style-src 'unsafe-inline'; "
@@ -137,6 +112,14 @@ def _render(
         inline=[(key, Markup(text)) for key, text in inline],  # noqa: S704 - escaped by script_json
         single_file=single_file,
     )
+
+
+def _unbroken(text: str) -> Markup:
+    """The text with its short names in one piece: a browser breaks lines at hyphens, as in gpt-4."""
+    from markupsafe import Markup
+
+    piece = Markup('<span class="nowrap">{}</span>')
+    return Markup(" ").join(piece.format(word) if "-" in word and len(word) < 25 else word for word in text.split(" "))
 
 
 def _asset(name: str) -> str:

@@ -10,9 +10,10 @@ from html import escape
 from harness.report.page.cost import Offer
 
 LINE = 26
-LEFT = 190
-WIDTH = 760
-RIGHT = 70
+LEFT = 210  # at most: shorter names leave more room
+LETTER = 9.3  # of the type on a phone, where a chart is shown at 0.6 of its size and its type is set larger
+WIDTH = 600
+RIGHT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,12 @@ def lines_chart(title: str, description: str, lines: Sequence[Line], unit: str, 
         return ""
     ticks = nice_ticks(min([*values, 0.0] if zero else values), max(values))
     height = LINE * len(lines) + 44
-    x = _scale(ticks, LEFT, WIDTH - RIGHT)
+    left = min(LEFT, 24 + LETTER * max(len(line.name) for line in lines))
+    x = _scale(ticks, left, WIDTH - RIGHT)
     parts = _grid(ticks, x, 8, height - 36, unit)
     for place, line in enumerate(lines):
         y = 8 + LINE * (place + 0.5)
-        parts.append(f'<text class="name" x="{LEFT - 10}" y="{y + 4:.1f}">{escape(_short(line.name))}</text>')
+        parts.append(f'<text class="name" x="{left - 10:.1f}" y="{y + 4:.1f}">{escape(_short(line.name))}</text>')
         parts += _line(line, x, y)
     return _svg(title, description, WIDTH, height, parts)
 
@@ -64,7 +66,7 @@ def cost_chart(offers: Sequence[Offer], description: str) -> str:
     lowest = math.floor(min(paid))
     decades = list(range(lowest, max(lowest + 1, math.ceil(max(paid))) + 1))
     free = any(offer.usd == 0 for offer in known)
-    across = _scale([float(d) for d in decades], 160.0 if free else 80.0, WIDTH - 150)
+    across = _scale([float(d) for d in decades], 150.0 if free else 80.0, WIDTH - 150)
     ticks = nice_ticks(min(o.score for o in known), max(o.score for o in known))
     up = _scale(ticks, bottom, top)
     parts = [
@@ -111,8 +113,8 @@ def _grid(ticks: Sequence[float], x: Callable[[float], float], top: float, botto
         at = f"{x(tick):.1f}"
         parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{top}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{at}" y="{bottom + 14}">{_tick(tick, ticks)}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    return [*parts, f'<text class="tick" x="{middle}" y="{bottom + 30}">{escape(unit)}</text>']
+    middle = (x(ticks[0]) + x(ticks[-1])) / 2
+    return [*parts, f'<text class="tick" x="{middle:.1f}" y="{bottom + 30}">{escape(unit)}</text>']
 
 
 def _line(line: Line, x: Callable[[float], float], y: float) -> list[str]:
@@ -169,5 +171,6 @@ def _usd(value: float) -> str:
     return f"${value:,.0f}" if value >= 1 else f"${value:g}" if value >= 1e-4 else f"${value:.0e}"
 
 
-def _short(name: str, length: int = 26) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+def _short(name: str, length: int = 20) -> str:
+    """A name with its middle left out where it is too long: names of versions differ at the end."""
+    return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length // 2 - 1) :]}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.report.page.contest import Contest, is_baseline, spent
+from harness.report.contest import Contest
+from harness.scoring import ScoredRun
 
 EXAMPLE_SERVER = 1.0
 """USD an hour that the break-even table starts from when no model names what its server costs."""
@@ -21,7 +22,6 @@ class Offer:
     model: str
     score: float
     usd: float | None
-    baseline: bool
     frontier: bool = False
 
 
@@ -41,12 +41,16 @@ def market(contest: Contest) -> Market:
     for row in table.models:
         if row.macro is None:
             return Market((), ())
-        cost = spent(contest, row.model, tasks)
-        rows = sum(contest.tasks[task][row.model].manifest.n for task in tasks)
-        usd = None if cost is None else 1000 * cost / rows
-        found.append(Offer(row.model, row.macro.value, usd, is_baseline(contest, row.model)))
+        usd = _usd([contest.tasks[task][row.model] for task in tasks])
+        found.append(Offer(row.model, row.macro.value, usd))
     marked = [replace(offer, frontier=_on_frontier(offer, found)) for offer in found]
     return Market(tasks, tuple(sorted(marked, key=lambda offer: (-offer.score, offer.model))))
+
+
+def _usd(runs: Sequence[ScoredRun]) -> float | None:
+    """USD per 1,000 rows, each task counting the same as in the score; None where the cost of one is not known."""
+    known = [1000 * run.usd / len(run.rows.ids) for run in runs if run.usd is not None]
+    return sum(known) / len(known) if known and len(known) == len(runs) else None
 
 
 def server_price(contest: Contest) -> float | None:

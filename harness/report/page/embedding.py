@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 # The two separators end a line of JavaScript in old engines, though JSON allows them raw.
-_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def script_json(value: Any) -> str:
@@ -16,7 +16,9 @@ def script_json(value: Any) -> str:
         text = _encode(value)
     except ValueError:  # rare, and looking for it first would double the time
         text = _encode(_finite(value))
-    return text.translate(_ESCAPES)
+    for character, escape in _ESCAPES.items():  # `translate` takes ten times as long
+        text = text.replace(character, escape)
+    return text
 
 
 def utf8(text: str) -> bytes:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.page import contest as words
+from harness.metrics.base import FloatArray
+from harness.report import contest as words
+from harness.report.contest import Contest, score, signed
+from harness.report.frame import UNTIMED
 from harness.report.page.charts import Line, Mark, cost_chart, lines_chart
-from harness.report.page.contest import Contest, signed
 from harness.report.page.cost import EXAMPLE_SERVER, break_even, market, server_price
 from harness.report.published import Published, counterpart, headline
 from harness.report.tables import main_rows, number, plural
@@ -34,6 +36,7 @@ def overview(contest: Contest, frame: pd.DataFrame, published: Mapping[str, Sequ
     return {
         "against": contest.reference,
         "verdict": words.headline(contest),
+        "size": words.size(contest),
         "small_print": words.small_print(contest),
         "models": [_model(contest, row) for row in contest.standings.models],
         "common": len(contest.standings.common),
@@ -128,16 +131,27 @@ def _latency(contest: Contest) -> View:
     rows: list[View] = []
     for model in contest.models:
         runs = contest.runs_of(model).values()
-        if any(run.manifest.model_settings.get("backend") in ("baseline", "recorded") for run in runs):
-            continue  # a fit's or a look-up's time is not a user's wait
+        if any(run.manifest.model_settings.get("backend") in UNTIMED for run in runs):
+            continue
         seconds = np.concatenate([run.latencies for run in runs])
         if len(seconds):
             p50, p95 = (float(value) for value in np.percentile(seconds, [50, 95]))
-            rows.append({"model": model, "p50": p50, "p95": p95, "n": len(seconds)})
+            first, further = _median([run.ttft for run in runs]), _median([run.tpot for run in runs])
+            rows.append({"model": model, "p50": p50, "p95": p95, "ttft": first, "tpot": further, "n": len(seconds)})
     rows.sort(key=lambda row: (row["p50"], row["model"]))
     lines = [Line(r["model"], [Mark(r["p50"], r["p50"], r["p95"])], f"{r['p50']:.2f} s") for r in rows]
     told = f"Dot: median; line: to the 95th percentile. Fastest is {rows[0]['model']}." if rows else ""
-    return {"rows": rows, "chart": lines_chart("Latency", told, lines, "seconds per answer", zero=True), "told": told}
+    return {
+        "rows": rows,
+        "streamed": any(row["ttft"] is not None for row in rows),
+        "chart": lines_chart("Latency", told, lines, "seconds per answer", zero=True),
+        "told": told,
+    }
+
+
+def _median(seconds: Sequence[FloatArray]) -> float | None:
+    known = np.concatenate(seconds)
+    return float(np.median(known)) if len(known) else None
 
 
 def _lift(contest: Contest, found: Lift) -> View:
@@ -147,16 +161,16 @@ def _lift(contest: Contest, found: Lift) -> View:
     lines = []
     for task, lift in sorted(lifts.items(), key=lambda item: -item[1].difference):
         runs = contest.tasks[task]
-        marks = [Mark(_score(runs[base]), math.nan, math.nan, "ring"), Mark(_score(runs[model]), math.nan, math.nan)]
+        marks = [Mark(score(runs[base]), math.nan, math.nan, "ring"), Mark(score(runs[model]), math.nan, math.nan)]
         if third in runs:
-            marks.append(Mark(_score(runs[third]), math.nan, math.nan, "diamond"))
+            marks.append(Mark(score(runs[third]), math.nan, math.nan, "diamond"))
         lines.append(Line(task, marks, signed(lift.difference), joined=True))
     rows = [
         {
             "task": task,
             "metric": contest.tasks[task][model].metrics[0].name,
-            "base": _score(contest.tasks[task][base]),
-            "adapter": _score(contest.tasks[task][model]),
+            "base": score(contest.tasks[task][base]),
+            "adapter": score(contest.tasks[task][model]),
             "lift": signed(lift.difference),
             "interval": f"{signed(lift.low)} to {signed(lift.high)}",
             "verdict": lift.verdict,
@@ -177,11 +191,6 @@ def _lift(contest: Contest, found: Lift) -> View:
         "rows": rows,
         "chart": lines_chart(f"Lift of {model} over {base}", told, lines, "score"),
     }
-
-
-def _score(run: Any) -> float:
-    metric = run.metrics[0]
-    return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))
 
 
 def _published(frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> View:

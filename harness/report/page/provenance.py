@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from harness.report.page.contest import MINUS
+from harness.report.contest import MINUS
 from harness.report.tables import ABSENT, plural
 from harness.scoring import ScoredRun
 from harness.store import Manifest
@@ -22,17 +22,20 @@ def usd(value: float | None) -> str:
     return f"{value:,.3f}".replace("-", MINUS)
 
 
-def one_line(manifests: Sequence[Manifest]) -> Facts:
+def one_line(runs: Sequence[ScoredRun]) -> Facts:
     """The provenance of a task in a few words: what, where it differs between runs, all of them."""
+    made = [run.manifest for run in runs]
     facts = {
-        "source": [m.source for m in manifests],
-        "rows": [f"{m.n:,}" for m in manifests],
-        "dataset": [_dataset(m) for m in manifests],
-        "prompt": [m.prompt_hash for m in manifests],
-        "commit": [_commit(m) for m in manifests],
-        "run": [m.finished[:10] for m in manifests],
+        "source": _each(m.source for m in made),
+        "rows": _each(f"{m.n:,}" for m in made),
+        "dataset": _each(_dataset(m) for m in made),
+        "prompt": _each(m.prompt_hash for m in made),
+        "commit": _each(_commit(m) for m in made),
+        "version": _each(m.versions.get("lora-leaderboard", ABSENT) for m in made),
+        "run": _each(m.finished[:10] for m in made),
+        "cost": _cost(runs),
     }
-    return [(name, _each(values)) for name, values in facts.items()]
+    return list(facts.items())
 
 
 def of_all(runs: Sequence[ScoredRun]) -> Facts:
@@ -41,8 +44,6 @@ def of_all(runs: Sequence[ScoredRun]) -> Facts:
     if not made:
         return []
     days = sorted(m.finished[:10] for m in made)
-    costs = [run.usd for run in runs if run.usd is not None]
-    unknown = len(runs) - len(costs)
     facts = {
         "source": _each(m.source for m in made),
         "runs": f"{len(runs):,} of {plural(len({m.model for m in made}), 'model')}",
@@ -51,7 +52,7 @@ def of_all(runs: Sequence[ScoredRun]) -> Facts:
         "made": days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
         "commit": _each(_commit(m) for m in made),
         "version": _each(m.versions.get("lora-leaderboard", ABSENT) for m in made),
-        "cost": f"{usd(sum(costs))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else ""),
+        "cost": _cost(runs),
     }
     return list(facts.items())
 
@@ -82,6 +83,14 @@ def provenance(run: ScoredRun) -> dict[str, object]:
             *([("note", m.note)] if m.note else []),
         ],
     }
+
+
+def _cost(runs: Sequence[ScoredRun]) -> str:
+    costs = [run.usd for run in runs if run.usd is not None]
+    unknown = len(runs) - len(costs)
+    if not costs:
+        return "not known"
+    return f"{usd(sum(costs))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else "")
 
 
 def _dataset(m: Manifest) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.compare import Comparison
+from harness.report.contest import p_value, signed
+from harness.report.findings import Findings
 from harness.report.page.charts import Line, Mark, lines_chart
-from harness.report.page.contest import Contest, signed
 from harness.report.page.overview import MEANING, View
 from harness.report.page.provenance import one_line, provenance, usd
 from harness.report.published import Published, counterpart
@@ -19,16 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def task_view(
-    contest: Contest,
-    task: str,
-    part: pd.DataFrame,
-    published: Sequence[Published],
-    verdict: str,
-    found: Sequence[Slice],
-) -> View:
+def task_view(findings: Findings, task: str, part: pd.DataFrame, published: Sequence[Published]) -> View:
     """Everything the template says about one task; `part` holds its rows of the long form, of one kind."""
-    against = contest.reference
+    contest, against = findings.contest, findings.contest.reference
     runs, ranked = contest.tasks[task], main_rows(part)
     spec = runs[ranked[0]["model"]].manifest.spec
     metrics = list(dict.fromkeys([ranked[0]["metric"], *part["metric"]]))
@@ -51,7 +45,7 @@ def task_view(
         "metrics": metrics,
         "best": contest.best[task] if len(ranked) > 1 else None,
         "lower": [m.name for m in runs[ranked[0]["model"]].metrics if not m.higher_is_better],
-        "verdict": verdict,
+        "verdict": findings.sentences[task],
         "against": against,
         **_opponents([str(row["model"]) for row in ranked], against),
         "asked": rows_asked(part),
@@ -62,13 +56,13 @@ def task_view(
         ],
         "answered": any(number(row["score"]) != number(row["score_answered"]) for row in ranked),
         "chart": lines_chart(f"{task}: {metrics[0]}", told, lines, f"{metrics[0]}, with 95 % interval"),
-        "slices": _slices(found),
+        "slices": _slices(findings.slices[task]),
         "published": [
             {"figure": figure, "score": number(figure.score), "ours": counterpart(figure, metrics)}
             for figure in published
         ],
         "provenance": [provenance(runs[str(row["model"])]) for row in ranked],
-        "one_line": one_line([runs[str(row["model"])].manifest for row in ranked]),
+        "one_line": one_line([runs[str(row["model"])] for row in ranked]),
         "mixed": len({run.manifest.prompt_hash for run in runs.values()}) > 1,
         "rows_differ": len({run.rows.ids for run in runs.values()}) > 1,
     }
@@ -121,16 +115,11 @@ def _model(
         "verdict": found.verdict if found else None,
         "meaning": MEANING[found.verdict].format(against) if found else ABSENT,
         "difference": f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]" if found else ABSENT,
-        "p": _p_value(found.p_value) if found else ABSENT,
+        "p": p_value(found.p_value).removeprefix("p = ").removeprefix("p ") if found else ABSENT,
         "needed": f"{found.rows_needed:,}"
         if found and found.verdict == "not separable" and found.rows_needed
         else ABSENT,
-        # The time of a recorded answer is that of looking it up.
-        "p50": ABSENT if row["backend"] == "recorded" else number(row["p50_s"], 2),
-        "p95": ABSENT if row["backend"] == "recorded" else number(row["p95_s"], 2),
+        "p50": number(row["p50_s"], 2),
+        "p95": number(row["p95_s"], 2),
         "usd": usd(row["usd"]),
     }
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from harness.report.plots.style import (
     BLUE,
-    GREY,
     INK,
     VERMILION,
     canvas,
@@ -24,6 +23,7 @@ from harness.report.plots.style import (
 )
 from harness.report.tables import higher_is_better, plural, provenance, tasks_of
 
+LIGHT = "#D8D8D8"
 SCORE = ("score", "low", "high")
 
 
@@ -52,11 +52,11 @@ def adapter_plot(df: pd.DataFrame, adapter: str, base: str, reference: str | Non
         values: list[float] = []
         for y, part in enumerate(parts):
             rows = {row["model"]: [row[name] / unit(part) for name in SCORE] for row in part.to_dict("records")}
-            axes.plot([rows[base][0], rows[adapter][0]], [y, y], color=GREY, linewidth=2.2, zorder=1)
-            _point(axes, rows[base], y + 0.12, "o", VERMILION, hollow=True)
+            axes.plot([rows[base][0], rows[adapter][0]], [y, y], color=LIGHT, linewidth=4, zorder=1)
+            _point(axes, rows[base], y, "o", VERMILION, hollow=True)
             _point(axes, rows[adapter], y, "o", BLUE)
             if reference in rows:
-                _point(axes, rows[reference], y - 0.12, "D", INK, hollow=True)
+                _point(axes, rows[reference], y - 0.27, "D", INK, hollow=True)
             values += [value for name in (base, adapter, reference) for value in rows.get(name, ())]
         scale(axes, values, bars=False)
         axes.set_ylim(len(parts) - 0.4, -0.6)

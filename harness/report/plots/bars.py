@@ -10,7 +10,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report.plots.style import BLACK, BLUE, GREY, INK, ORANGE, ROOM, canvas, save, scale, short, style, titles
+from harness.report.plots.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    ROOM,
+    canvas,
+    named,
+    save,
+    scale,
+    short,
+    style,
+    titles,
+)
 from harness.report.published import Published, counterpart, headline
 from harness.report.tables import Row, main_rows, provenance
 
@@ -22,7 +36,7 @@ def task_plot(df_task: pd.DataFrame, published: Sequence[Published], path: Path)
     none, and a watermark instead. `df_task` holds one task and kind of the long form.
     """
     rows = main_rows(df_task)
-    metric, first = str(rows[0]["metric"]), rows[0]
+    metric, first, called = str(rows[0]["metric"]), rows[0], named(df_task)
     sample = first["kind"] == "sample"
     figures = [] if sample else headline(published)
     shown = [f for f in figures if counterpart(f, [metric])]
@@ -37,7 +51,7 @@ def task_plot(df_task: pd.DataFrame, published: Sequence[Published], path: Path)
         others = (
             ["Published, measured by others:", *(f"{short(f.model, 30)} ({f.source})" for f in shown)] if shown else []
         )
-        names = [*(str(r["model"]) for r in rows), *others]
+        names = [*(called[str(r["model"])] for r in rows), *others]
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_yticks(range(len(names)), [short(name, 40) for name in names])
         axes.set_xlabel(f"{metric}, with 95 % interval", x=0.5 / ROOM)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.report.plots.style import MARKERS, SERIES, canvas, save, style, titles, unit
+from harness.report.plots.style import canvas, look, save, style, titles, unit
 from harness.report.tables import plural, provenance, tasks_of
 
 N = np.geomspace(25, 5_000, 60)
@@ -41,11 +41,11 @@ def calibration_plot(df: pd.DataFrame, path: Path) -> list[Path]:
         axes.set_xscale("log")
         axes.set_yscale("log")
         for place, (category, part) in enumerate(found.groupby("category")):
-            colour = SERIES[place % len(SERIES)]
+            colour, marker = look(place)
             one_row = float((part["half"] * np.sqrt(part["n"])).median())
             axes.plot(N, one_row / np.sqrt(N), color=colour, linewidth=1.2)
             axes.plot(
-                part["n"], part["half"], color=colour, linestyle="none", marker=MARKERS[place % len(MARKERS)],
+                part["n"], part["half"], color=colour, linestyle="none", marker=marker,
                 markersize=3.5, alpha=0.6,
             )  # fmt: skip
             ends[str(category), colour] = one_row / math.sqrt(N[-1])

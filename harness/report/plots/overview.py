@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.report.plots.style import (
-    MARKERS,
-    SERIES,
     canvas,
+    look,
     model_legend,
+    named,
     save,
     scale,
     style,
@@ -35,7 +35,7 @@ def overview_plot(df: pd.DataFrame, path: Path) -> list[Path]:
     df = df[df["is_main"]]
     parts = sorted((part for _, _, part in tasks_of(df)), key=lambda p: (p["category"].iloc[0], p["task"].iloc[0]))
     models = sorted(set(df["model"]))
-    sample = bool((df["kind"] == "sample").any())
+    called, sample = named(df), bool((df["kind"] == "sample").any())
     lane = 0.8 / len(models)
     top = 0.8 + 0.22 * math.ceil(len(models) / 4) + (0.2 if len(parts) > TALL else 0.0)
     line_height = max(0.36, 0.09 * len(models) + 0.1)
@@ -55,13 +55,13 @@ def overview_plot(df: pd.DataFrame, path: Path) -> list[Path]:
         axes.set_xlabel("score on each task's leaderboard metric, with 95 % interval")
         size = f"{plural(len(models), 'model')}, {plural(len(parts), 'task')}"
         titles(figure, "Scores by task", [f"{size}; {provenance(df)}"])
-        model_legend(figure, models)
+        model_legend(figure, [called[model] for model in models])
         return save(figure, path, sample)
 
 
 def _dot(axes: Axes, row: Row, y: float, place: int, unit: float) -> None:
     score, low, high = (row[name] / unit for name in ("score", "low", "high"))
-    colour, marker = SERIES[place % len(SERIES)], MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
+    colour, marker = look(place)
     axes.errorbar(
         score, y, xerr=[[score - low], [high - score]],
         fmt=marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.4, linewidth=1.2,

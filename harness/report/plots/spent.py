@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.report.plots.style import BLACK, BLUE, GREY, canvas, logarithmic, save, short, style, titles, unit
+from harness.report.plots.style import BLACK, BLUE, GREY, canvas, logarithmic, named, save, short, style, titles, unit
 from harness.report.tables import higher_is_better, plural, provenance, tasks_of
 
 
@@ -70,7 +70,7 @@ def frontier_plot(df: pd.DataFrame, path: Path) -> list[Path]:
     `df` holds the runs of one kind, `path` has no ending. Models that cost nothing are lines across. Fewer than two
     models with a price give no plot.
     """
-    found, tasks = costs(df)
+    (found, tasks), called = costs(df), named(df)
     priced = [cost for cost in found if cost.usd > 0]
     if len(priced) < 2:
         return []
@@ -78,19 +78,21 @@ def frontier_plot(df: pd.DataFrame, path: Path) -> list[Path]:
     with style():
         figure, axes = canvas(9.0, 5.0, top=0.85, bottom=0.65, left=0.8)
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-        logarithmic(axes)
         axes.set_xlim(min(cost.usd for cost in priced) / 2, max(cost.usd for cost in priced) * 4)
+        logarithmic(axes)
         for cost in (cost for cost in found if cost.usd == 0):
             axes.axhline(cost.score, color=GREY, linewidth=0.9, linestyle="--")
             place = axes.get_yaxis_transform()
-            axes.text(0.005, cost.score, f"{short(cost.model, 26)} (free)", transform=place, fontsize=8, va="bottom")
+            axes.text(
+                0.005, cost.score, f"{short(called[cost.model], 28)} (free)", transform=place, fontsize=8, va="bottom"
+            )
         best = [cost for cost in frontier(found) if cost.usd > 0]
         axes.step([c.usd for c in best], [c.score for c in best], where="post", color=BLUE, linewidth=1.0, alpha=0.6)
         for cost in priced:
             on = cost in best
             axes.errorbar(cost.usd, cost.score, yerr=cost.half, fmt="o", color=BLUE if on else BLACK, linewidth=1.1)
             axes.annotate(
-                short(cost.model, 30), (cost.usd, cost.score), (6, 4), textcoords="offset points", fontsize=8.5
+                short(called[cost.model], 30), (cost.usd, cost.score), (6, 4), textcoords="offset points", fontsize=8.5
             )
         axes.set_xlabel("USD per 1,000 rows")
         axes.set_ylabel("mean score, with 95 % interval")
@@ -112,6 +114,8 @@ def latency_plot(df: pd.DataFrame, path: Path) -> list[Path]:
     sample = bool((df["kind"] == "sample").any())
     with style():
         figure, axes = canvas(9.0, 0.36 * len(seconds) + 1.5, top=0.85, bottom=0.65, left=2.75)
+        left, right = float(seconds["p50_s"].min()) / 1.5, float(seconds["p95_s"].max())
+        axes.set_xlim(left, right * max(4.0, (right / left) ** 0.6))  # two fifths of the axis are for the figures
         logarithmic(axes)
         for y, (p50, p95) in enumerate(seconds.to_numpy(dtype=float).tolist()):
             axes.plot([p50, p95], [y, y], color=BLUE, linewidth=2, alpha=0.5)
@@ -119,7 +123,6 @@ def latency_plot(df: pd.DataFrame, path: Path) -> list[Path]:
             axes.plot(p95, y, marker="|", color=BLUE, markersize=9)
             text = f"{p50:.2f} s, 95 % within {p95:.2f} s"
             axes.annotate(text, (p95, y), (7, 0), textcoords="offset points", va="center", fontsize=8.5)
-        axes.set_xlim(float(seconds["p50_s"].min()) / 1.5, float(seconds["p95_s"].max()) * 6)
         axes.set_ylim(len(seconds) - 0.4, -0.6)
         axes.set_yticks(range(len(seconds)), [short(str(model), 40) for model in seconds.index])
         axes.set_xlabel("seconds per answer")

@@ -54,6 +54,17 @@ def style() -> AbstractContextManager[None]:
     )
 
 
+def look(place: int) -> tuple[str, str]:
+    """Colour and marker of the series in that place; no two of the first 64 have both alike."""
+    return SERIES[place % len(SERIES)], MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
+
+
+def named(df: pd.DataFrame) -> dict[str, str]:
+    """What each model is called in a plot: its name, and whether its answers were recorded elsewhere."""
+    recorded = set(df.loc[df["backend"] == "recorded", "model"])
+    return {str(model): f"{model} (recorded)" if model in recorded else str(model) for model in df["model"].unique()}
+
+
 def canvas(width: float, height: float, *, top: float, bottom: float, left: float) -> tuple[Figure, Axes]:
     """A figure of that size in inches whose one axes leaves those margins, in inches."""
     figure = Figure(figsize=(width, height), facecolor="white")
@@ -106,7 +117,7 @@ def model_legend(figure: Figure, models: Sequence[str]) -> None:
     width, height = figure.get_size_inches()
     for place, model in enumerate(models):
         x, y = 0.25 + (width - 0.4) / 4 * (place % 4), height - 0.7 - 0.22 * (place // 4)
-        colour, marker = SERIES[place % len(SERIES)], MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
+        colour, marker = look(place)
         figure.add_artist(mpl.lines.Line2D([x / width], [y / height], color=colour, marker=marker, markersize=5.5))
         figure.text((x + 0.12) / width, y / height, short(model, 26), fontsize=8.5, va="center_baseline")
 
@@ -135,8 +146,10 @@ def key(figure: Figure, entries: Sequence[tuple[str, str, str]]) -> None:
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic x axis with plain numbers at 1, 2 and 5 of each decade."""
+    """A logarithmic x axis, its limits set, with plain numbers at 1, 2 and 5 of each decade, of many only at 1."""
+    low, high = axes.get_xlim()
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from harness.compare import Comparison, compare_all, holm
-from harness.metrics.base import FloatArray, Metric
+from harness.compare import Comparison, holm
+from harness.pairs import Pair, by_task, compare_runs, same_rows
+from harness.report.frame import verdicts
 from harness.report.tables import plural
 from harness.scoring import ScoredRun
-from harness.standings import Pair, Standing, Standings, most_expensive, same_rows, standings
+from harness.standings import Standing, Standings, is_baseline, standings
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -18,12 +19,10 @@ class Contest:
     """The runs of one kind by task and model, with their standings against the page's reference."""
 
     def __init__(self, runs: Sequence[ScoredRun]) -> None:
-        self.tasks: dict[str, dict[str, ScoredRun]] = {}
-        for run in runs:
-            self.tasks.setdefault(run.manifest.task, {})[run.manifest.model] = run
+        self.tasks = by_task(runs)
         self.models = sorted({run.manifest.model for run in runs})
-        self.reference, self.why = _reference(self, runs)
-        self.standings: Standings = standings(runs, self.reference)
+        self.standings: Standings = standings(runs)
+        self.reference = self.standings.reference
         self.best = {task: _best(runs) for task, runs in self.tasks.items()}
         self.tied = _tied(self.tasks, self.best)
 
@@ -41,10 +40,8 @@ def _best(runs: Mapping[str, ScoredRun]) -> str:
     """The model with the best score, the first by name of several."""
 
     def order(model: str) -> tuple[float, str]:
-        metric = runs[model].metrics[0]
-        stats = runs[model].rows.stats[metric.name]
-        score = round(float(metric.summary(stats.mean(axis=0))), 12) if len(stats) else -math.inf
-        return -score if metric.higher_is_better else score, model
+        value = round(score(runs[model]), 12) if runs[model].rows.ids else -math.inf
+        return -value if runs[model].metrics[0].higher_is_better else value, model
 
     return min(runs, key=order)
 
@@ -58,7 +55,7 @@ def _tied(tasks: Mapping[str, Mapping[str, ScoredRun]], best: Mapping[str, str])
         comparable = [m for m, run in runs.items() if run is not leader and same_rows(run, leader)]
         others[task] = len(comparable)
         tested += [(task, model) for model in comparable if not _far_apart(runs[model], leader)]
-    compared = compare_all([_asked(tasks[task][model], tasks[task][best[task]]) for task, model in tested])
+    compared = compare_runs([(tasks[task][model], tasks[task][best[task]]) for task, model in tested])
     found: dict[str, set[str]] = {task: set() for task in tasks}
     for task in tasks:
         family = [(model, one) for (of, model), one in zip(tested, compared, strict=True) if of == task]
@@ -67,11 +64,6 @@ def _tied(tasks: Mapping[str, Mapping[str, ScoredRun]], best: Mapping[str, str])
         level = zip(family, p_values, strict=True)
         found[task] = {model for (model, one), p in level if not p < 0.05 or one.difference == 0}
     return found
-
-
-def _asked(a: ScoredRun, b: ScoredRun) -> tuple[Metric, FloatArray, FloatArray, float]:
-    metric = a.metrics[0]
-    return metric, a.rows.stats[metric.name], b.rows.stats[metric.name], 0.0
 
 
 def _far_apart(a: ScoredRun, b: ScoredRun) -> bool:
@@ -93,22 +85,6 @@ def spent(contest: Contest, model: str, tasks: Sequence[str] | None = None) -> f
     return math.fsum(known) if known and len(known) == len(costs) else None
 
 
-def is_baseline(contest: Contest, model: str) -> bool:
-    """Whether a model is one of the harness's own baselines."""
-    return all(run.manifest.model_settings.get("backend") == "baseline" for run in contest.runs_of(model).values())
-
-
-def _reference(contest: Contest, runs: Sequence[ScoredRun]) -> tuple[str, str]:
-    """The model that the others are compared with, and why it."""
-    dearest = most_expensive(runs)
-    if dearest is not None:
-        return dearest, "the most expensive model"
-    baselines = [model for model in contest.models if is_baseline(contest, model)]
-    ranks = {row.model: place for place, row in enumerate(standings(runs, contest.models[0]).models)}
-    chosen = min(baselines or contest.models, key=lambda model: (-len(contest.runs_of(model)), ranks[model]))
-    return chosen, "the best baseline" if baselines else "the best model by mean rank"
-
-
 def equal(pair: Pair) -> int:
     """On how many tasks of a pair the two are equal within the margin."""
     return sum(found.verdict == "within the margin" for found in pair.tasks.values())
@@ -122,8 +98,8 @@ def challenger(contest: Contest) -> Standing | None:
 
     def order(row: Standing) -> tuple[int, float, str]:
         assert row.against is not None
-        settings = [run.manifest.model_settings for run in contest.runs_of(row.model).values()]
-        place = 2 if is_baseline(contest, row.model) else 0 if any(one.get("base") for one in settings) else 1
+        runs = contest.runs_of(row.model).values()
+        place = 2 if is_baseline(runs) else 0 if any(run.manifest.model_settings.get("base") for run in runs) else 1
         return place, (row.against.lost - row.against.won) / len(row.against.tasks), row.model
 
     return min((row for row in contest.standings.models if row.against and row.against.tasks), key=order, default=None)
@@ -139,7 +115,8 @@ def headline(contest: Contest) -> str:
     a, pair = first.model, first.against
     if len(pair.tasks) == 1:
         ((task, found),) = pair.tasks.items()
-        return _one_task(a, b, task, contest.tasks[task][a].metrics[0].name, found) + _price(contest, pair) + "."
+        metric = contest.tasks[task][a].metrics[0].name
+        return _one_task(a, b, f" on {task}", metric, found) + _price(contest, pair) + "."
     all_tasks = len(pair.tasks) == len(contest.tasks)
     total = f"{len(pair.tasks)} tasks" if all_tasks else f"the {len(pair.tasks)} tasks both were asked"
     if pair.tied == len(pair.tasks):
@@ -151,18 +128,60 @@ def headline(contest: Contest) -> str:
     return text + _price(contest, pair) + "."
 
 
-def _one_task(a: str, b: str, task: str, metric: str, found: Comparison) -> str:
+def size(contest: Contest) -> str:
+    """By how much the model of the headline is ahead over several tasks, and how sure that is; "" for one task."""
+    first = challenger(contest)
+    if first is None or first.against is None or first.lead is None or len(first.against.tasks) == 1:
+        return ""
+    lead = first.lead
+    points = f"{abs(100 * lead.value):.1f} points {'higher' if lead.value >= 0 else 'lower'}"
+    interval = f"{signed(100 * lead.low, 1)} to {signed(100 * lead.high, 1)}"
+    return f"In the mean of these tasks it scores {points} (95 % interval {interval})."
+
+
+def sentences(contest: Contest) -> dict[str, str]:
+    """For each task the verdict on the model of the headline and the reference, or on the two best without these."""
+    first, b = challenger(contest), contest.reference
+    compared = first.against.tasks if first and first.against else {}
+    found = verdicts([run for task, runs in contest.tasks.items() if task not in compared for run in runs.values()])
+    for task, one in compared.items():
+        assert first is not None
+        runs, best = contest.tasks[task], contest.best[task]
+        metric = runs[best].metrics[0]
+        text = _one_task(first.model, b, "", metric.name, one, " after Holm" if len(compared) > 1 else "")
+        if best not in (first.model, b):
+            text += f"; the best is {best} with {score(runs[best]):.3f}"
+        found[task] = text + "."
+    return found
+
+
+def score(run: ScoredRun) -> float:
+    """A run's score on the leaderboard's metric."""
+    metric = run.metrics[0]
+    return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))
+
+
+def p_value(value: float) -> str:
+    """`p = 0.012`, or that it is smaller than what three digits show."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _one_task(a: str, b: str, where: str, metric: str, found: Comparison, corrected: str = "") -> str:
     interval = f"95 % interval {signed(found.low)} to {signed(found.high)}"
-    numbers = f"{signed(found.difference)} {metric}, {interval}, n = {found.n:,}"
+    needed = ""
+    if found.verdict == "not separable" and found.rows_needed:
+        needed = f"; about {found.rows_needed:,} rows would separate them"
+    p = f"{p_value(found.p_value)}{corrected}"
+    numbers = f"{signed(found.difference)} {metric}, {interval}, {p}, n = {found.n:,}{needed}"
     match found.verdict:
         case "better":
-            return f"{a} beats {b} on {task} ({numbers})"
+            return f"{a} beats {b}{where} ({numbers})"
         case "worse":
-            return f"{a} loses to {b} on {task} ({numbers})"
+            return f"{a} loses to {b}{where} ({numbers})"
         case "within the margin":
-            return f"{a} and {b} are equal within {found.margin:g} on {task} ({numbers})"
+            return f"{a} and {b} are equal within {found.margin:g}{where} ({numbers})"
         case _:
-            return f"{a} and {b} cannot be told apart on {task} ({numbers})"
+            return f"{a} and {b} cannot be told apart{where} ({numbers})"
 
 
 def _price(contest: Contest, pair: Pair) -> str:
@@ -182,9 +201,11 @@ def _figures(ratio: float) -> str:
 
 
 def small_print(contest: Contest) -> str:
-    """What the verdict sentence means."""
+    """What the verdict sentence means; "" where there is none."""
     first = challenger(contest)
-    told = f"Compared with {contest.reference}, {contest.why}."
+    if len(contest.models) == 1:
+        return ""
+    told = f"Compared with {contest.reference}, {contest.standings.why}."
     if first is None or first.against is None:
         return told
     if len(contest.models) > 2:
