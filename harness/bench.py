@@ -14,23 +14,23 @@ from pathlib import Path
 from harness.asking import now
 from harness.backends.base import Backend, Request
 from harness.backends.opening import Opening
-from harness.data.origin import Origin, locate
-from harness.data.subset import EvaluationRow, Subset, choose, digest, training_rows
+from harness.data.subset import digest
 from harness.errors import DataError, UserError
 from harness.fanout import Brake, run
 from harness.interrupt import INTERRUPTED, Interrupted, interruptible
 from harness.jobs import Job, Limits
+from harness.preparing import Prepared, described, open_backend, request_for, select_rows, settings_of
+from harness.prices import price_of
 from harness.progress import Progress
-from harness.prompts import Prompts
 from harness.provenance import git_state, versions
 from harness.spec.catalog import ModelEntry, TaskFile, load_models, load_task, task_names
-from harness.spec.model import OpenAIModel, Sampled
+from harness.spec.model import Sampled, in_batches
 from harness.spending import Budget, CapReached
-from harness.store import Manifest, ResponseLog, read_rows, response_key, write_manifest, write_rows
+from harness.store import Manifest, Response, ResponseLog, read_rows, response_key, write_manifest, write_rows
 
 Say = Callable[[str], None]
-ALL_ROWS = 1_000_000
-_PROBE = "\x00prompt\x00"
+ALL_ROWS = 1_000_000  # in flight at once: a batch takes all rows there are
+BATCHES = " (batches)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +39,14 @@ class Options:
 
     tasks: tuple[str, ...]
     models: tuple[str, ...]
-    data: str | None
-    rows: int | None
-    seed: int
     models_file: Path
     tasks_folder: Path
     results: Path
+    data: str | None = None
+    rows: int | None = None
+    seed: int = 0
     max_usd: float | None = None
     max_failures: float = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A task whose `n` rows are fixed and stored under the fingerprint `rows`; `subset` is without the rows.
-
-    `evaluated` holds their ids where baselines are fitted on other rows of the same split.
-    """
-
-    file: TaskFile
-    prompts: Prompts
-    origin: Origin
-    subset: Subset
-    rows: str
-    n: int
-    evaluated: frozenset[str] = frozenset()
-    seed: int = 0
 
 
 def bench(options: Options, say: Say) -> list[Manifest]:
@@ -116,39 +99,12 @@ def _skipped(entries: Sequence[ModelEntry]) -> str:
     return f"not asked: {'; '.join(needs)}" if by_need else ""
 
 
-def settings_of(backend: Backend, file: TaskFile) -> str:
-    """Return the hash of everything but the prompt that determines a model's answers to a task."""
-    request = Request(file.name, _PROBE, _PROBE, file.task.max_tokens, tuple(file.task.stop))
-    return digest(repr(sorted(backend.identity.items())), repr(backend.body(request)))
-
-
-def prepare_rows(
-    file: TaskFile, data: str | None, seed: int, rows: int | None = None, *, strict: bool = True
-) -> tuple[Prepared, tuple[EvaluationRow, ...]]:
-    """Choose a task's evaluation rows; return the task with them, and them.
-
-    Raises:
-        UserError: the rows cannot be had or rendered.
-    """
-    prompts = Prompts(file)
-    origin = locate(file, data, strict=strict)
-    subset = choose(file, prompts, origin, seed, rows)
-    evaluated = frozenset(row.id for row in subset.rows) if subset.borrowed else frozenset()
-    prepared = Prepared(file, prompts, origin, replace(subset, rows=()), "", len(subset.rows), evaluated, seed)
-    return prepared, subset.rows
-
-
-def request_for(file: TaskFile, row: EvaluationRow) -> Request:
-    """The request that asks a row of a task."""
-    return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop))
-
-
 def _prepare(file: TaskFile, options: Options, say: Say) -> Prepared:
-    prepared, rows = prepare_rows(file, options.data, options.seed, options.rows, strict=bool(options.tasks))
+    prepared, rows = select_rows(file, options.data, options.seed, options.rows, strict=bool(options.tasks))
     fitted = "no training split, so baselines are fitted on its other rows" if prepared.subset.borrowed else None
     notes = "; ".join(note for note in (prepared.origin.note, fitted) if note)
     say(f"{prepared.origin.label(prepared.n)}: {file.name}, {prepared.n} rows" + (f" ({notes})" if notes else ""))
-    # From here on the rows are read from disk, one at a time, so that memory does not grow with them.
+    # Rows are written as they are rendered, and from here on read from disk one at a time: memory stays flat.
     return replace(prepared, rows=write_rows(options.results, file.name, rows))
 
 
@@ -167,12 +123,13 @@ async def _ask(pairs: Sequence[tuple[Prepared, ModelEntry]], options: Options, s
                     continue
                 log = logs.enter_context(ResponseLog(folder))
                 jobs.append(_job(task, entry, backend, log, options, done))
-            entries = {entry.name: entry for _, entry in pairs}
-            budget, brake = _budget(list(entries.values()), options, say), Brake()
-            with Progress(jobs, budget) as progress, interruptible(brake, progress.notice):
+            entries = {entry.name: entry.model for _, entry in pairs}
+            budget, brake = Budget(options.max_usd, entries), Brake()
+            _refuse_unpriced(jobs, budget, options)
+            with Progress(jobs, budget) as progress, interruptible(brake, progress.notice, _leave(jobs)):
                 ended = await run(jobs, progress.watch, brake=brake, budget=budget, notice=progress.notice)
     for job in jobs:
-        if job.stopped and job.stopped != ended:
+        if job.stopped and job.stopped != ended and not (ended == INTERRUPTED and job.endpoint.endswith(BATCHES)):
             say(f"gave up {job.model} on {job.task}: {job.stopped}")
     if ended == INTERRUPTED:
         raise Interrupted(jobs)
@@ -182,31 +139,35 @@ async def _ask(pairs: Sequence[tuple[Prepared, ModelEntry]], options: Options, s
     return manifests
 
 
-def _budget(entries: Sequence[ModelEntry], options: Options, say: Say) -> Budget:
-    """The prices of the models that are asked; says so when the cap cannot count some of them."""
-    served = {entry.name: entry.model for entry in entries if isinstance(entry.model, Sampled)}
-    unpriced = [name for name, model in served.items() if model.price is None]
-    if options.max_usd is not None and unpriced:
-        say(f"--max-usd does not count {', '.join(unpriced)}: no price in {options.models_file}")
-    prices = {name: model.price for name, model in served.items() if model.price}
-    max_tokens = {name: model.max_tokens for name, model in served.items() if model.max_tokens}
-    return Budget(options.max_usd, prices, max_tokens)
+def _leave(jobs: Sequence[Job]) -> Callable[[], int]:
+    """What gives up waiting for batches, and counts the rows in them."""
+
+    def leave() -> int:
+        waits = (getattr(job.backend, "leave", None) for job in jobs if job.endpoint.endswith(BATCHES))
+        return sum(wait() for wait in waits if wait)
+
+    return leave
 
 
-def open_backend(opening: Opening, task: Prepared, entry: ModelEntry, folder: Path | None = None) -> Backend:
-    """Open a model for a prepared task, with the folder of its results where batches are to be sent.
+def _untimed(save: Callable[[Response], None]) -> Callable[[Response], None]:
+    """Save answers without a latency: how long a batch waits at the vendor says nothing about the model."""
+    return lambda response: save(replace(response, latency_s=None))
+
+
+def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: Options) -> None:
+    """See to it that the cap counts all that is to be asked; prices are looked up here, before the clock matters.
 
     Raises:
-        DataError: a baseline has no training rows, or recorded answers cannot be read.
+        UserError: it cannot, because a price is not known.
     """
-    return opening.backend(
-        entry,
-        task.file.name,
-        classify=task.file.task.answer.type == "label",
-        fingerprint=task.subset.training,
-        training=lambda: training_rows(task.file, task.prompts, task.origin, task.evaluated),
-        folder=folder,
-    )
+    left = [job for job in jobs if job.pending and isinstance(budget.models[job.model], Sampled)]
+    unpriced = dict.fromkeys(job.model for job in left if budget.price(job.model, job.task) is None)
+    if options.max_usd is not None and unpriced:
+        raise UserError(
+            f"--max-usd cannot count {', '.join(unpriced)}, whose price is not known; in {options.models_file} give it "
+            "'price: {input: …, output: …}', USD per million tokens, or 'gpu_per_hour' (0 for a server that costs "
+            "nothing), or name other models with --model; nothing was asked"
+        )
 
 
 def _job(
@@ -243,12 +204,13 @@ def _job(
             prompt_hash=digest(file.task.prompt),
             settings=settings,
             model_settings=entry.public(),
-            dataset=_dataset(task),
+            price=price_of(model, file.name),
+            dataset=described(task),
             rows=task.rows,
             n=task.n,
             seed=task.seed,
             versions=versions(),
-            git=git_state(),
+            git=git_state(Path.cwd()),
             started=began,
             finished=now(),
             seconds=round(time.perf_counter() - clock, 3),
@@ -263,37 +225,21 @@ def _job(
 
     pending = sum(1 for _ in unanswered())
     limits = Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts)
-    batch = isinstance(model, OpenAIModel) and model.batch
+    batch = in_batches(model)
     job = Job(
         task=file.name,
         model=entry.name,
         backend=backend,
         # A batch takes all rows at once and answers when it likes.
-        endpoint=f"{entry.endpoint} (batches)" if batch else entry.endpoint,
+        endpoint=entry.endpoint + BATCHES if batch else entry.endpoint,
         limits=Limits(ALL_ROWS, None, math.inf, model.attempts) if batch else limits,
         requests=unanswered(),
         pending=pending,
-        save=log.append,
+        save=_untimed(log.append) if batch else log.append,
         finish=finish,
         proven=pending < task.n,
     )
     return job
-
-
-def _dataset(task: Prepared) -> dict[str, object]:
-    spec, subset = task.file.task.dataset, task.subset
-    return {
-        "hub": spec.hub,
-        "config": spec.config,
-        "revision": spec.revision,
-        "split": task.file.task.evaluation.split,
-        "fingerprint": subset.fingerprint,
-        "training_fingerprint": subset.training,
-        "baselines_fitted_on": "evaluation split, rows not evaluated" if subset.borrowed else "training split",
-        "rows": subset.total,
-        "repeated": subset.repeated,
-        "in_training": subset.in_training,
-    }
 
 
 def _allow_many_files() -> None:

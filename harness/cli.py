@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -14,6 +15,9 @@ COMMANDS = (
     "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
     "score", "retry", "forget", "export", "schema",
 )  # fmt: skip
+
+
+DOTENV = Path(".env")
 
 
 class LazyGroup(click.Group):
@@ -47,11 +51,30 @@ def app() -> None:
     """Does my fine-tuned small model beat GPT-4 on my task, by how much, how sure are we, and at what cost?"""
 
 
+def _read_dotenv() -> None:
+    """Take from `.env` in the current folder what the environment does not say; the environment has the last word.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not DOTENV.is_file():
+        return
+    from dotenv import load_dotenv
+
+    from harness.errors import UserError
+
+    try:
+        load_dotenv(DOTENV, interpolate=False)  # a key is taken as it stands, also one that holds a $
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{DOTENV}: cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends it with one message and exit code 2."""
     from harness.errors import HarnessError
 
     try:
+        _read_dotenv()
         code = app(standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code

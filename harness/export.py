@@ -12,21 +12,24 @@ from harness.data.subset import EvaluationRow
 from harness.errors import UserError
 from harness.metrics.base import Metric, only_mean
 from harness.metrics.registry import build_all
+from harness.recorded import chosen_runs
 from harness.scoring import ScoredRun, score_run
-from harness.store import Response, chosen_runs, read_responses, read_rows, response_key
+from harness.store import Response, read_responses, read_rows, response_key
 
 ROWS_AT_ONCE = 1000
 DICTIONARY = 64 * 1024 * 1024
 TEXT_AT_ONCE = 128 * 1024 * 1024
 SCORE = "score_"
+TIMES = ("latency_s", "ttft_s", "tpot_s")
 
 
 def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path) -> int:
     """Write the recorded runs of these tasks and models (empty: of all) to a Parquet file; return its number of rows.
 
-    The columns are task, model, kind, source, row, prompt, references, completion, status, latency_s, input_tokens,
-    output_tokens, and `score_<metric>` for every metric that scores rows one by one, empty where a task does not use
-    it. Memory holds the answers of one task at a time.
+    The columns are task, model, kind, source, row, prompt, references, completion, status, latency_s, ttft_s, tpot_s,
+    input_tokens, output_tokens, and `score_<metric>` for every metric that scores rows one by one, empty where a task
+    does not use it; the times are in seconds, those of tokens only where answers were streamed.
+    Memory holds the answers of one task at a time.
 
     Raises:
         UserError: a name is unknown, there is no run, or the file cannot be written.
@@ -51,7 +54,8 @@ def _write(results: Path, runs: Iterable[ScoredRun], metrics: Collection[str], o
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()
     columns = [(name, text) for name in ("task", "model", "kind", "source", "row", "prompt")]
-    columns += [("references", pa.list_(text)), ("completion", text), ("status", text), ("latency_s", number)]
+    columns += [("references", pa.list_(text)), ("completion", text), ("status", text)]
+    columns += [(name, number) for name in TIMES]
     columns += [
         ("input_tokens", whole),
         ("output_tokens", whole),
@@ -120,7 +124,7 @@ def _lines(
             "references": references,
             "completion": _text(response.completion) if response and response.status != "failed" else None,
             "status": run.rows.statuses[index],
-            "latency_s": response.latency_s if response else None,
+            **{name: getattr(response, name, None) for name in TIMES},
             "input_tokens": response.input_tokens if response else None,
             "output_tokens": response.output_tokens if response else None,
             **{name: values[index] for name, values in scores.items()},

@@ -32,15 +32,24 @@ class Interrupted(HarnessError):
 
 
 @contextmanager
-def interruptible(brake: Brake, notice: Callable[[str], None]) -> Iterator[None]:
-    """Within this context, the first signal pulls the brake and the second cancels the task that has entered it."""
+def interruptible(brake: Brake, notice: Callable[[str], None], leave: Callable[[], int]) -> Iterator[None]:
+    """Within this context, the first signal pulls the brake and the second cancels the task that has entered it.
+
+    `leave` gives up waiting for answers that may take a day and are collected by the next run; it returns how many.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
     def stop() -> None:
         if brake.reason is None:
             brake.pull(INTERRUPTED)
-            notice(f"stopping: waiting for {brake.in_flight()} answers on their way (again to stop without them)")
+            left = leave()
+            if (coming := brake.in_flight() - left) > 0 or not left:
+                notice(f"stopping: waiting for {coming} answers on their way (again to stop without them)")
+            if left:
+                notice(
+                    f"stopping: not waiting for {left} rows in batches; the vendor goes on, the next run collects them"
+                )
         else:
             task.cancel()
 

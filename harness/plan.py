@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.backends.opening import Opening
-from harness.bench import Options, Prepared, Say, open_backend, prepare_rows, settings_of
+from harness.bench import Options, Say
 from harness.data.subset import EvaluationRow
 from harness.errors import DataError, UserError
+from harness.preparing import Prepared, open_backend, prepare_rows, settings_of
 from harness.prices import price_of
 from harness.records import Record, Records
 from harness.resolution import Resolution, resolution
 from harness.spec.catalog import ModelEntry, TaskFile, load_models, load_task, task_names
-from harness.spec.model import OpenAIModel, Sampled
+from harness.spec.model import Sampled, in_batches
 from harness.store import response_key
 from harness.tokens import Tokenizer, frame, tokenizer_for
 
@@ -210,7 +211,7 @@ def _estimate(
     written = round(usual * len(left))
     seconds, minutes_by = _latency(record, records.elsewhere(name, entry.name), usual)
     minutes = _minutes(model, len(left), read + written, seconds, limits[entry.endpoint])
-    if _is_batch(model):
+    if in_batches(model):
         minutes, minutes_by = BATCH_MINUTES * bool(left), "the 24 hours that a batch may take"
     usd, usd_most, price_by = _usd(entry, name, (read, written, longest * len(left)), minutes)
     return replace(
@@ -264,18 +265,14 @@ def _minutes(model: Sampled, ask: int, tokens: int, seconds: float, limits: tupl
     )
 
 
-def _is_batch(model: Sampled) -> bool:
-    return isinstance(model, OpenAIModel) and model.batch
-
-
 def _usd(
     entry: ModelEntry, task: str, tokens: tuple[int, int, int], minutes: float
 ) -> tuple[float | None, float | None, str]:
     """USD, USD at most and where the price is from, for the tokens read, written, and written at most."""
     read, written, most = tokens
-    if entry.model.gpu_per_hour is not None:
-        return minutes / 60 * entry.model.gpu_per_hour, None, "gpu_per_hour"
     priced = price_of(entry.model, task)
     if priced is None:
         return None, None, "unknown"
+    if priced.price is None:
+        return minutes / 60 * (priced.per_hour or 0.0), None, priced.source
     return priced.price.usd(read, written), priced.price.usd(read, most), priced.source

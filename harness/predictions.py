@@ -13,7 +13,7 @@ from harness.errors import DataError, SpecError
 from harness.metrics.base import Metric
 from harness.metrics.registry import build_all
 from harness.prompts import Prompts
-from harness.scoring import RowScores, score_rows
+from harness.scoring import RowScores, available, score_rows
 from harness.spec.catalog import TaskFile
 from harness.store import Response
 
@@ -29,11 +29,12 @@ def load(path: Path, file: TaskFile) -> tuple[tuple[Metric, ...], RowScores]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    lines = jsonl(path)
+    lines = list(jsonl(path))
     if not lines:
         raise DataError(f"{path}: the file holds no predictions")
     metrics = build_all(file.task.metrics, file.task.answer)
-    return metrics, score_rows(file.task, metrics, _pairs(path, lines, file))
+    scores = score_rows(file.task, metrics, _pairs(path, lines, file))
+    return available(metrics, scores), scores
 
 
 def _pairs(path: Path, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Response | None]]:

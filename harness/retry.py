@@ -7,14 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 
 from harness.backends.opening import Opening
-from harness.bench import Options, Prepared, Say, ask_pairs, open_backend, settings_of
+from harness.bench import Options, Say, ask_pairs
 from harness.data.origin import Origin
 from harness.data.subset import Subset, digest
 from harness.errors import DataError, UserError, nearest
+from harness.preparing import Prepared, open_backend, settings_of
 from harness.prompts import Prompts
+from harness.recorded import chosen_runs
 from harness.records import Records
 from harness.spec.catalog import ModelEntry, TaskFile, load_models, load_task
-from harness.store import Manifest, chosen_runs, read_rows, response_key
+from harness.store import Manifest, read_rows, response_key
 
 
 def retry(options: Options, say: Say) -> list[Manifest]:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from harness.answers import read, text_of
-from harness.data.subset import EvaluationRow, digest
+from harness.data.subset import EvaluationRow, digest_all
+from harness.errors import UserError
 from harness.metrics.base import Example, FloatArray, Metric
 from harness.metrics.registry import build_all
-from harness.spec.model import Price
 from harness.spec.task import CodeAnswer, Task
 from harness.store import Manifest, Response, read_responses, read_rows, response_key
 
 Status = Literal["ok", "unparsed", "truncated", "refused", "failed"]
+PIECE = 10_000
+"""Rows that are in memory at once while a run is scored."""
 STATUSES: tuple[Status, ...] = ("ok", "unparsed", "truncated", "refused", "failed")
 
 
@@ -47,7 +51,11 @@ class RowScores:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRun:
-    """A run with its scores and what its answers took: seconds, tokens, USD (None where unknown)."""
+    """A run with its scores and what its answers took: seconds, tokens, USD (None where unknown).
+
+    `ttft` and `tpot` are the seconds to the first token and for each further one, empty unless answers were streamed.
+    `unavailable` names the task's metrics by which no row can be judged; they have no score, rather than the worst one.
+    """
 
     manifest: Manifest
     metrics: tuple[Metric, ...]
@@ -56,21 +64,34 @@ class ScoredRun:
     input_tokens: int | None
     output_tokens: int | None
     usd: float | None
+    unavailable: tuple[str, ...] = ()
+    ttft: FloatArray = field(default_factory=lambda: np.empty(0))
+    tpot: FloatArray = field(default_factory=lambda: np.empty(0))
 
 
 def score_rows(
     task: Task, metrics: Iterable[Metric], answered: Iterable[tuple[EvaluationRow, Response | None]]
 ) -> RowScores:
-    """Score rows against their responses; a row without a response counts as failed."""
+    """Score rows against their responses; a row without a response counts as failed.
+
+    Memory holds a piece of the rows at a time, unless a metric needs all of them together.
+    """
+    metrics = tuple(metrics)
+    size = None if any(metric.together for metric in metrics) else PIECE
     ids: list[str] = []
     statuses: list[Status] = []
-    examples: list[Example] = []
-    for row, response in answered:
-        status, example = _example(task, row, response)
-        ids.append(row.id)
-        statuses.append(status)
-        examples.append(example)
-    stats = {metric.name: metric.table(examples) for metric in metrics}
+    tables: dict[str, list[FloatArray]] = {metric.name: [] for metric in metrics}
+    rest = iter(answered)
+    while piece := list(islice(rest, size)):
+        scored = [_example(task, row, response) for row, response in piece]
+        ids += (row.id for row, _ in piece)
+        statuses += (status for status, _ in scored)
+        for metric in metrics:
+            tables[metric.name].append(metric.table([example for _, example in scored]))
+    stats = {
+        metric.name: np.concatenate(tables[metric.name]) if tables[metric.name] else metric.table([])
+        for metric in metrics
+    }
     return RowScores(tuple(ids), tuple(statuses), stats)
 
 
@@ -117,24 +138,41 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
         UserError: the rows of the run are not there any more, or a metric is unknown.
     """
     metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
-    rows, keys, responses = _recorded(results, manifest)
+    responses = _responses(results, manifest)
     cache, state = _cache(results, manifest), _state(manifest, responses)
     scores = _load(cache, state, metrics)
     if scores is None:
-        scores = score_rows(
-            manifest.spec, metrics, ((row, responses.get(key)) for row, key in zip(rows, keys, strict=True))
-        )
+        keys = ((row, response_key(manifest.settings, row.prompt)) for row in _rows(results, manifest))
+        scores = score_rows(manifest.spec, metrics, ((row, responses.get(key)) for row, key in keys))
         _save(cache, state, scores)
+    shown = available(metrics, scores)
     given = [line for line in responses.values() if line.status != "failed"]
     return ScoredRun(
         manifest=manifest,
-        metrics=metrics,
+        metrics=shown,
         rows=scores,
         latencies=np.array([line.latency_s for line in given if line.latency_s is not None], dtype=np.float64),
         input_tokens=_total(line.input_tokens for line in given),
         output_tokens=_total(line.output_tokens for line in given),
         usd=_usd(manifest, given),
+        ttft=np.array([line.ttft_s for line in given if line.ttft_s is not None], dtype=np.float64),
+        tpot=np.array([line.tpot_s for line in given if line.tpot_s is not None], dtype=np.float64),
+        unavailable=tuple(metric.name for metric in metrics if metric not in shown),
     )
+
+
+def available(metrics: Sequence[Metric], scores: RowScores) -> tuple[Metric, ...]:
+    """The metrics by which a row can be judged at all.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = tuple(
+        metric for metric in metrics if metric.judged is None or scores.stats[metric.name][:, metric.judged].any()
+    )
+    if not found:
+        raise UserError(f"no row can be judged by {metrics[0].name}")
+    return found
 
 
 def saved_scores(results: Path, manifest: Manifest) -> tuple[tuple[Metric, ...], RowScores] | None:
@@ -146,24 +184,28 @@ def saved_scores(results: Path, manifest: Manifest) -> tuple[tuple[Metric, ...],
     if not _cache(results, manifest).is_file():
         return None
     metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
-    _, _, responses = _recorded(results, manifest)
-    scores = _load(_cache(results, manifest), _state(manifest, responses), metrics)
+    scores = _load(_cache(results, manifest), _state(manifest, _responses(results, manifest)), metrics)
     return None if scores is None else (metrics, scores)
 
 
+def _rows(results: Path, manifest: Manifest) -> Iterable[EvaluationRow]:
+    """The rows of a run, from memory while they are few."""
+    if manifest.n > PIECE:
+        return read_rows(results, manifest.task, manifest.rows)
+    return _few_rows(results, manifest.task, manifest.rows)
+
+
 @lru_cache(maxsize=2)
-def _rows(results: Path, task: str, fingerprint: str) -> tuple[EvaluationRow, ...]:
-    """The rows of a run, kept because all models of a task share them; the fingerprint is their hash."""
+def _few_rows(results: Path, task: str, fingerprint: str) -> tuple[EvaluationRow, ...]:
+    """Rows, kept because all models of a task share them; the fingerprint is their hash."""
     return tuple(read_rows(results, task, fingerprint))
 
 
-def _recorded(results: Path, manifest: Manifest) -> tuple[Sequence[EvaluationRow], list[str], dict[str, Response]]:
-    """The rows of a run, the keys of their answers, and the answers there are."""
-    rows = _rows(results, manifest.task, manifest.rows)
-    keys = [response_key(manifest.settings, row.prompt) for row in rows]
-    wanted = set(keys)
+def _responses(results: Path, manifest: Manifest) -> dict[str, Response]:
+    """The answers to the rows of a run, by key."""
+    wanted = {response_key(manifest.settings, row.prompt) for row in _rows(results, manifest)}
     given = read_responses(results / manifest.task / manifest.model)
-    return rows, keys, {line.key: line for line in given if line.key in wanted}
+    return {line.key: line for line in given if line.key in wanted}
 
 
 def _cache(results: Path, manifest: Manifest) -> Path:
@@ -175,19 +217,44 @@ def _total(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _usd(manifest: Manifest, responses: Iterable[Response]) -> float | None:
-    if manifest.model_settings.get("backend") == "baseline":
-        return 0.0
-    price = manifest.model_settings.get("price")
-    if not price:
-        return None
-    return sum(Price(**price).usd(line.input_tokens, line.output_tokens) for line in responses)
+def _usd(manifest: Manifest, responses: Sequence[Response]) -> float | None:
+    """What the answers cost at the price of the run, None when that or what it is counted in is not known."""
+    priced = manifest.price
+    if priced is None or priced.free:
+        return None if priced is None else 0.0
+    if priced.per_hour is not None:
+        seconds = busy_seconds(responses)
+        return None if seconds is None else priced.per_hour * seconds / 3600
+    usd = 0.0
+    for line in responses:
+        if priced.price is None or line.input_tokens is None or line.output_tokens is None:
+            return None
+        usd += priced.price.usd(line.input_tokens, line.output_tokens)
+    return usd
+
+
+def busy_seconds(responses: Iterable[Response]) -> float | None:
+    """The seconds in which at least one of these answers was on its way, in whatever number of runs.
+
+    None when the time of an answer is not known. Attempts that brought no answer are not in it.
+    """
+    spans = []
+    for line in responses:
+        if not line.at or line.latency_s is None:
+            return None
+        end = datetime.fromisoformat(line.at).timestamp()
+        spans.append((end - line.latency_s, end))
+    busy, until = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return busy
 
 
 def _state(manifest: Manifest, responses: Mapping[str, Response]) -> str:
     """What the scores of a run depend on."""
-    lines = (f"{key}{line.status}{line.completion}" for key, line in sorted(responses.items()))
-    return digest(manifest.rows, manifest.settings, manifest.spec.model_dump_json(), *lines)
+    lines = (f"{key}{responses[key].status}{responses[key].completion}" for key in sorted(responses))
+    return digest_all(chain([manifest.rows, manifest.settings, manifest.spec.model_dump_json()], lines))
 
 
 def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:

@@ -11,17 +11,18 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.data.origin import Kind, Place
-from harness.data.subset import EvaluationRow, digest
-from harness.errors import BusyError, UserError, nearest
+from harness.data.subset import EvaluationRow, digest, digest_all
+from harness.errors import BusyError, UserError
+from harness.prices import Priced
 from harness.spec.task import Task
 
 ResponseStatus = Literal["ok", "truncated", "refused", "failed"]
@@ -31,7 +32,8 @@ ResponseStatus = Literal["ok", "truncated", "refused", "failed"]
 class Response:
     """What became of one request.
 
-    `key` names everything that determines the answer; `latency_s` is the time of the last attempt, in seconds.
+    `key` names everything that determines the answer; `latency_s` is the time of the last attempt, in seconds, without
+    its wait for its turn; `ttft_s` that to its first token and `tpot_s` for each one after it, where it was streamed.
     """
 
     key: str
@@ -42,6 +44,8 @@ class Response:
     input_tokens: int | None = None
     output_tokens: int | None = None
     latency_s: float | None = None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
     attempts: int = 1
     at: str = ""
     error: str | None = None
@@ -67,6 +71,7 @@ class Manifest(BaseModel):
     prompt_hash: str
     settings: str
     model_settings: dict[str, Any]
+    price: Priced | None = None
     dataset: dict[str, Any]
     rows: str
     n: int
@@ -179,17 +184,30 @@ def read_responses(folder: Path) -> Iterator[Response]:
                 continue
 
 
-def write_rows(results: Path, task: str, rows: tuple[EvaluationRow, ...]) -> str:
-    """Store the rendered rows of a task under their own hash, and return the hash.
+def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
+    """Store the rendered rows of a task under their own hash, one by one as they come, and return the hash.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    lines = [json.dumps(asdict(row), ensure_ascii=False, default=str) for row in rows]
-    fingerprint = digest(*lines)
-    path = rows_path(results, task, fingerprint)
-    if not path.is_file():
-        _replace(path, "".join(line + "\n" for line in lines))
+    part = rows_path(results, task, f".{os.getpid()}")
+
+    def written(file: BinaryIO) -> Iterator[str]:
+        for row in rows:
+            line = json.dumps(asdict(row), ensure_ascii=False, default=str)
+            file.write(_utf8(line + "\n"))
+            yield line
+
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            fingerprint = digest_all(written(file))
+        os.replace(part, rows_path(results, task, fingerprint))
+    except OSError as error:
+        raise UserError(f"{part}: cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
     return fingerprint
 
 
@@ -240,64 +258,6 @@ def read_manifests(results: Path) -> Iterator[Manifest]:
         except (OSError, ValueError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: not a manifest of this version ({reason}); run bench again to write it") from None
-
-
-def chosen_runs(results: Path, tasks: Sequence[str], models: Sequence[str]) -> list[Manifest]:
-    """Return the manifests of all runs of these tasks and models (empty: of all), by task and model.
-
-    Raises:
-        UserError: there is no run, or a name has none; a manifest cannot be read.
-    """
-    runs = list(read_manifests(results))
-    if not runs:
-        raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
-    for kind, wanted in (("task", tasks), ("model", models)):
-        known = {str(getattr(run, kind)) for run in runs}
-        for name in wanted:
-            if name not in known:
-                raise UserError(f"no run of {kind} '{name}' in {results}{nearest(name, known)}")
-    chosen = [run for run in runs if run.task in (tasks or [run.task]) and run.model in (models or [run.model])]
-    if not chosen:
-        raise UserError(f"{results}: none of these models has run one of these tasks")
-    return chosen
-
-
-def pairs(results: Path) -> list[tuple[str, str]]:
-    """Return the tasks and models that have recorded answers or runs, sorted."""
-    folders = {path.parent for name in ("responses.jsonl", "run.json") for path in results.glob(f"*/*/{name}")}
-    return sorted((folder.parent.name, folder.name) for folder in folders)
-
-
-def forget(results: Path, task: str, model: str) -> list[Path]:
-    """Remove all that is recorded of a pair, and return the files removed.
-
-    Raises:
-        UserError: nothing is recorded of it, or it cannot be removed.
-        BusyError: another process is asking it.
-    """
-    known = pairs(results)
-    if (task, model) not in known:
-        tasks = {name for name, _ in known}
-        if task not in tasks:
-            raise UserError(f"nothing is recorded of task '{task}' in {results}{nearest(task, tasks)}")
-        models = [name for of, name in known if of == task]
-        raise UserError(f"nothing is recorded of model '{model}' on {task}{nearest(model, models)}")
-    folder = results / task / model
-    with ResponseLog(folder):
-        removed = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-        for path in removed:
-            _remove(path)
-    _remove(folder / ".lock")
-    with contextlib.suppress(OSError):  # what else a user has put there stays
-        folder.rmdir()
-    return removed
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be removed: {error.strerror}") from None
 
 
 def _utf8(text: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -18,11 +19,12 @@ _PREFIXES = ("OPENAI_", "LORAX_", "ANTHROPIC_", "VLLM_", "OLLAMA_", "OPENROUTER_
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test may depend on, or spend money with, a key, an address or a proxy of the machine it runs on."""
     for name in list(os.environ):
         if name.startswith(_PREFIXES) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
+    monkeypatch.setattr("harness.cli.DOTENV", tmp_path / ".env")
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class Small:
     def options(self) -> Options:
         """All tasks and models, all rows."""
         models = self.folder / "models.yaml"
-        return Options((), (), "sample", None, 0, models, self.folder / "tasks", self.results)
+        return Options((), (), models, self.folder / "tasks", self.results, "sample")
 
     def bench(self, **changes: Any) -> list[Manifest]:
         """Run what the options, with these changes, ask for."""

@@ -328,6 +328,27 @@ def test_a_batch_takes_all_rows_at_once(project: Project, monkeypatch: pytest.Mo
     assert json.loads(out)["results"][0]["statuses"]["ok"] == ROWS
 
 
+def test_the_first_signal_leaves_batches_to_the_next_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with BatchServer() as server:
+        server.answer = lambda prompt: "yes"
+        server.hold = True
+        project.model("m", server, batch=True, api_key=KEY)
+        process = project.start()
+        until(lambda: "in_progress" in {found.status for found in server.batches.values()})
+        process.send_signal(signal.SIGINT)
+        code, out, err = end(process)
+        assert (code, out) == (130, "")
+        assert f"not waiting for {ROWS} rows in batches; the vendor goes on, the next run collects them" in err
+        assert f"stopped: 0 answers of this run are kept, {ROWS} are left; go on with" in err
+        assert not project.lines()
+        server.hold = False
+        monkeypatch.setattr(batch, "Pace", partial(batch.Pace, quiet=0.3, poll=0.01, longest_poll=0.02))
+        code, _, err = project.run()
+        assert server.sizes() == [ROWS], err
+    assert code == 0, err
+    assert {line.get("latency_s") for line in project.lines()} == {None}
+
+
 def test_a_cap_of_nothing_asks_nothing(server: Loopback, project: Project) -> None:
     project.model("m", server, price={"input": 1, "output": 1})
     code, out, err = project.run("--max-usd", "0")
@@ -337,8 +358,22 @@ def test_a_cap_of_nothing_asks_nothing(server: Loopback, project: Project) -> No
     assert not (project.results / "small" / "m" / "run.json").exists()
 
 
-def test_a_cap_says_which_models_it_cannot_count(server: Loopback, project: Project) -> None:
+def test_a_cap_refuses_what_it_cannot_count_before_anything_is_asked(server: Loopback, project: Project) -> None:
+    project.model("counted", server, price={"input": 1, "output": 1})
     project.model("m", server)
-    code, _, err = project.run("--max-usd", "0.01")
-    assert code == 0
-    assert "--max-usd does not count m: no price" in err
+    code, _, err = project.run("--max-usd", "1")
+    assert code == 2
+    assert "--max-usd cannot count m, whose price is not known; in models.yaml give it 'price: {" in err
+    assert not server.asked
+    assert project.run("--max-usd", "1", "--model", "counted")[0] == 0
+
+
+def test_the_hours_of_ones_own_server_are_counted_and_capped(server: Loopback, project: Project) -> None:
+    project.model("m", server, gpu_per_hour=3600, timeout=1)
+    code, out, err = project.run("--max-usd", "1.1")
+    assert code == 3
+    assert "the next request could pass the limit of 1.1 USD" in err
+    spent = json.loads(out)["results"][0]["usd"]
+    assert 0 < spent < 1.1
+    assert project.run()[0] == 0
+    assert project.manifest()["price"] == {"source": "gpu_per_hour", "price": None, "per_hour": 3600.0}

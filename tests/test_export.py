@@ -34,6 +34,7 @@ def test_every_row_of_every_run_is_a_line(small: Small) -> None:
     frame = pq.read_table(out).to_pandas()
     assert list(frame.columns) == [
         "task", "model", "kind", "source", "row", "prompt", "references", "completion", "status", "latency_s",
+        "ttft_s", "tpot_s",
         "input_tokens", "output_tokens", "score_accuracy",
     ]  # fmt: skip
     assert frame.groupby("model")["row"].nunique().to_dict() == {"a": ROWS, "b": ROWS}

@@ -73,5 +73,5 @@ def test_every_shipped_task_has_enough_sample_rows() -> None:
 
     long_texts = {"cnn", "contract_qa", "magicoder", "mbpp"}
     for path in sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml")):
-        count = len(jsonl(path.parent / "samples" / f"{path.stem}.jsonl"))
+        count = len(list(jsonl(path.parent / "samples" / f"{path.stem}.jsonl")))
         assert count >= (10 if path.stem in long_texts else 24), path.stem

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from harness.prices import price_of
-from harness.spec.model import LoraxModel, OpenAIModel, Price
+from harness.prices import Priced, price_of
+from harness.spec.model import BaselineModel, LoraxModel, OpenAIModel, Price
 
 
 def test_the_models_file_has_the_last_word() -> None:
@@ -51,3 +51,21 @@ def test_a_batch_costs_half() -> None:
     assert usual is not None
     assert batch is not None
     assert (batch.price.input, batch.price.output) == (usual.price.input / 2, usual.price.output / 2)
+
+
+def test_half_is_taken_of_the_models_files_price_too_and_said() -> None:
+    model = OpenAIModel(backend="openai", model="m", price=Price(input=4, output=8), batch=True)
+    assert price_of(model, "task") == Priced("models file, half of it in batches", Price(input=2, output=4))
+
+
+def test_the_hours_of_a_server_are_a_price() -> None:
+    model = LoraxModel(backend="lorax", base_url="http://localhost:8080", gpu_per_hour=3)
+    assert price_of(model, "task") == Priced("gpu_per_hour", per_hour=3)
+
+
+def test_baselines_and_a_server_that_costs_nothing_are_free() -> None:
+    nothing = LoraxModel(backend="lorax", base_url="http://localhost:8080", gpu_per_hour=0)
+    for model in (BaselineModel(backend="baseline", method="majority"), nothing):
+        found = price_of(model, "task")
+        assert found is not None
+        assert found.free

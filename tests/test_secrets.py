@@ -2,45 +2,127 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.loopback import Loopback
+from harness.backends import batch
+from harness.cli import main
+from tests.loopback import Loopback, error
+from tests.loopback_vendors import KEY, AnthropicServer, BatchServer
 
-ROOT = Path(__file__).parents[1]
-KEY = "sk-planted-4f1d9c7be2"
+Run = Callable[..., tuple[int, str]]
 
 
-@pytest.mark.parametrize("api", ["chat", "completions"])
-def test_a_planted_key_is_in_no_file_and_no_output(loopback: Loopback, tmp_path: Path, api: str) -> None:
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command on the models file of the test; give its exit code and all that it printed."""
+    monkeypatch.setenv("PLANTED", KEY)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(batch, "Pace", partial(batch.Pace, quiet=0.3, poll=0.01, longest_poll=0.02))
+
+    def command(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(str(ended.value.code or 0)), "".join(capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def anthropic() -> Iterator[AnthropicServer]:
+    with AnthropicServer() as server:
+        yield server
+
+
+@pytest.fixture
+def batches() -> Iterator[BatchServer]:
+    with BatchServer() as server:
+        yield server
+
+
+def entries(loopback: Loopback, anthropic: AnthropicServer, batches: BatchServer) -> dict[str, str]:
+    """A model for each way in which a key can be given."""
+    key, url = "api_key: '${PLANTED}'", loopback.openai_url
+    return {
+        "chat": f"backend: openai, model: m, base_url: '{url}', {key}",
+        "plain": f"backend: openai, model: m, base_url: '{url}', {key}, api: completions",
+        "body": f"backend: openai, model: m, base_url: '{url}', extra: {{user: '${{PLANTED}}'}}",
+        "password": f"backend: openai, model: m, base_url: '{url.replace('://', '://user:${PLANTED}@')}'",
+        "query": f"backend: openai, model: m, base_url: '{url}?key=${{PLANTED}}&v=1'",
+        "lorax": f"backend: lorax, base_url: '{loopback.url}', adapter: a, {key}, api_token: '${{PLANTED}}'",
+        "anthropic": f"backend: anthropic, model: m, base_url: '{anthropic.url}', {key}",
+        "batch": f"backend: openai, model: m, base_url: '{batches.openai_url}', {key}, batch: true",
+    }
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_a_planted_key_is_in_no_file_and_no_output(
+    loopback: Loopback, anthropic: AnthropicServer, batches: BatchServer, run: Run, tmp_path: Path, echo: bool
+) -> None:
     models = tmp_path / "models.yaml"
-    address = loopback.openai_url.replace("://", f"://user:{KEY}@")
-    models.write_text(
-        f"a: {{backend: openai, model: m, base_url: '{loopback.openai_url}', api_key: ${{PLANTED}}, api: {api}}}\n"
-        f"b: {{backend: openai, model: m, base_url: '{loopback.openai_url}', api_key: ${{PLANTED}}, attempts: 1, "
-        "extra: {user: '${PLANTED}'}}\n"
-        f"c: {{backend: openai, model: m, base_url: '{address}'}}\n"
-    )
+    found = entries(loopback, anthropic, batches)
+    if echo:  # the server tells the key to whoever asks it
+        fault = error(400, f"you said {KEY}")
+        loopback.plan = lambda prompt, attempt: fault
+        batches.rows = lambda prompt, attempt: batch_error()
+        anthropic.blocks = lambda prompt: []
+        del found["body"]  # no backend knows which values of a body are secrets, so this one is told by the server
+    models.write_text("".join(f"{name}: {{{entry}}}\n" for name, entry in found.items()))
     results, out = tmp_path / "results", tmp_path / "out"
+    asked = ["--models", str(models), "--task", "jigsaw", "--data", "sample", "--results", str(results)]
     written = ""
     for command in (
-        ["plan", "--models", str(models), "--task", "jigsaw", "--data", "sample", "--results", str(results)],
-        ["bench", "--models", str(models), "--task", "jigsaw", "--data", "sample", "--results", str(results)],
+        ["plan", *asked],
+        ["plan", "--json", *asked],
+        ["bench", *asked],
+        ["retry", "--models", str(models), "--results", str(results)],
         ["models", "--models", str(models)],
+        ["models", "--json", "--models", str(models)],
+        *(["preview", "jigsaw", "--model", name, "--data", "sample", "--models", str(models)] for name in found),
         ["report", "--results", str(results), "--out", str(out)],
         ["export", "--results", str(results), "--out", str(out / "rows.parquet")],
     ):
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PLANTED": KEY}
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", *command], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode in (0, 3), done.stderr
-        written += done.stdout + done.stderr
-    assert loopback.asked  # the models were
+        code, printed = run(*command)
+        assert code in (0, 3), printed
+        written += printed
+    assert loopback.asked
+    assert anthropic.received
+    assert batches.batches
     assert KEY not in written
     files = [path for folder in (results, out) for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def batch_error() -> object:
+    from tests.loopback_vendors import openai_error
+
+    return openai_error(400, f"you said {KEY}")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "backend: openai, model: m, api_key: ['${PLANTED}']",
+        "backend: openai, model: m, base_url: 'ftp://user:${PLANTED}@somewhere/?key=${PLANTED}'",
+        "backend: openai, model: m, base_url: 'http://user:${PLANTED}@[broken/v1'",
+        "backend: openai, model: m, base_url: 'http://localhost:${PLANTED}/v1'",
+        "backend: openai, model: m, api_key: '${PLANTED}', concurency: 3",
+        'backend: openai, model: m, api_key: "${PLANTED}\\nx"',
+        "backend: '${PLANTED}', model: m",
+    ],
+)
+def test_a_mistake_in_an_entry_is_told_without_the_key(run: Run, tmp_path: Path, entry: str) -> None:
+    models = tmp_path / "models.yaml"
+    models.write_text(f"m: {{{entry}}}\n")
+    asked = ["--models", str(models), "--task", "jigsaw", "--data", "sample", "--results", str(tmp_path / "results")]
+    for command in ("bench", "plan"):
+        _, printed = run(command, *asked)
+        assert KEY not in printed
+        assert "Traceback" not in printed
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]

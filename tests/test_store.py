@@ -102,7 +102,7 @@ def keys(folder: Path) -> list[str]:
 
 
 class TestResponses:
-    FULL = Response("k", "r", "truncated", "y", "m-0613", 12, 3, 0.25, 4, "2024-05-01T00:00:00Z", "too long")
+    FULL = Response("k", "r", "truncated", "y", "m-0613", 12, 3, 0.25, 0.1, 0.05, 4, "2024-05-01T00:00:00Z", "too long")
 
     def test_are_read_as_they_were_written_in_the_order_they_arrived(self, folder: Path) -> None:
         written = [answer(2), self.FULL, answer(1, status="refused", completion="")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from harness.errors import UserError
 from harness.spec.task import RegexAnswer, TextAnswer
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
@@ -32,15 +31,8 @@ def text_of(completion: str) -> str:
 
 @lru_cache(maxsize=256)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a regular expression of a task file.
-
-    Raises:
-        UserError: it is no valid regular expression.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"'{pattern}' is not a valid regular expression: {error}") from None
+    """Compile a regular expression of a task file, which was checked when it was loaded."""
+    return re.compile(pattern)
 
 
 def behind(text: str, pattern: str | None) -> str:

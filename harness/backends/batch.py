@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import httpx
+from aiohttp import ClientSession
 
 from harness.backends import openai
 from harness.backends.base import Reply, Request
@@ -32,10 +32,11 @@ _LIMIT = re.compile(r"Limit: ([\d,]+)")
 
 @dataclass(eq=False, slots=True)
 class _Row:
-    """One request: its id, its line of the file, its answer to come, and the batches that did not bring it."""
+    """A request: its id, its size in the file in bytes, its answer to come, and the batches that did not bring it."""
 
     id: str
-    line: bytes
+    request: Request
+    size: int
     answer: asyncio.Future[Reply]
     tries: int = 0
 
@@ -66,7 +67,7 @@ class BatchBackend:
         pace: Times and sizes.
     """
 
-    def __init__(self, model: OpenAIModel, client: httpx.AsyncClient, state: Path, pace: Pace | None = None) -> None:
+    def __init__(self, model: OpenAIModel, client: ClientSession, state: Path, pace: Pace | None = None) -> None:
         self.model = model
         self._client, self._state, self._pace = client, state, pace or Pace()
         self._plain = OpenAIBackend(model, client)
@@ -96,19 +97,23 @@ class BatchBackend:
         body = self.body(request)
         custom_id = _hash(str(self.identity["address"]), body)
         if (row := self._rows.get(custom_id)) is None:
-            line = {"custom_id": custom_id, "method": "POST", "url": self._endpoint, "body": body}
             answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            row = _Row(custom_id, json.dumps(line).encode() + b"\n", answer)
+            row = _Row(custom_id, request, len(self._line(custom_id, body)), answer)
             self._join(row)
             self._rows[custom_id] = row
         # Shielded, because another request may wait for the same answer.
         return await asyncio.shield(row.answer)
 
-    async def aclose(self) -> None:
-        """Stop waiting. Batches that are submitted go on, and whoever waits for them is told so."""
-        tasks = list(self._tasks)
-        for task in tasks:
+    def leave(self) -> int:
+        """Stop waiting, and return for how many rows. Batches that are submitted go on; whoever waits is told so."""
+        for task in self._tasks:
             task.cancel()
+        return len(self._rows)
+
+    async def aclose(self) -> None:
+        """Stop waiting."""
+        tasks = list(self._tasks)
+        self.leave()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @cached_property
@@ -128,6 +133,11 @@ class BatchBackend:
     def _endpoint(self) -> str:
         return "/v1" + openai.PATHS[self.model.api]
 
+    def _line(self, custom_id: str, body: Mapping[str, Any]) -> bytes:
+        """A request as a line of the file; made anew when it is needed, because 50,000 of them take much memory."""
+        line = {"custom_id": custom_id, "method": "POST", "url": self._endpoint, "body": body}
+        return json.dumps(line).encode() + b"\n"
+
     def _join(self, row: _Row) -> None:
         """Put a row to those that wait for the same batch: the old one that it is in, or the next."""
         file = self._ledger.holder(row.id)
@@ -136,11 +146,11 @@ class BatchBackend:
             group = self._groups[file] = _Group()
             self._start(self._gather(file, group), group.rows)
         group.rows.append(row)
-        group.bytes += len(row.line)
+        group.bytes += row.size
         group.touched = asyncio.get_running_loop().time()
 
     def _fits(self, group: _Group, row: _Row) -> bool:
-        return len(group.rows) < self._pace.rows and group.bytes + len(row.line) <= self._most_bytes
+        return len(group.rows) < self._pace.rows and group.bytes + row.size <= self._most_bytes
 
     def _start(self, work: Coroutine[Any, Any, None], rows: list[_Row]) -> None:
         """Begin work whose failure is that of all rows that are in the list by then."""
@@ -175,7 +185,7 @@ class BatchBackend:
             # One at a time knocks at the queue.
             async with self._door:
                 piece = self._piece(rows)
-                file = await self._calls.upload([row.line for row in piece])
+                file = await self._calls.upload(self._line(row.id, self.body(row.request)) for row in piece)
                 self._ledger.submitting(file, [row.id for row in piece])
                 batch = await self._calls.create(file, self._endpoint)
                 self._ledger.submitted(file, batch.id)
@@ -199,7 +209,7 @@ class BatchBackend:
             if group.rows and not self._fits(group, row):
                 break
             group.rows.append(row)
-            group.bytes += len(row.line)
+            group.bytes += row.size
         return group.rows
 
     def _shrink(self, batch: Batch, piece: list[_Row]) -> None:
@@ -207,7 +217,7 @@ class BatchBackend:
         if said := _LIMIT.search(batch.reason):
             most = int(said[1].replace(",", "")) * _BYTES_PER_TOKEN // 2
         else:
-            most = sum(len(row.line) for row in piece) // 2
+            most = sum(row.size for row in piece) // 2
         self._most_bytes = min(self._most_bytes, most)
 
     async def _resume(self, file: str, rows: list[_Row]) -> None:
@@ -249,9 +259,12 @@ class BatchBackend:
         if batch.status == "failed":
             return failed(batch, self._ledger.asked(batch.input_file), self._secrets)
         found: dict[str, Outcome] = {}
+
+        def take(line: Mapping[str, Any]) -> tuple[str, Outcome]:
+            return str(line.get("custom_id")), read(self.model.api, line, self._secrets)
+
         for file in filter(None, (batch.output_file, batch.error_file)):
-            for line in await self._calls.lines(file, batch):
-                found[str(line.get("custom_id"))] = read(self.model.api, line, self._secrets)
+            found.update(await self._calls.lines(file, batch, take))
         return {row.id: missing(batch, found.get(row.id)) for row in rows}
 
     def _resolve(self, row: _Row, outcome: Reply | BaseException) -> None:

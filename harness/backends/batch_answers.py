@@ -9,7 +9,7 @@ from typing import Any
 from harness.backends import openai
 from harness.backends.base import Reply
 from harness.backends.batch_api import Batch
-from harness.backends.transport import Filtered, failure
+from harness.backends.failures import Filtered, failure
 from harness.errors import AskError, ModelRejected, Unavailable
 
 Outcome = Reply | AskError

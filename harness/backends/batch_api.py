@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
-import httpx
+from aiohttp import ClientSession, FormData
 
-from harness.backends.transport import address, failure, json_object, send
+from harness.backends.failures import failure
+from harness.backends.transport import Answer, Deadlines, address, json_object, send
 from harness.errors import BadReply
 
 # Each call's longest silence: nobody keeps the time of a request that may take a day.
-_SILENCE = httpx.Timeout(60.0, connect=10.0)
+_SILENCE = Deadlines(silence=60.0)
 _PAGE = 100
+T = TypeVar("T")
 QUEUE_FULL = "token_limit_exceeded"
 
 
@@ -47,22 +51,26 @@ class BatchApi:
     All calls raise AskError as `harness.backends.transport.post` does.
     """
 
-    client: httpx.AsyncClient
+    client: ClientSession
     base_url: str
     headers: Mapping[str, str]
     secrets: tuple[str, ...]
 
-    async def upload(self, lines: Iterable[bytes]) -> str:
-        """Upload a JSONL file of requests and return its id."""
-        files = {"file": ("requests.jsonl", b"".join(lines), "application/jsonl")}
-        reply = await self._call("POST", "/files", data={"purpose": "batch"}, files=files)
+    async def upload(self, requests: BinaryIO) -> str:
+        """Upload a JSONL file of requests, from its beginning, and return its id; it is read as it is sent."""
+        requests.seek(0)
+        form = FormData({"purpose": "batch"})
+        # aiohttp closes what it has sent, and an upload may have to be made again.
+        again = os.fdopen(os.dup(requests.fileno()), "rb")
+        form.add_field("file", again, filename="requests.jsonl", content_type="application/jsonl")
+        reply = await self._call("POST", "/files", data=form)
         return _text(json_object(reply, self.secrets), "id")
 
     async def create(self, file: str, endpoint: str) -> Batch:
         """Submit an uploaded file. This is the call that costs money."""
         body = {"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"}
         headers = {"Content-Type": "application/json"}
-        reply = await self._call("POST", "/batches", headers=headers, content=json.dumps(body).encode())
+        reply = await self._call("POST", "/batches", headers=headers, data=json.dumps(body).encode())
         return batch_of(json_object(reply, self.secrets), self.secrets)
 
     async def batch(self, batch: str) -> Batch:
@@ -82,20 +90,25 @@ class BatchApi:
                 return None
             query["after"] = _text(batches[-1], "id")
 
-    async def lines(self, file: str) -> list[dict[str, Any]]:
-        """Return the lines of a file of answers or errors.
+    async def lines(self, file: str, take: Callable[[dict[str, Any]], T]) -> list[T]:
+        """Return what `take` makes of each line of a file of answers or errors; no more than one is held as JSON.
 
         Raises:
             BadReply: a line is no JSON object. To leave it out would be to ask, and pay, for its row again.
         """
         reply = await self._call("GET", f"/files/{file}/content", headers={"Accept": "*/*"})
-        try:
-            lines = [json.loads(line) for line in reply.content.split(b"\n") if line.strip()]
-        except ValueError as error:
-            raise BadReply(f"the file {file} holds a line that is not JSON") from error
-        if not all(isinstance(line, dict) for line in lines):
-            raise BadReply(f"the file {file} holds a line that is not a JSON object")
-        return lines
+        taken = []
+        for text in io.BytesIO(reply.content):
+            if not text.strip():
+                continue
+            try:
+                line = json.loads(text)
+            except ValueError as error:
+                raise BadReply(f"the file {file} holds a line that is not JSON") from error
+            if not isinstance(line, dict):
+                raise BadReply(f"the file {file} holds a line that is not a JSON object")
+            taken.append(take(line))
+        return taken
 
     async def _call(
         self,
@@ -103,11 +116,11 @@ class BatchApi:
         path: str,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        **content: Any,
-    ) -> httpx.Response:
-        url = address(self.base_url, path).copy_merge_params(query or {})
+        data: bytes | FormData | None = None,
+    ) -> Answer:
+        url = address(self.base_url, path).update_query(query or {})
         sent = {**self.headers, **(headers or {})}
-        return await send(self.client, method, url, sent, self.secrets, _SILENCE, **content)
+        return await send(self.client, method, url, sent, self.secrets, _SILENCE, data)
 
 
 def batch_of(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Batch:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,17 +59,20 @@ class BatchCalls:
     pace: Pace
     state: Path
 
-    async def upload(self, lines: list[bytes]) -> str:
-        """Upload requests and return the file's id."""
-        return await self._persist(partial(self.api.upload, lines))
+    async def upload(self, lines: Iterable[bytes]) -> str:
+        """Upload requests, which wait in a temporary file, and return the file's id."""
+        with tempfile.TemporaryFile() as requests:
+            requests.writelines(lines)
+            requests.flush()
+            return await self._persist(partial(self.api.upload, requests))
 
     async def batch(self, batch_id: str) -> Batch:
         """Return how a batch stands."""
         return await self._persist(partial(self.api.batch, batch_id), f"batch {batch_id}")
 
-    async def lines(self, file: str, batch: Batch) -> list[dict[str, Any]]:
-        """Return the lines of a batch's file of answers or errors."""
-        return await self._persist(partial(self.api.lines, file), f"batch {batch.id}")
+    async def lines(self, file: str, batch: Batch, take: Callable[[dict[str, Any]], T]) -> list[T]:
+        """Return what `take` makes of each line of a batch's file of answers or errors."""
+        return await self._persist(partial(self.api.lines, file, take), f"batch {batch.id}")
 
     async def create(self, file: str, endpoint: str) -> Batch:
         """Submit an uploaded file once, although the answer to the submission may be lost."""

@@ -3,64 +3,50 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.commands import options
 
+if TYPE_CHECKING:
+    from harness.bench import Options, Say
+    from harness.store import Manifest
+
 UNANSWERED = 3
 
 
 @click.command("bench")
-@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all.")
-@click.option(
-    "--model", "models", multiple=True, help="A model by name; again for more. Default: all that can be asked."
-)
-@options.data
-@options.rows
-@options.seed
-@options.models_file
+@options.asked
 @options.unsafe_code
-@options.tasks_folder
-@options.results
-@options.max_usd
-@options.max_failures
 @click.option("--dry-run", is_flag=True, help="Ask nothing: print what `harness plan` prints.")
 @options.json
-def command(
-    tasks: tuple[str, ...],
-    models: tuple[str, ...],
-    data: str | None,
-    rows: int | None,
-    seed: int,
-    models_file: Path,
-    tasks_folder: Path,
-    results: Path,
-    max_usd: float | None,
-    max_failures: float,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def command(chosen: Options, dry_run: bool, as_json: bool) -> int:
     """Ask models the same held-out rows and print the table.
 
     Rows that already have an answer are not asked again. Exit code 3 means that some rows have no answer.
     """
-    from harness.bench import Options, bench
+    if dry_run:
+        from harness.commands.plan import show
+
+        return show(chosen, as_json=as_json)
+    from harness.bench import bench
+
+    return ask(bench, chosen, as_json=as_json)
+
+
+def ask(asking: Callable[[Options, Say], list[Manifest]], chosen: Options, *, as_json: bool) -> int:
+    """Ask, print the table of what was asked, and return the exit code."""
     from harness.interrupt import Interrupted
     from harness.spending import CapReached
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
 
-    chosen = Options(tasks, models, data, rows, seed, models_file, tasks_folder, results, max_usd, max_failures)
-    if dry_run:
-        from harness.commands.plan import show
-
-        return show(chosen, as_json=as_json)
     capped = False
     try:
-        manifests = bench(chosen, say)
+        manifests = asking(chosen, say)
     except CapReached as stop:
         manifests, capped = list(stop.manifests), True
         say(str(stop))
@@ -71,7 +57,7 @@ def command(
     from harness.report.frame import bench_json, long_frame, score_all, verdicts
     from harness.report.tables import bench_table
 
-    runs = score_all(results, manifests, say)
+    runs = score_all(chosen.results, manifests, say)
     frame = long_frame(runs)
     if as_json:
         print(bench_json(frame))

@@ -10,8 +10,8 @@ from harness.commands import options
 
 
 @click.command("export")
-@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all that were run.")
-@click.option("--model", "models", multiple=True, help="A model by name; again for more. Default: all that were run.")
+@options.tasks_run
+@options.models_run
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The Parquet file to write."
 )

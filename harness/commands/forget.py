@@ -15,10 +15,14 @@ from harness.commands import options
 @options.results
 def command(task: str, model: str, results: Path) -> int:
     """Remove the answers, the run and the scores of a model on a task; the next bench asks all of it again."""
-    from harness.store import forget, read_responses
+    from harness.recorded import forget
+    from harness.store import read_responses
 
     answers = sum(line.status != "failed" for line in read_responses(results / task / model))
-    for path in forget(results, task, model):
+    removed = forget(results, task, model)
+    for path in removed:
         print(f"removed {path}")
+    if any(path.name == "batches.jsonl" for path in removed):
+        print("batches that were not collected yet are forgotten, too; the vendor may charge for them")
     print(f"{model} on {task}: {answers} answers forgotten")
     return 0

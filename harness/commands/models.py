@@ -18,16 +18,18 @@ def command(models_file: Path, as_json: bool) -> int:
     """List the models and whether their keys and addresses are set."""
     from tabulate import tabulate
 
+    from harness.prices import price_of
     from harness.spec.catalog import load_models
 
     entries = load_models(models_file, (), os.environ)
+    prices = {entry.name: priced.price for entry in entries if (priced := price_of(entry.model, entry.name))}
     rows = [
         {
             "name": entry.name,
             "backend": entry.model.backend,
             "base": entry.model.base,
-            "usd_per_million_in": entry.model.price.input if entry.model.price else None,
-            "usd_per_million_out": entry.model.price.output if entry.model.price else None,
+            "usd_per_million_in": price.input if (price := prices.get(entry.name)) else None,
+            "usd_per_million_out": price.output if price else None,
             "ready": not entry.unset,
             "needs": ", ".join(entry.unset) or None,
         }

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def _many(kind: str, default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    text = f"A {kind} by name; again for more. Default: {default}."
+    return click.option(f"--{kind}", f"{kind}s", multiple=True, help=text)
+
+
+tasks = _many("task", "all")
+models = _many("model", "all that can be asked")
+tasks_run = _many("task", "all that were run")
+models_run = _many("model", "all that were run")
 
 tasks_folder = click.option(
     "--tasks", "tasks_folder", type=_FOLDER, default=Path("tasks"), help="Folder of task files."
@@ -51,3 +65,26 @@ unsafe_code = click.option(
     "--unsafe-code", is_flag=True, expose_value=False, callback=_allow_unsafe,
     help="Run the programs that models write even where no sandbox works. They can do all that you can.",
 )  # fmt: skip
+
+
+def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Callable[..., int]]:
+    """Give a command these options as one `Options`, its first argument, and all others as they are."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def call(**given: Any) -> int:
+            from dataclasses import fields
+
+            from harness.bench import Options
+
+            names = {field.name for field in fields(Options)} & given.keys()
+            return command(Options(**{name: given.pop(name) for name in names}), **given)
+
+        return functools.reduce(lambda made, part: part(made), reversed(parts), call)
+
+    return decorate
+
+
+planned = _gathered(tasks, models, data, rows, seed, models_file, tasks_folder, results)
+asked = _gathered(tasks, models, data, rows, seed, models_file, tasks_folder, results, max_usd, max_failures)
+asked_again = _gathered(tasks_run, models_run, models_file, tasks_folder, results, max_usd, max_failures)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,35 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command("plan")
-@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all.")
-@click.option(
-    "--model", "models", multiple=True, help="A model by name; again for more. Default: all that can be asked."
-)
-@options.data
-@options.rows
-@options.seed
-@options.models_file
-@options.tasks_folder
-@options.results
+@options.planned
 @options.json
-def command(
-    tasks: tuple[str, ...],
-    models: tuple[str, ...],
-    data: str | None,
-    rows: int | None,
-    seed: int,
-    models_file: Path,
-    tasks_folder: Path,
-    results: Path,
-    as_json: bool,
-) -> int:
+def command(chosen: Options, as_json: bool) -> int:
     """Estimate tokens, USD and minutes of a bench, and the smallest difference that its rows can show.
 
     Nothing is asked and nothing is written.
     """
-    from harness.bench import Options
-
-    return show(Options(tasks, models, data, rows, seed, models_file, tasks_folder, results), as_json=as_json)
+    return show(chosen, as_json=as_json)
 
 
 def show(chosen: Options, *, as_json: bool) -> int:

@@ -32,8 +32,8 @@ def command(
     import asyncio
 
     from harness.backends.opening import Opening
-    from harness.bench import open_backend, prepare_rows, request_for
     from harness.errors import UserError, nearest
+    from harness.preparing import open_backend, prepare_rows, request_for
     from harness.spec.catalog import load_models, load_task
 
     file = load_task(tasks_folder, task)
@@ -51,7 +51,9 @@ def command(
 
     async def body() -> object:
         async with Opening() as opening:
-            return open_backend(opening, prepared, entries[0]).body(request_for(file, chosen))
+            sent = open_backend(opening, prepared, entries[0]).body(request_for(file, chosen))
+            # A key that goes into the body is shown by its variable.
+            return {**sent, **(entries[0].extra or {})}
 
     print(json.dumps(asyncio.run(body()), ensure_ascii=False, indent=2))
     return 0

@@ -47,24 +47,12 @@ def parquet(paths: Sequence[Path]) -> Split:
     return Split(columns, read)
 
 
-def in_memory(rows: Sequence[Row]) -> Split:
-    """Hold a few rows, such as the shipped samples."""
-    columns = tuple(dict.fromkeys(name for row in rows for name in row))
-
-    def read(wanted: Iterable[str]) -> Iterator[Row]:
-        chosen = set(wanted)
-        return ({name: value for name, value in row.items() if name in chosen} for row in rows)
-
-    return Split(columns, read)
-
-
-def jsonl(path: Path) -> list[Row]:
-    """Read a JSONL file whole.
+def jsonl(path: Path) -> Iterator[Row]:
+    """Read a JSONL file line by line.
 
     Raises:
         DataError: a line is not a JSON object in UTF-8.
     """
-    rows: list[Row] = []
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -77,8 +65,29 @@ def jsonl(path: Path) -> list[Row]:
                 raise DataError(f"{path}:{number}: not UTF-8 at byte {error.start + 1} of the line") from None
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: expected a JSON object of columns, found {type(row).__name__}")
-            rows.append(row)
-    return rows
+            yield row
+
+
+def jsonl_splits(path: Path, name_of: Callable[[Row], str]) -> dict[str, Split]:
+    """Open a JSONL file as splits, by the name that `name_of` gives each row; a row is read when it is needed.
+
+    Raises:
+        DataError: a line is not a JSON object in UTF-8.
+    """
+    columns: dict[str, dict[str, None]] = {}
+    for row in jsonl(path):
+        columns.setdefault(name_of(row), {}).update(dict.fromkeys(row))
+
+    def split(name: str) -> Split:
+        def read(wanted: Iterable[str]) -> Iterator[Row]:
+            chosen = set(wanted)
+            for row in jsonl(path):
+                if name_of(row) == name:
+                    yield {column: value for column, value in row.items() if column in chosen}
+
+        return Split(tuple(columns[name]), read)
+
+    return {name: split(name) for name in columns}
 
 
 def local(path: Path, columns: Mapping[str, str]) -> Split:
@@ -93,15 +102,15 @@ def local(path: Path, columns: Mapping[str, str]) -> Split:
         case ".parquet":
             split = parquet([path])
         case ".jsonl":
-            split = in_memory(jsonl(path))
+            split = jsonl_splits(path, lambda row: "").get("", Split((), lambda wanted: iter(())))
         case ".csv":
-            split = in_memory(_csv(path))
+            split = _csv(path)
         case other:
             raise DataError(f"{path}: a '{other}' file cannot be read (expected .parquet, .jsonl or .csv)")
     return _renamed(path, split, columns)
 
 
-def _csv(path: Path) -> list[Row]:
+def _csv(path: Path) -> Split:
     import pandas as pd
 
     try:
@@ -109,7 +118,15 @@ def _csv(path: Path) -> list[Row]:
         frame = pd.read_csv(path, keep_default_na=False, low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: {' '.join(str(error).split())}") from None
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    frame.columns = frame.columns.map(str)
+    names = tuple(frame.columns)
+
+    def read(wanted: Iterable[str]) -> Iterator[Row]:
+        chosen = [name for name in names if name in set(wanted)]
+        for start in range(0, len(frame), _BATCH):
+            yield from frame[chosen].iloc[start : start + _BATCH].to_dict("records")  # type: ignore[misc]
+
+    return Split(names, read)
 
 
 def _renamed(path: Path, split: Split, columns: Mapping[str, str]) -> Split:

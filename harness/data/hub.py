@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ def reachable() -> bool:
 
     `datasets` itself retries for half a minute before it says that there is no network.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if _offline():
         return False
     answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
     # A name look-up cannot be given a deadline, so the probe runs in a thread that may be left behind.
@@ -36,6 +37,25 @@ def reachable() -> bool:
         return answer.get(timeout=PROBE_SECONDS)
     except queue.Empty:
         return False
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def cached(spec: DatasetSpec) -> bool:
+    """Whether the cache of `datasets` may hold a dataset, and HF_HUB_OFFLINE is set, with which it is read at once.
+
+    Only names of folders are looked at: to ask `datasets` itself takes the seconds that its import takes. What lies in
+    the cache is found there by the dataset's name alone, so the hub's converted branch never is.
+    """
+    if not _offline() or spec.hub is None or spec.revision == CONVERTED:
+        return False
+    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    folder = Path(os.environ.get("HF_DATASETS_CACHE", f"{home}/datasets")).expanduser()
+    # `datasets` writes a name's capitals as _ and the small letter.
+    wanted = spec.hub.replace("/", "").replace("_", "").lower()
+    return any(path.name.replace("_", "").lower() == wanted for path in folder.glob("*/"))
 
 
 def _probe() -> bool:

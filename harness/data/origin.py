@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.data import hub, mirror
-from harness.data.files import Split, in_memory, jsonl, local
+from harness.data.files import Split, jsonl_splits, local
 from harness.errors import DataError, nearest
 from harness.spec.catalog import TaskFile
 
@@ -74,7 +74,7 @@ def _from_hub(file: TaskFile) -> Origin:
             raise DataError(f"{error}{_how(file)}") from None
     if spec.hub is None or spec.obtain:
         raise DataError(f"{file.name}'s data is not on the hub{_how(file)}")
-    if not hub.reachable():
+    if not (hub.reachable() or hub.cached(spec)):
         raise DataError("the Hugging Face hub cannot be reached")
     return Origin("hub", _required(file, _open(file, lambda name: hub.split(spec, name)), "dataset.splits"))
 
@@ -108,9 +108,5 @@ def _required(file: TaskFile, splits: dict[str, Split], place: str) -> dict[str,
 def _samples(file: TaskFile, note: str | None) -> Origin:
     if not file.samples.is_file():
         raise DataError(f"{note + '; and ' if note else ''}{file.samples}: no sample rows are shipped for {file.name}")
-    by_split: dict[str, list[dict[str, object]]] = {}
-    for row in jsonl(file.samples):
-        name = str(row.pop(SPLIT_COLUMN, ""))
-        by_split.setdefault(name, []).append(row)
-    splits = {name: in_memory(rows) for name, rows in by_split.items()}
+    splits = jsonl_splits(file.samples, lambda row: str(row.pop(SPLIT_COLUMN, "")))
     return Origin("sample", _required(file, splits, str(file.samples)), note)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import pickle
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.data.files import Row, Split
@@ -16,6 +18,7 @@ from harness.prompts import Prompts
 from harness.spec.catalog import TaskFile
 
 TRAINING_ROWS = 20_000
+SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,15 @@ def digest(*parts: str) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+def digest_all(parts: Iterable[str]) -> str:
+    """Return the `digest` of these texts, which are read one by one and never held together."""
+    running, between = hashlib.blake2b(digest_size=8), b""
+    for part in parts:
+        running.update(between + part.encode("utf-8", "surrogatepass"))
+        between = b"\x1f"
+    return running.hexdigest()
+
+
 def row_id(row: Row, columns: Iterable[str]) -> str:
     """Return the hash of a row's content in these columns."""
     content = {name: row.get(name) for name in sorted(columns)}
@@ -68,13 +80,25 @@ def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
 
 
 def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None) -> Subset:
-    """Choose and render the evaluation rows of a task.
+    """Choose and render the evaluation rows of a task, as `select` does, all at once.
+
+    Raises:
+        SpecError: the split is empty, lacks a column, or a template fails.
+    """
+    subset, _, rendered = select(file, prompts, origin, seed, rows)
+    return replace(subset, rows=tuple(rendered))
+
+
+def select(
+    file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None
+) -> tuple[Subset, Sequence[str], Iterator[EvaluationRow]]:
+    """Choose the evaluation rows of a task; return the subset without them, their ids, and them, rendered one by one.
 
     Rows are ranked by a hash of `seed` and their content and the first `rows` of them (default: the task's number)
     are taken. A row whose prompt columns also stand in the training split is dropped, and so is a repeated row.
 
     Raises:
-        SpecError: the split is empty, lacks a column, or a template fails.
+        SpecError: the split is empty, lacks a column, or, only when the rows are read, a template fails.
     """
     split = origin.splits[file.task.evaluation.split]
     kept = kept_columns(file, prompts)
@@ -84,7 +108,7 @@ def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows
         training = None
     seen, training_fingerprint = _training(training, prompts) if training else (set(), None)
     group, identity = file.task.dataset.group_by, _identity(file, prompts)
-    ranks: dict[str, str] = {}
+    ranks: dict[str, int] = {}
     total = repeated = 0
     leaked: set[str] = set()
     for row in split.read(prompts.columns | identity):
@@ -95,17 +119,16 @@ def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows
         elif name in ranks:
             repeated += 0 if group else 1
         else:
-            ranks[name] = digest(str(seed), name)
+            ranks[name] = int(digest(str(seed), name), 16)
     for name in leaked:  # a group goes whole, though only one of its rows may be in the training split
         ranks.pop(name, None)
     if not ranks:
         reason = "every row also stands in the training split" if total else "it has no rows"
         raise SpecError(file.source.problem(["evaluation", "split"], f"nothing to evaluate in this split: {reason}"))
     wanted = heapq.nsmallest(rows or file.task.evaluation.rows, ranks, key=ranks.__getitem__)
-    chosen = _render(prompts, split, kept, identity, set(wanted))
     left = sorted(ranks.keys() - set(wanted)) if training is None else []
-    return Subset(
-        rows=tuple(chosen[name] for name in wanted),
+    subset = Subset(
+        rows=(),
         total=total,
         repeated=repeated,
         in_training=len(leaked),
@@ -113,6 +136,7 @@ def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows
         training=digest(*left) if left else training_fingerprint,
         borrowed=bool(left),
     )
+    return subset, wanted, _render(prompts, split, kept, identity, wanted)
 
 
 def training_rows(
@@ -175,19 +199,29 @@ def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split
 
 
 def _render(
-    prompts: Prompts, split: Split, kept: frozenset[str], identity: Iterable[str], wanted: set[str]
-) -> dict[str, EvaluationRow]:
-    """Render the wanted rows; rows of one group become one row with all their references.
+    prompts: Prompts, split: Split, kept: frozenset[str], identity: Iterable[str], wanted: Sequence[str]
+) -> Iterator[EvaluationRow]:
+    """Render the wanted rows in their order; rows of one group become one row with all their references.
 
-    Rows of one group, or repeated rows that differ in a kept column, are ordered by their content, not by the file.
+    Rows of one group, or repeated rows that differ in a kept column, are ordered by their content, not by the file. The
+    file has another order than the ranks, so the rows wait in a temporary file: memory holds only where in it.
     """
     columns = prompts.columns | kept | set(identity)
-    alike: dict[str, dict[str, Row]] = {}
-    for row in split.read(columns):
-        name = row_id(row, identity)
-        if name in wanted:
-            alike.setdefault(name, {})[row_id(row, columns)] = row
-    return {name: _merge(prompts, kept, name, [found[key] for key in sorted(found)]) for name, found in alike.items()}
+    places: dict[str, list[int]] = {name: [] for name in wanted}
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
+        for row in split.read(columns):
+            if (found := places.get(row_id(row, identity))) is not None:
+                found.append(spool.tell())
+                pickle.dump(row, spool)
+        for name in wanted:
+            alike: list[Row] = []
+            for place in places.pop(name):
+                spool.seek(place)
+                alike.append(pickle.load(spool))  # noqa: S301  written above
+            if len(alike) > 1:
+                by_content = {row_id(row, columns): row for row in alike}
+                alike = [by_content[key] for key in sorted(by_content)]
+            yield _merge(prompts, kept, name, alike)
 
 
 def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row]) -> EvaluationRow:

@@ -60,6 +60,8 @@ class Metric:
     together: Callable[[Sequence[Example]], FloatArray] | None = None
     """Statistics of all rows at once, shape [n, k], where those of a row depend on the others (ranks, or a score that
     only the whole set has). The bootstrap takes them as fixed, which the metrics that use it say something about."""
+    judged: int | None = None
+    """Which statistic is 1 where a row can be judged and else 0, for a metric that not every row can be judged by."""
 
     def table(self, examples: Sequence[Example]) -> FloatArray:
         """Return the statistics of all rows, shape [n, k]."""

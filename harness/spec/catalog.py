@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from harness.spec.source import Source, read, validate
 from harness.spec.task import Task
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_USER_INFO = re.compile(r"(?<=://)[^/@]*@")
+# The user, password, query and fragment of an address, where people put keys.
+_PRIVATE = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
 # YAML forbids braces in an unquoted value of a {flow: mapping}, where people write ${KEY} all the same. So the file is
 # parsed with other characters in their place, from the range that Unicode leaves for private use.
 _WRITTEN = re.compile(r"\$\{(\w+)\}")
@@ -56,13 +58,13 @@ class ModelEntry:
     @property
     def endpoint(self) -> str:
         """What shares limits with this model: the server, or the process itself for models that run in it."""
-        return str(getattr(self.model, "base_url", self.model.backend)).rstrip("/")
+        return _PRIVATE.sub("", str(getattr(self.model, "base_url", self.model.backend))).rstrip("/")
 
     def public(self) -> dict[str, Any]:
         """The settings as they may be shown and stored: without secrets, and without what is at its default."""
         shown = self.model.model_dump(mode="json", exclude_defaults=True, exclude={"api_key", "api_token"})
         if "base_url" in shown:
-            shown["base_url"] = _USER_INFO.sub("", shown["base_url"])
+            shown["base_url"] = _PRIVATE.sub("", shown["base_url"])
         # A key that goes into the request body is known by its variable only.
         return {**shown, "extra": self.extra} if self.extra else shown
 
@@ -141,7 +143,9 @@ def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping
     written = _fill(source.data[name], {}, {})
     data = {**source.data, name: _fill(source.data[name], environment, unset)}
     filled = Source(source.path, source.text, data, source.positions)
-    model = validate(filled, Model, [name])
+    used = _VARIABLE.findall(json.dumps(source.data[name], ensure_ascii=False, default=str))
+    hidden = {value: f"${{{variable}}}" for variable in used if len(value := environment.get(variable, "")) > 3}
+    model = validate(filled, Model, [name], hidden)
     if model.base is not None and model.base not in known:
         raise SpecError(source.problem([name, "base"], f"no model '{model.base}'{nearest(model.base, known)}"))
     return ModelEntry(name, model, tuple(unset), written.get("extra"))

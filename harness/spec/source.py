@@ -87,8 +87,10 @@ def _plain(node: Any, location: tuple[str | int, ...], positions: dict[tuple[str
     return node
 
 
-def validate(source: Source, kind: Any, location: Location = ()) -> Any:
+def validate(source: Source, kind: Any, location: Location = (), hidden: Mapping[str, str] | None = None) -> Any:
     """Return the data at `location` as `kind`, a pydantic model or a union of them.
+
+    `hidden` holds texts that no message may show, each with what stands for it.
 
     Raises:
         SpecError: with one line for every problem in the file.
@@ -99,11 +101,16 @@ def validate(source: Source, kind: Any, location: Location = ()) -> Any:
     try:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:
-        problems = [_say(source, kind, location, detail) for detail in error.errors(include_url=False)]
+        problems = [_say(source, kind, location, detail, hidden or {}) for detail in error.errors(include_url=False)]
         raise SpecError("\n".join(dict.fromkeys(problems))) from None
 
 
-def _say(source: Source, kind: Any, start: Location, detail: ErrorDetails) -> str:
+def _say(source: Source, kind: Any, start: Location, detail: ErrorDetails, hidden: Mapping[str, str]) -> str:
+    def shown(text: str) -> str:
+        for secret in sorted(hidden, key=len, reverse=True):
+            text = text.replace(secret, hidden[secret])
+        return text
+
     real = _without_tags(source, [*start, *detail["loc"]])
     match detail["type"]:
         case "extra_forbidden":
@@ -115,7 +122,7 @@ def _say(source: Source, kind: Any, start: Location, detail: ErrorDetails) -> st
         case "literal_error" | "union_tag_invalid":
             context = detail.get("ctx", {})
             expected = str(context.get("expected") or context.get("expected_tags")).replace(" or ", ", ")
-            found = str(context.get("tag") or detail["input"])
+            found = shown(str(context.get("tag") or detail["input"]))
             if "tag" in context:
                 real.append(str(context["discriminator"]).strip("'"))
             choices = [choice.strip(" '") for choice in expected.split(",")]
@@ -123,7 +130,7 @@ def _say(source: Source, kind: Any, start: Location, detail: ErrorDetails) -> st
         case "union_tag_not_found":
             message = f"missing key {detail['ctx']['discriminator']}"
         case _:
-            message = f"{detail['msg'].removeprefix('Value error, ')} (found {detail['input']!r:.80})"
+            message = f"{shown(detail['msg']).removeprefix('Value error, ')} (found {shown(repr(detail['input'])):.80})"
     return source.problem(real, message)
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Category = Literal[
     "classification", "similarity", "reasoning", "knowledge", "reading", "extraction", "generation", "code", "math"
 ]
+
+
+def _compiles(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"no valid regular expression: {error}") from None
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 class Strict(BaseModel):
@@ -54,7 +66,7 @@ class LabelAnswer(Strict):
     pick: Literal["only", "first", "last"] = Field(
         "only", description="With several different labels in the answer: none is valid (only), or the first or last."
     )
-    after: str | None = Field(
+    after: Pattern | None = Field(
         None, description="Regular expression; only the text after its last match is read (a chain of thought's end)."
     )
     many: bool = Field(False, description="The answer is a set of labels, separated by commas or line breaks.")
@@ -65,7 +77,9 @@ class NumberAnswer(Strict):
 
     type: Literal["number"]
     pick: Literal["last", "first"] = Field("last", description="Which number of the answer counts.")
-    after: str | None = Field(None, description="Regular expression; a number after its last match wins over `pick`.")
+    after: Pattern | None = Field(
+        None, description="Regular expression; a number after its last match wins over `pick`."
+    )
     minimum: float | None = Field(None, description="A smaller number is unparsed.")
     maximum: float | None = Field(None, description="A larger number is unparsed.")
 
@@ -75,14 +89,14 @@ class TextAnswer(Strict):
 
     type: Literal["text"]
     first_line: bool = Field(False, description="Only the first non-empty line counts.")
-    after: str | None = Field(None, description="Regular expression; only the text after its last match counts.")
+    after: Pattern | None = Field(None, description="Regular expression; only the text after its last match counts.")
 
 
 class RegexAnswer(Strict):
     """What a regular expression finds."""
 
     type: Literal["regex"]
-    pattern: str = Field(description="The last match counts; its group `answer`, or group 1, or the whole match.")
+    pattern: Pattern = Field(description="The last match counts; its group `answer`, or group 1, or the whole match.")
 
 
 class JsonAnswer(Strict):

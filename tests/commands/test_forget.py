@@ -36,6 +36,16 @@ def test_a_pair_goes_with_all_that_is_recorded_of_it(harness: Command, recorded:
     assert sum(loopback.asked.values()) == asked + ROWS
 
 
+def test_batches_are_forgotten_and_said_to_be(harness: Command, recorded: Small) -> None:
+    batches = recorded.results / "small" / "model-1" / "batches.jsonl"
+    batches.write_text('{"file": "file-1", "asked": ["x"]}\n')
+    code, out, _ = harness("forget", "small", "model-1", "--results", str(recorded.results))
+    assert code == 0
+    assert f"removed {batches}" in out
+    assert "batches that were not collected yet are forgotten, too" in out
+    assert not batches.exists()
+
+
 def test_what_is_not_ours_stays(harness: Command, recorded: Small) -> None:
     kept = recorded.results / "small" / "model-1" / "notes" / "mine.txt"
     kept.parent.mkdir()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.data import hub
-from harness.data.files import Row
+from harness.data.files import Row, Split
 from harness.spec.catalog import TaskFile, load_task
 
 Make = Callable[..., TaskFile]
@@ -24,6 +24,17 @@ def parquet(path: Path, rows: list[Row]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
     return path
+
+
+def in_memory(rows: Sequence[Row]) -> Split:
+    """A split of these rows."""
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+
+    def read(wanted: Iterable[str]) -> Iterator[Row]:
+        chosen = set(wanted)
+        return ({name: value for name, value in row.items() if name in chosen} for row in rows)
+
+    return Split(columns, read)
 
 
 def jsonl(path: Path, rows: Iterable[Row]) -> Path:

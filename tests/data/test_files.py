@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.files import Row, in_memory, local
+from harness.data.files import Row, local
 from harness.data.files import jsonl as read_jsonl
 from harness.data.files import parquet as open_parquet
 from harness.errors import DataError
@@ -96,7 +96,7 @@ class TestJsonl:
     def test_blank_lines_are_passed_over_and_text_is_kept_to_the_letter(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
         path.write_text('{"a": "x\u2028y\x85z"}\n\n   \n{"a": "\\ud800"}', encoding="utf-8")
-        assert read_jsonl(path) == [{"a": "x\u2028y\x85z"}, {"a": "\ud800"}]
+        assert list(read_jsonl(path)) == [{"a": "x\u2028y\x85z"}, {"a": "\ud800"}]
 
     @pytest.mark.parametrize(
         ("line", "message"),
@@ -111,7 +111,7 @@ class TestJsonl:
         path = tmp_path / "a.jsonl"
         path.write_bytes(b'{"a": 0}\n' + line + b"\n")
         with pytest.raises(DataError) as found:
-            read_jsonl(path)
+            list(read_jsonl(path))
         assert str(found.value) == f"{path}{message}"
 
 
@@ -138,7 +138,9 @@ class TestCsv:
             local(path, {})
 
 
-def test_rows_in_memory_have_the_columns_of_all_of_them() -> None:
-    split = in_memory([{"a": 1}, {"b": 2, "a": 3}])
+def test_rows_of_a_file_have_the_columns_of_all_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"b": 2, "a": 3}\n')
+    split = local(path, {})
     assert split.columns == ("a", "b")
     assert list(split.read(["b"])) == [{}, {"b": 2}]

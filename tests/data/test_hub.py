@@ -114,6 +114,13 @@ NOT_HAD = {
     "a connection that breaks": ({"hub": "some/dropped", "revision": CONVERTED}, "test", "disconnected"),
 }
 CASES = HAD | NOT_HAD
+OFFLINE = """
+import json, pathlib
+from harness.data.origin import locate
+from harness.spec.catalog import load_task
+found = locate(load_task(pathlib.Path(), "small"), None)
+print(json.dumps([{"place": found.place, "rows": list(found.splits["test"].read(["text"]))}]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +141,18 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory, make_in: Callable[..., Ta
             env={**kept, "HF_ENDPOINT": little.url, "HF_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)},
             cwd=folder, text=True, capture_output=True, timeout=120, check=False,
         )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return dict(zip([*CASES, "mirror"], json.loads(done.stdout), strict=True))
+        assert done.returncode == 0, done.stderr
+    kept |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
+    offline = subprocess.run(
+        [sys.executable, "-W", "error", "-c", OFFLINE],
+        env=kept,
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert offline.returncode == 0, offline.stderr
+    return dict(zip([*CASES, "mirror", "offline"], json.loads(done.stdout) + json.loads(offline.stdout), strict=True))
 
 
 class TestLoad:
@@ -166,6 +183,31 @@ def test_a_mirror_holds_what_the_hub_holds(outcomes: dict[str, Any]) -> None:
     assert done["places"] == ["hub", "mirror"]
     rows = {"train": [{"text": "t1"}, {"text": "t2"}], "test": [{"text": "1"}, {"text": "2"}]}
     assert done["rows"] == [rows, rows]
+
+
+def test_without_the_hub_the_cache_of_datasets_serves_what_was_loaded_before(outcomes: dict[str, Any]) -> None:
+    assert outcomes["offline"] == {"place": "hub", "rows": [{"text": "1"}, {"text": "2"}]}
+
+
+class TestCached:
+    @pytest.mark.parametrize(
+        ("folder", "name", "found"),
+        [
+            ("some___plain", "some/plain", True),
+            ("owner___some_data", "owner/SomeData", True),
+            ("ag_news", "ag_news", True),
+            ("some___other", "some/plain", False),
+        ],
+    )
+    def test_is_what_has_a_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, name: str, found: bool
+    ) -> None:
+        (tmp_path / "datasets" / folder).mkdir(parents=True)
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        assert not hub.cached(Dataset(hub=name)), "without HF_HUB_OFFLINE, datasets would ask the hub first"
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert hub.cached(Dataset(hub=name)) == found
+        assert not hub.cached(Dataset(hub=name, revision=CONVERTED))
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import subset
-from harness.data.files import Row, Split, in_memory
+from harness.data.files import Row, Split
 from harness.data.files import parquet as open_parquet
 from harness.data.origin import Origin, locate
 from harness.data.subset import Subset, choose, digest, row_id, training_rows
 from harness.errors import SpecError
 from harness.prompts import Prompts
 from harness.spec.catalog import TaskFile, load_task
-from tests.data.conftest import Make, parquet
+from tests.data.conftest import Make, in_memory, parquet
 
 Rows = Sequence[Row]
 ROWS = [{"text": f"row {n}", "label": "yes" if n % 3 else "no", "idx": n, "topic": n % 2} for n in range(60)]

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from harness.errors import SpecError
 from harness.spec.catalog import TaskFile, load_task, task_names
 from harness.spec.source import read
 from harness.spec.task import Task, json_schema
@@ -91,6 +92,24 @@ def test_every_answer_type_can_be_written(task: Load, schema: Any, answer: str) 
     found = task(GOOD.replace("{type: label, labels: [yes, no]}", answer))
     assert found.task.answer.type in answer
     assert list(schema.iter_errors(found.source.data)) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "key", "reason"),
+    [
+        ("{type: regex, pattern: '('}", "pattern", "missing ), unterminated subpattern at position 0"),
+        ("{type: number, after: 'a**'}", "after", "multiple repeat at position 2"),
+        ("{type: text, after: '[a'}", "after", "unterminated character set at position 0"),
+        ("{type: label, labels: [yes, no], after: '(?P<a'}", "after", "missing >, unterminated name at position 4"),
+    ],
+)
+def test_a_broken_regular_expression_is_told_when_the_file_is_loaded(
+    task: Load, answer: str, key: str, reason: str
+) -> None:
+    line = GOOD[: GOOD.index("{type: label, labels: [yes, no]}")].count("\n") + 1
+    with pytest.raises(SpecError) as raised:
+        task(GOOD.replace("{type: label, labels: [yes, no]}", answer))
+    assert f":{line}: answer.{key}: no valid regular expression: {reason}" in str(raised.value)
 
 
 def test_a_stored_task_is_read_back_as_it_was(task: Load) -> None:
