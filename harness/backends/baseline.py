@@ -107,7 +107,7 @@ def tfidf(prompts: Sequence[str], targets: Sequence[str], classify: bool) -> Pre
     classes = len(set(targets))
     if classes == 1:
         return fallback
-    cut = _without_frame(prompts)
+    cut = without_frame(prompts)
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, max_df=COMMON, min_df=2 if len(prompts) >= 1000 else 1, dtype=np.float32
     )
@@ -127,7 +127,7 @@ def tfidf(prompts: Sequence[str], targets: Sequence[str], classify: bool) -> Pre
     return nearest
 
 
-def _without_frame(prompts: Sequence[str]) -> Callable[[str], str]:
+def without_frame(prompts: Sequence[str]) -> Callable[[str], str]:
     """Return a function that cuts off what all prompts begin and end with: a task's instructions, its examples."""
     start = _common_start(prompts)
     end = _common_start([prompt[len(start) :][::-1] for prompt in prompts])[::-1]

@@ -10,19 +10,25 @@ from typing import TYPE_CHECKING, Self
 from harness.backends.base import Backend
 from harness.errors import DataError
 from harness.spec.catalog import ModelEntry
-from harness.spec.model import AnthropicModel, BaselineModel, LoraxModel, OpenAIModel, RecordedModel
+from harness.spec.model import AnthropicModel, BaselineModel, LocalModel, LoraxModel, OpenAIModel, RecordedModel
 
 if TYPE_CHECKING:
-    import httpx
+    from aiohttp import ClientSession
+
+    from harness.local.runner import Runner
 
 Training = Callable[[], tuple[list[str], list[str]]]
 
 
 class Opening:
-    """Opens backends that share one pool of connections; a context manager that closes the pool."""
+    """Opens backends that share one pool of connections, and those in this process that share a base model.
+
+    A context manager that closes both.
+    """
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
+        self._client: ClientSession | None = None
+        self._runners: dict[str, Runner] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -31,7 +37,9 @@ class Opening:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._client is not None:
-            await self._client.aclose()
+            await self._client.close()
+        for runner in self._runners.values():
+            runner.close()
 
     def backend(
         self,
@@ -39,18 +47,20 @@ class Opening:
         task: str,
         *,
         classify: bool,
+        labels: tuple[str, ...] = (),
         fingerprint: str | None,
         training: Training,
         folder: Path | None = None,
     ) -> Backend:
         """Open a model for one task.
 
-        `classify` says that answers are labels; `training` loads the prompts and targets of the training split when a
-        baseline needs them, and `fingerprint` stands for them, None where there are none. `folder` holds the pair's
-        results; a model with `batch: true` keeps its batches there, and is asked directly where there is none.
+        `classify` says that answers are labels, and `labels` which, where each answer is one of them. `training` loads
+        the prompts and targets of the training split when a baseline needs them, and `fingerprint` stands for them,
+        None where there are none. `folder` holds the pair's results; a model with `batch: true` keeps its batches
+        there, and is asked directly where there is none.
 
         Raises:
-            DataError: a baseline has no training rows, or recorded answers cannot be read.
+            DataError: a baseline has no training rows, a local model no adapter, or recorded answers cannot be read.
         """
         match entry.model:
             case OpenAIModel(batch=True) as model if folder is not None:
@@ -69,6 +79,10 @@ class Opening:
                 from harness.backends.lorax import LoraxBackend
 
                 return LoraxBackend(model, self._shared())
+            case LocalModel() as model:
+                from harness.backends.local import LocalBackend, adapter_of
+
+                return LocalBackend(model, adapter_of(model, task), labels, self._runner(model.model))
             case RecordedModel() as model:
                 from harness.backends.recorded import RecordedBackend
 
@@ -80,7 +94,14 @@ class Opening:
                     raise DataError("there are no training rows to fit it on")
                 return BaselineBackend(model.method, training, classify, fingerprint)
 
-    def _shared(self) -> httpx.AsyncClient:
+    def _runner(self, base: str) -> Runner:
+        if base not in self._runners:
+            from harness.local.runner import Runner, load
+
+            self._runners[base] = Runner(lambda: load(base))
+        return self._runners[base]
+
+    def _shared(self) -> ClientSession:
         if self._client is None:
             from harness.backends.transport import client
 

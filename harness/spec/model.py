@@ -15,16 +15,18 @@ class Price(Strict):
     input: float = Field(ge=0)
     output: float = Field(ge=0)
 
-    def usd(self, input_tokens: int | None, output_tokens: int | None) -> float:
-        """What these tokens cost; an unknown count costs nothing."""
-        return (self.input * (input_tokens or 0) + self.output * (output_tokens or 0)) / 1_000_000
+    def usd(self, input_tokens: int, output_tokens: int) -> float:
+        """What these tokens cost."""
+        return (self.input * input_tokens + self.output * output_tokens) / 1_000_000
 
 
 class Common(Strict):
     """What every entry may say."""
 
     base: str | None = Field(None, description="Name of the entry this adapter was tuned from; gives the lift.")
-    price: Price | None = Field(None, description="USD per million tokens, input and output.")
+    price: Price | None = Field(
+        None, description="The usual price, USD per million tokens, input and output; a batch costs half of it."
+    )
     gpu_per_hour: float | None = Field(
         None, ge=0, description="USD an hour of the server, for a model of one's own, instead of a price."
     )
@@ -55,6 +57,11 @@ class Sampled(Common):
     omit: list[Literal["temperature", "stop", "max_tokens"]] = Field(
         default_factory=list, description="Parameters this model rejects; they are left out."
     )
+    connect_timeout: float = Field(10, gt=0, description="Deadline of taking a connection, in seconds.")
+    first_byte_timeout: float | None = Field(
+        None, gt=0, description="Deadline of the first byte of an answer, of its first token when it is streamed."
+    )
+    stream: bool = Field(False, description="Have answers streamed, to record the times of their tokens.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Further keys of the request body, as they are.")
 
 
@@ -68,6 +75,13 @@ class OpenAIModel(Sampled):
     api_key: str | None = None
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     batch: bool = Field(False, description="Ask through the Batch API: half the price, answers within 24 hours.")
+
+    @field_validator("batch")
+    @classmethod
+    def _whole(cls, value: bool, seen: ValidationInfo) -> bool:
+        if value and seen.data.get("stream"):
+            raise ValueError("the answers of a batch cannot be streamed; leave out batch or stream")
+        return value
 
 
 class AnthropicModel(Sampled):
@@ -105,6 +119,26 @@ class RecordedModel(Common):
     path: str = Field(description="JSONL file of {row | prompt, completion}; `{task}` is replaced by the task's name.")
 
 
+class LocalModel(Common):
+    """A causal language model that runs in this process, with or without a LoRA adapter."""
+
+    backend: Literal["local"]
+    model: str = Field(description="Folder or hub id of the base model.")
+    adapter: str | None = Field(
+        None, description="Folder or hub id of a PEFT adapter; `{task}` is replaced by the task's name."
+    )
+    api: Literal["chat", "completions"] = Field(
+        "completions", description="Whether the prompt goes into the model's chat template."
+    )
+    decode: Literal["generate", "labels"] = Field(
+        "generate", description="`labels` lets a model answer nothing but the task's labels, where it has them."
+    )
+    max_tokens: int | None = Field(None, ge=1, description="Instead of the task's limit.")
+    concurrency: int = Field(64, ge=1, description="Most rows that wait together to be put into batches.")
+    # A row waits for the model to be loaded, and for the batches before its own.
+    timeout: float = Field(3600, gt=0, description="Deadline of one answer, in seconds.")
+
+
 class BaselineModel(Common):
     """A reference point that costs nothing, fitted on the task's training split."""
 
@@ -115,5 +149,11 @@ class BaselineModel(Common):
 
 
 Model = Annotated[
-    OpenAIModel | AnthropicModel | LoraxModel | RecordedModel | BaselineModel, Field(discriminator="backend")
+    OpenAIModel | AnthropicModel | LoraxModel | LocalModel | RecordedModel | BaselineModel,
+    Field(discriminator="backend"),
 ]
+
+
+def in_batches(model: Model) -> bool:
+    """Whether a model is asked through the Batch API."""
+    return isinstance(model, OpenAIModel) and model.batch
