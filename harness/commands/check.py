@@ -21,7 +21,10 @@ from harness.commands import options
     help="Also write the docs' table of tasks.",
 )
 def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path, markdown: Path | None) -> int:
-    """Validate tasks (default: all) against their rows; show three prompts with their targets, counts and balance."""
+    """Validate tasks (default: all) against their rows.
+
+    Shows three prompts with their targets, counts and balance.
+    """
     from harness.check import check, describe
     from harness.errors import UserError
     from harness.spec.catalog import task_names

@@ -23,7 +23,7 @@ WIDTH = 100
 @options.results
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a page instead.")
 def command(results: Path, markdown: Path | None) -> int:
-    """Print the claims of the LoRA Land blog post and paper, recomputed from the tables they print.
+    """Recompute the claims of the LoRA Land blog and paper.
 
     Where benchmark runs of adapters are recorded, what these give stands beside it.
     """

@@ -27,7 +27,9 @@ WIDTH = 100
 @options.kind
 @options.results
 def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: Path) -> int:
-    """Print the verdict between models A and B on each task, and the ten rows that tell them apart most.
+    """Print the verdict between models A and B on each task.
+
+    With the ten rows that tell them apart most.
 
     Both must have run. p-values are corrected for the number of tasks.
     """

@@ -17,7 +17,10 @@ from harness.commands import options
 )
 @options.results
 def command(tasks: tuple[str, ...], models: tuple[str, ...], out: Path, results: Path) -> int:
-    """Write recorded runs to a Parquet file: one line for each row and model, with answer, status and scores."""
+    """Write recorded runs to a Parquet file.
+
+    One line for each row and model, with answer, status and scores.
+    """
     from harness.export import export
 
     rows = export(results, tasks, models, out)

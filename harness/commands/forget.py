@@ -14,7 +14,10 @@ from harness.commands import options
 @click.argument("model")
 @options.results
 def command(task: str, model: str, results: Path) -> int:
-    """Remove the answers, the run and the scores of a model on a task; the next bench asks all of it again."""
+    """Remove the answers of a model on a task.
+
+    With the run and the scores; the next bench asks all of it again.
+    """
     from harness.recorded import forget
     from harness.store import read_responses
 

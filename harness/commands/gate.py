@@ -41,7 +41,9 @@ def command(
     junit: Path | None,
     results: Path,
 ) -> int:
-    """Exit with 0 when MODEL is not shown to be worse than another, with 100 when it is, with 1 when that is unknown.
+    """Fail when MODEL is shown to be worse than another.
+
+    Exit code 0 when it is not, 100 when it is, 1 when that is unknown.
 
     Worse means on some task: beyond chance, and by more than the margin. Nothing is asked; both must have run.
     """

@@ -16,7 +16,7 @@ from harness.commands import options
 )
 @options.tasks_folder
 def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path) -> int:
-    """Copy the datasets of tasks from the hub into a folder that --data takes."""
+    """Copy tasks' datasets from the hub for `--data DIR`."""
     from harness.data.mirror import write
     from harness.spec.catalog import load_task
 

@@ -18,7 +18,10 @@ LOOPBACK = "127.0.0.1"
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port. Default: any that is free.")
 def command(out: Path, port: int) -> int:
-    """Serve the report on this machine alone and print its address; Ctrl-C stops it."""
+    """Serve the report on this machine and print its address.
+
+    Nobody else can reach it. Ctrl-C stops it.
+    """
     from harness.errors import UserError
 
     if not out.is_dir():

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @options.planned
 @options.json
 def command(chosen: Options, as_json: bool) -> int:
-    """Estimate tokens, USD and minutes of a bench, and the smallest difference that its rows can show.
+    """Estimate what a bench would cost, and what its rows can show.
+
+    Tokens, USD and minutes, and the smallest difference that so many rows can show.
 
     Nothing is asked and nothing is written.
     """

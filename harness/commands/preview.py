@@ -28,7 +28,10 @@ def command(
     models_file: Path,
     tasks_folder: Path,
 ) -> int:
-    """Print the exact content that a model would be sent for one row, and the right answer on stderr."""
+    """Print the exact content a model would be sent for a row.
+
+    The right answer goes to stderr.
+    """
     import asyncio
 
     from harness.backends.opening import Opening

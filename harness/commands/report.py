@@ -19,7 +19,10 @@ SHIPPED = Path("results") / PUBLISHED
 )
 @click.option("--single-file", is_flag=True, help="Put all rows into index.html instead of files beside it.")
 def command(results: Path, out: Path, single_file: bool) -> int:
-    """Rebuild the page, tables and plots from recorded answers alone; no network, dataset or model is touched."""
+    """Rebuild page, tables and plots from recorded answers.
+
+    No network, dataset or model is touched.
+    """
     from harness.errors import UserError
     from harness.export import export_scored
     from harness.report import build, start_plots

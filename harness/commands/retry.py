@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @options.unsafe_code
 @options.json
 def command(chosen: Options, as_json: bool) -> int:
-    """Ask again only the rows without an answer in each pair's last run, and print the table of these pairs.
+    """Ask again only the rows without an answer.
+
+    Those of each pair's last run; then print the table of these pairs.
 
     Exit code 3 means that some of them still have no answer.
     """
