@@ -2,7 +2,7 @@
 
 python -m benchmarks.ordeals faults     1,000 rows through a server that fails in 9 % of its answers
 python -m benchmarks.ordeals kills      kill -9 at ten random moments: what the server was asked in the end
-python -m benchmarks.ordeals memory     the largest memory while 200,000 rows of 200 tasks are asked
+python -m benchmarks.ordeals memory     the largest memory while 200,000 rows are asked
 python -m benchmarks.ordeals start --data DIR --task ag_news     from the command to the first request
 """
 
@@ -76,9 +76,9 @@ def kills(requests: int, concurrency: int, times: int) -> None:
 
 
 def memory(requests: int, concurrency: int) -> None:
-    """Print the largest memory of a whole `harness bench` over many rows of many tasks, and of the fan-out alone."""
+    """Print the largest memory of a whole `harness bench` over many rows, of many tasks and of one, and of the fan-out alone."""
     with servers(0.0) as url:
-        for name in ("harness", "many tasks"):
+        for name in ("harness", "many tasks", "whole process"):  # the most of all so far, so the least first
             seconds, _ = measure(name, url, requests, concurrency)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
             print(f"{name}: {requests:,} rows in {seconds:.0f} s, at most {peak:.0f} MB", flush=True)
