@@ -76,7 +76,7 @@ def kills(requests: int, concurrency: int, times: int) -> None:
 
 
 def memory(requests: int, concurrency: int) -> None:
-    """Print the largest memory of a whole `harness bench` over many rows, of many tasks and of one, and of the fan-out alone."""
+    """Print the largest memory while many rows are asked: by the fan-out alone, and by `harness bench`."""
     with servers(0.0) as url:
         for name in ("harness", "many tasks", "whole process"):  # the most of all so far, so the least first
             seconds, _ = measure(name, url, requests, concurrency)
