@@ -36,16 +36,18 @@ class Row:
         gate: The way to the endpoint.
         patience: When to give up.
         idle: Called when the row begins to wait for its next attempt.
+        lost: Called when an attempt may have been charged although no answer came.
 
     Attributes:
         attempts: Requests sent.
-        lost: Those of them that may have been charged although no answer came.
     """
 
     def __init__(
-        self, job: Job, key: str, request: Request, gate: Gate, patience: Patience, idle: Callable[[], None]
-    ) -> None:
-        self.attempts = self.lost = 0
+        self, job: Job, key: str, request: Request, gate: Gate, patience: Patience,
+        idle: Callable[[], None], lost: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.attempts = 0
+        self._lost = lost
         self._job, self._key, self._request = job, key, request
         self._gate, self._patience, self._idle = gate, patience, idle
         self._faults = 0
@@ -124,10 +126,10 @@ class Row:
             async with asyncio.timeout(self._job.limits.timeout):
                 return await self._job.backend.ask(self._request)
         except TimeoutError:
-            self.lost += 1
+            self._lost()
             raise Unavailable(f"no answer within {self._job.limits.timeout:g} s") from None
         except BadReply:
-            self.lost += 1
+            self._lost()
             raise
 
     def _learn(self, error: AskError, sent: float) -> None:

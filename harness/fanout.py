@@ -193,7 +193,13 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
     if not await budget.reserve(job.model, worst):
         run.brake.pull(budget.explanation())
         return None
-    row = Row(job, key, request, endpoint.gate, run.patience, endpoint.hire)
+
+    def lost() -> None:
+        # The row's own reservation stands for its next attempt, which must still fit beside this one.
+        if not budget.lose(worst):
+            run.brake.pull(budget.explanation())
+
+    row = Row(job, key, request, endpoint.gate, run.patience, endpoint.hire, lost)
     spent = 0.0
     try:
         reply = await row.ask()
@@ -206,7 +212,7 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
     except Exception as error:  # noqa: BLE001  the edge: one request's failure must never end the others
         return row.failure(error)
     finally:
-        budget.settle(job.model, worst, spent + row.lost * worst)
+        budget.settle(job.model, worst, spent)
     return None
 
 

@@ -88,6 +88,11 @@ class Budget:
         self._open[model] += 1
         return True
 
+    def lose(self, worst: float) -> bool:
+        """Book an attempt that may have been charged in full; whether all that is reserved still fits under the cap."""
+        self.spent += worst
+        return self.cap is None or self._now() + self._reserved <= self.cap
+
     def settle(self, model: str, reserved: float, spent: float) -> None:
         """Put back what was reserved, and book what was spent instead."""
         self._now()

@@ -122,3 +122,14 @@ def test_an_attempt_that_was_cut_off_may_have_been_charged(loopback: Loopback, t
     assert asked.statuses() == {"ok": 2}
     answers = 2 * (2 * 1 + 1 * 10)  # each prompt has two words, each answer one
     assert budget.spent == pytest.approx(answers + (2 + 4 * 10))
+
+
+def test_attempts_without_an_answer_never_pass_the_cap(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: FAULTS["broken"]
+    worst = 2 + 4 * 10
+    budget = Budget(5.5 * worst, {"m": entry(price=PRICE)})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(4))], budget=budget)
+    # Four are on their way at once; what each of their rows would pay for another attempt no longer fits.
+    assert sum(loopback.asked.values()) == 4
+    assert budget.spent == 4 * worst
+    assert "could pass the limit" in str(asked.ended)
