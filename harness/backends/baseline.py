@@ -129,12 +129,12 @@ def tfidf(prompts: Sequence[str], targets: Sequence[str], classify: bool) -> Pre
 
 def without_frame(prompts: Sequence[str]) -> Callable[[str], str]:
     """Return a function that cuts off what all prompts begin and end with: a task's instructions, its examples."""
-    start = _common_start(prompts)
-    end = _common_start([prompt[len(start) :][::-1] for prompt in prompts])[::-1]
+    start = common_start(prompts)
+    end = common_start([prompt[len(start) :][::-1] for prompt in prompts])[::-1]
     return lambda prompt: prompt.removeprefix(start).removesuffix(end)
 
 
-def _common_start(texts: Sequence[str]) -> str:
+def common_start(texts: Sequence[str]) -> str:
     """Return the longest start that all texts share: that of the first and the last in alphabetical order."""
     first, last = min(texts), max(texts)
     differing = (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])

@@ -14,7 +14,8 @@ from harness.local.decoding import PromptTooLong, Query
 from harness.local.runner import Runner
 from harness.spec.model import LocalModel
 
-_WEIGHTS = ("*.safetensors", "*.onnx.data", "*.onnx", "*.onnx_adapter", "tokenizer.json")
+_WEIGHTS = ("*.safetensors", "*.bin", "*.onnx.data", "*.onnx", "*.onnx_adapter")
+_SETTINGS = ("config.json", "*_config.json", "tokenizer.*", "chat_template.*")
 # Of a file of weights the ends and the size stand for the whole: to read 14 GB would take as long as to load them.
 _PEEK = 1 << 22
 
@@ -93,12 +94,12 @@ def adapter_of(model: LocalModel, task: str) -> str | None:
 
 
 def fingerprint(folder: Path) -> str | None:
-    """Return a hash that stands for the weights and the tokenizer in a folder; None where there is no such folder."""
+    """Return a hash that stands for all in a folder that decides answers; None where there is no such folder."""
     folder = folder.expanduser()
     if not folder.is_dir():
         return None
     found = hashlib.blake2b(digest_size=8)
-    for path in sorted({path for pattern in _WEIGHTS for path in folder.glob(pattern)}):
+    for path in sorted({path for pattern in (*_WEIGHTS, *_SETTINGS) for path in folder.glob(pattern)}):
         size = path.stat().st_size
         found.update(f"{path.name}\0{size}\0".encode())
         with path.open("rb") as file:

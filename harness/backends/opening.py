@@ -28,7 +28,7 @@ class Opening:
 
     def __init__(self) -> None:
         self._client: ClientSession | None = None
-        self._runners: dict[str, Runner] = {}
+        self._runners: dict[tuple[str, bool], Runner] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,7 +82,8 @@ class Opening:
             case LocalModel() as model:
                 from harness.backends.local import LocalBackend, adapter_of
 
-                return LocalBackend(model, adapter_of(model, task), labels, self._runner(model.model))
+                adapter = adapter_of(model, task)
+                return LocalBackend(model, adapter, labels, self._runner(model.model, adapter))
             case RecordedModel() as model:
                 from harness.backends.recorded import RecordedBackend
 
@@ -94,12 +95,15 @@ class Opening:
                     raise DataError("there are no training rows to fit it on")
                 return BaselineBackend(model.method, training, classify, fingerprint)
 
-    def _runner(self, base: str) -> Runner:
-        if base not in self._runners:
-            from harness.local.runner import Runner, load
+    def _runner(self, base: str, adapter: str | None) -> Runner:
+        from harness.local.onnx import is_exported
+        from harness.local.runner import Runner, load
 
-            self._runners[base] = Runner(lambda: load(base))
-        return self._runners[base]
+        # An adapter that is not exported, such as one trained just now, needs the engine that reads it as it is.
+        exported = is_exported(Path(base).expanduser(), Path(adapter) if adapter else None)
+        if (base, exported) not in self._runners:
+            self._runners[base, exported] = Runner(lambda: load(base, exported))
+        return self._runners[base, exported]
 
     def _shared(self) -> ClientSession:
         if self._client is None:

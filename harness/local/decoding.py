@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -69,8 +69,9 @@ class Engine(Protocol):
 class _Row:
     """One row's answer while it is being written."""
 
+    place: int
     query: Query
-    read: int
+    prompt: Sequence[int]
     most: int
     choices: Mapping[Tokens, frozenset[int]] | None
     written: list[int] = field(default_factory=list)
@@ -82,6 +83,11 @@ class _Row:
         """The tokens by which the answer so far can become a label."""
         return (self.choices or {})[tuple(self.written)]
 
+    @property
+    def answer(self) -> Answer:
+        """The whole answer."""
+        return Answer(self.text or "", self.finish, len(self.prompt), len(self.written))
+
 
 def answer(engine: Engine, adapter: str | None, queries: Sequence[Query]) -> list[Answer | PromptTooLong]:
     """Answer a batch greedily; for a prompt that is too long there is an error in the answer's place.
@@ -89,25 +95,38 @@ def answer(engine: Engine, adapter: str | None, queries: Sequence[Query]) -> lis
     Queries with and without labels must not be mixed.
     """
     prompts = [engine.encode(query) for query in queries]
-    fitting = [place for place, tokens in enumerate(prompts) if len(tokens) < engine.context]
     done: list[Answer | PromptTooLong] = [
         PromptTooLong(f"the prompt has {len(tokens)} tokens, and the model reads {engine.context - 1} at most")
         for tokens in prompts
     ]
-    if fitting:
-        rows = [_row(engine, queries[place], len(prompts[place])) for place in fitting]
-        _write(engine, rows, engine.read(adapter, [prompts[place] for place in fitting], max(row.most for row in rows)))
-        for place, row in zip(fitting, rows, strict=True):
-            done[place] = Answer(row.text or "", row.finish, row.read, len(row.written))
+    rows = [
+        _row(engine, place, query, prompt)
+        for place, (query, prompt) in enumerate(zip(queries, prompts, strict=True))
+        if len(prompt) < engine.context
+    ]
+    for group in _side_by_side(rows, engine.context):
+        _write(engine, group, engine.read(adapter, [row.prompt for row in group], max(row.most for row in group)))
+        for row in group:
+            done[row.place] = row.answer
     return done
 
 
-def _row(engine: Engine, query: Query, read: int) -> _Row:
-    room = engine.context - read
+def _row(engine: Engine, place: int, query: Query, prompt: Sequence[int]) -> _Row:
+    room = engine.context - len(prompt)
     if not query.labels:
-        return _Row(query, read, min(query.max_tokens, room), None)
+        return _Row(place, query, prompt, min(query.max_tokens, room), None)
     choices = continuations(engine, query)
-    return _Row(query, read, min(max(map(len, choices)) + 1, room), choices)
+    return _Row(place, query, prompt, min(max(map(len, choices)), room), choices)
+
+
+def _side_by_side(rows: Sequence[_Row], context: int) -> Iterator[list[_Row]]:
+    """Group rows so that no answer is cut short by the context because the prompt beside it is long."""
+    while rows:
+        longest = max(len(row.prompt) for row in rows)
+        group = [row for row in rows if longest + row.most <= context or len(row.prompt) == longest]
+        yield group
+        together = {row.place for row in group}
+        rows = [row for row in rows if row.place not in together]
 
 
 def _write(engine: Engine, rows: Sequence[_Row], batch: Batch) -> None:
@@ -131,20 +150,39 @@ def _extend(engine: Engine, row: _Row, token: int) -> None:
             text = engine.tokenizer.decode(row.written)
             row.text = text[: min(text.find(stop) for stop in row.query.stop if stop in text)]
             return
-    if len(row.written) >= row.most:
+    if row.choices is not None and row.allowed <= engine.end:
+        row.text = engine.tokenizer.decode(row.written)
+    elif len(row.written) >= row.most:
         row.text, row.finish = engine.tokenizer.decode(row.written), "length"
 
 
 def continuations(engine: Engine, query: Query) -> dict[Tokens, frozenset[int]]:
-    """Return, for each beginning of a label's tokens, the tokens that may follow; an end follows a whole label.
-
-    A label follows the prompt as a training target does: behind a space, unless the prompt ends with white space.
-    """
-    space = "" if query.prompt[-1:].isspace() else " "
+    """Return, for each beginning of a label's tokens, the tokens that may follow; an end follows a whole label."""
     found: dict[Tokens, set[int]] = {}
     for label in query.labels:
-        tokens = tuple(engine.tokenizer.encode(space + label, add_special_tokens=False).ids)
+        tokens = tuple(after(engine.tokenizer, query.prompt, behind(query.prompt, label)))
         for place, token in enumerate(tokens):
             found.setdefault(tokens[:place], set()).add(token)
         found.setdefault(tokens, set()).update(engine.end)
     return {tokens: frozenset(following) for tokens, following in found.items()}
+
+
+def behind(prompt: str, answer: str) -> str:
+    """Return an answer as it follows a prompt: behind a space, unless the prompt ends with white space.
+
+    Evaluation sends the prompt alone and strips what comes back, so the space is the model's to write.
+    """
+    return answer if prompt[-1:].isspace() else " " + answer
+
+
+def after(tokenizer: Tokenizer, prompt: str, text: str) -> list[int]:
+    """Return the tokens of a text that goes on after a prompt.
+
+    Many tokenizers mark where a text begins, which an answer does not; so it is encoded behind the prompt's last
+    character, unless the two share a token.
+    """
+    before: list[int] = tokenizer.encode(prompt[-1:], add_special_tokens=False).ids
+    both: list[int] = tokenizer.encode(prompt[-1:] + text, add_special_tokens=False).ids
+    if both[: len(before)] == before:
+        return both[len(before) :]
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -18,25 +18,34 @@ _CONFIG = "genai_config.json"
 _NEVER = np.float32(-1e30)
 
 
-def is_exported(folder: Path) -> bool:
-    """Whether the folder holds a model for this engine."""
-    return (folder / _CONFIG).is_file()
+def is_exported(base: Path, adapter: Path | None = None) -> bool:
+    """Whether these folders hold a model, and an adapter of it, for this engine."""
+    return (base / _CONFIG).is_file() and (adapter is None or (adapter / ADAPTER_FILE).is_file())
 
 
 class OnnxEngine:
-    """A folder with an exported graph and its tokenizer; adapters are folders with an `adapter.onnx_adapter`."""
+    """A folder with an exported graph and its tokenizer; adapters are folders with an `adapter.onnx_adapter`.
+
+    Raises:
+        UserError: the folder does not hold what it should, or the library is not there.
+    """
 
     def __init__(self, folder: Path) -> None:
-        import onnxruntime_genai
+        try:
+            import onnxruntime_genai
 
-        onnxruntime_genai.disable_telemetry_events()
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["model"]
-        end = config["eos_token_id"]
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.context = int(config["context_length"])
+            onnxruntime_genai.disable_telemetry_events()
+            config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["model"]
+            end = config["eos_token_id"]
+            self.context = int(config["context_length"])
+            self._pad = int(config["pad_token_id"])
+            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._model = onnxruntime_genai.Model(str(folder))
+        except Exception as error:  # noqa: BLE001  both libraries raise plain Exception
+            raise UserError(f"the model in {folder} cannot be loaded: {type(error).__name__}: {error}") from None
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
         self.end = frozenset(end if isinstance(end, list) else [end])
-        self._pad = int(config["pad_token_id"])
-        self._model = onnxruntime_genai.Model(str(folder))
         self._adapters = onnxruntime_genai.Adapters(self._model)
         self._loaded: set[str] = set()
 
@@ -51,7 +60,11 @@ class OnnxEngine:
         return list(self.tokenizer.encode(query.prompt).ids)
 
     def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> Batch:
-        """Read prompts, padded on the right: the library finds where each ends by the padding."""
+        """Read prompts, padded on the right: the library finds where each ends by the padding.
+
+        Raises:
+            UserError: the adapter is not one for this graph.
+        """
         import onnxruntime_genai
 
         longest = max(map(len, prompts))
@@ -63,12 +76,15 @@ class OnnxEngine:
             max_length=min(longest + room, self.context), do_sample=False, batch_size=len(prompts)
         )
         generator = onnxruntime_genai.Generator(self._model, parameters)
-        if adapter is not None:
-            if adapter not in self._loaded:
-                self._adapters.load(str(Path(adapter) / ADAPTER_FILE), adapter)
-                self._loaded.add(adapter)
-            generator.set_active_adapter(self._adapters, adapter)
-        generator.append_tokens(tokens)
+        try:
+            if adapter is not None:
+                if adapter not in self._loaded:
+                    self._adapters.load(str(Path(adapter) / ADAPTER_FILE), adapter)
+                    self._loaded.add(adapter)
+                generator.set_active_adapter(self._adapters, adapter)
+            generator.append_tokens(tokens)
+        except RuntimeError as error:
+            raise UserError(f"{adapter or 'the model'}: {str(error).splitlines()[0]}") from None
         return _OnnxBatch(generator)
 
 

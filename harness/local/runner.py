@@ -14,16 +14,16 @@ from harness.local.decoding import Answer, Engine, Query, answer
 BATCH = 32
 
 
-def load(name: str) -> Engine:
-    """Load a base model: a folder exported to ONNX by onnxruntime-genai, anything else by transformers.
+def load(name: str, exported: bool) -> Engine:
+    """Load a base model by onnxruntime-genai, if it is exported for that, or by transformers.
 
     Raises:
         UserError: it cannot be loaded.
     """
     folder = Path(name).expanduser()
-    from harness.local.onnx import OnnxEngine, is_exported
+    if exported:
+        from harness.local.onnx import OnnxEngine
 
-    if is_exported(folder):
         return OnnxEngine(folder)
     from harness.local.transformers import TransformersEngine
 

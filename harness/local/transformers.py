@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,32 +21,36 @@ class TransformersEngine:
     """A causal language model by hub id or folder, loaded once, with PEFT adapters that are loaded when asked for.
 
     Weights are bf16 on a GPU, fp32 on the CPU, where half precision is slower and rounds differently.
+
+    Raises:
+        UserError: the libraries are not installed, or the model cannot be loaded or does not fit the device.
     """
 
     def __init__(self, name: str) -> None:
         try:
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers import AutoModelForCausalLM, AutoTokenizer, logging
         except ImportError as error:
             raise UserError(f"'{name}' cannot be loaded: {INSTALL} ({error})") from None
+        logging.disable_progress_bar()
         self.device = device()
         dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
         try:
             words = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-        except (OSError, ValueError) as error:
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(self.device)
+        except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise UserError(f"the model '{name}' cannot be loaded: {str(error).splitlines()[0]}") from None
-        self._model: Any = model.to(self.device).eval()
+        self._model: Any = model.eval()
         self._words = words
         self.tokenizer: Tokenizer = words.backend_tokenizer
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
-        self.context = int(getattr(model.config, "max_position_embeddings", 1 << 20))
+        self.context = context(model)
         end = model.generation_config.eos_token_id
-        self.end = frozenset([words.eos_token_id] if end is None else end if isinstance(end, list) else [end])
-        self._pad = words.pad_token_id if words.pad_token_id is not None else next(iter(self.end))
-        self._base = self._model
-        self._loaded: dict[str, str] = {}
+        ends = [words.eos_token_id] if end is None else end if isinstance(end, list) else [end]
+        self.end = frozenset(token for token in ends if token is not None)
+        self._names: dict[str, str] = {}
+        self._loaded: set[str] = set()
 
     def encode(self, query: Query) -> list[int]:
         """As `Engine` says.
@@ -62,11 +67,16 @@ class TransformersEngine:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> Batch:
-        """Read prompts, padded on the left, so that every row's next token is at the same place."""
+        """Read prompts, padded on the left, so that every row's next token is at the same place.
+
+        Raises:
+            UserError: the adapter cannot be loaded.
+        """
         import torch
 
         longest = max(map(len, prompts))
-        tokens = torch.full((len(prompts), longest), self._pad, dtype=torch.long)
+        # What stands in the padding does not matter: the mask hides it.
+        tokens = torch.zeros((len(prompts), longest), dtype=torch.long)
         mask = torch.zeros_like(tokens)
         for row, prompt in enumerate(prompts):
             tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
@@ -75,26 +85,39 @@ class TransformersEngine:
         return _TorchBatch(model, tokens.to(self.device), mask.to(self.device))
 
     def _adapted(self, adapter: str | None) -> Any:
-        """The model with this adapter at work, or with none."""
-        from peft import PeftModel
+        """The model with this adapter at work, or with none.
 
-        if adapter is None:
-            if self._loaded:
-                self._model.base_model.disable_adapter_layers()
-            return self._model
-        if adapter not in self._loaded:
-            name = str(len(self._loaded))
-            try:
+        PEFT only warns of an adapter whose weights fit no module and then answers as the base would: here it is an
+        error.
+        """
+        if adapter is not None and adapter not in self._loaded:
+            self._load(adapter)
+        if self._names:
+            import peft
+
+            for module in self._model.modules():
+                if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
+                    module.enable_adapters(adapter is not None)
+        if adapter is not None:
+            self._model.set_adapter(self._names[adapter])
+        return self._model
+
+    def _load(self, adapter: str) -> None:
+        # One that failed keeps its name, because parts of it may stay in the model. PEFT looks for the name anywhere in
+        # the names of weights, so that it must be in none of them.
+        name = self._names.setdefault(adapter, f"adapter{len(self._names)}")
+        try:
+            from peft import PeftModel
+
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
                 if self._loaded:
                     self._model.load_adapter(adapter, name)
                 else:
-                    self._model = PeftModel.from_pretrained(self._base, adapter, adapter_name=name).eval()
-            except (OSError, ValueError, RuntimeError) as error:
-                raise UserError(f"the adapter '{adapter}' cannot be loaded: {str(error).splitlines()[0]}") from None
-            self._loaded[adapter] = name
-        self._model.base_model.enable_adapter_layers()
-        self._model.set_adapter(self._loaded[adapter])
-        return self._model
+                    self._model = PeftModel.from_pretrained(self._model, adapter, adapter_name=name).eval()
+        except (OSError, ValueError, ImportError, RuntimeError, UserWarning) as error:
+            raise UserError(f"the adapter '{adapter}' cannot be loaded: {str(error).splitlines()[0]}") from None
+        self._loaded.add(adapter)
 
 
 class _TorchBatch:
@@ -136,3 +159,8 @@ def device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def context(model: Any) -> int:
+    """Most tokens that a model reads and writes; no bound where its configuration has none."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
