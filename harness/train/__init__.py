@@ -1,0 +1,1 @@
+"""Fine-tuning: from a task's YAML to a LoRA adapter with a card that says how it was made."""

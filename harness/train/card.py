@@ -1,0 +1,139 @@
+"""An adapter's card: how it was made, as JSON for programs, as a README for people, and its losses as a plot."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.data.subset import digest
+from harness.provenance import git_state
+from harness.spec.catalog import TaskFile
+from harness.train.recipe import Recipe
+from harness.train.result import Curve, Trained
+from harness.train.rows import TrainingRows
+
+CARD = "card.json"
+_MODEL_CARD = """---
+base_model: {base}
+library_name: peft
+tags: [lora]
+---
+# {task} on {base}
+
+A LoRA adapter for `tasks/{task}.yaml`, made by `harness train`.
+
+|  |  |
+|---|---|
+| rows | {rows} of {place}, none of them evaluated |
+| validation loss | {loss:.4f} nats a token of the answers, at step {step} of {steps} |
+| engine | {engine} |
+| hardware | {hardware} |
+| hours | {hours:.3f}{cost} |
+
+`card.json` holds the hyper-parameters, the losses and the hashes of task and prompt.
+
+![losses](losses.svg)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Everything that says how an adapter came about. Hours are of wall time; `usd` needs a price of the machine."""
+
+    task: str
+    task_sha256: str
+    prompt_hash: str
+    base: str
+    engine: str
+    recipe: dict[str, Any]
+    data: str
+    training_fingerprint: str
+    rows: int
+    too_long: int
+    also_evaluated: int
+    longest_tokens: int
+    step: int
+    steps: int
+    curve: dict[str, list[float]]
+    hardware: str
+    hours: float
+    usd: float | None
+    versions: dict[str, str]
+    git: dict[str, Any]
+
+
+def card(
+    file: TaskFile, base: str, engine: str, recipe: Recipe, data: str, rows: TrainingRows, trained: Trained,
+    gpu_per_hour: float | None,
+) -> Card:  # fmt: skip
+    """Return the card of an adapter that was trained just now."""
+    hours = trained.seconds / 3600
+    return Card(
+        task=file.name,
+        task_sha256=file.sha256,
+        prompt_hash=digest(file.task.prompt),
+        base=base,
+        engine=engine,
+        recipe=asdict(recipe),
+        data=data,
+        training_fingerprint=rows.fingerprint,
+        rows=trained.rows,
+        too_long=trained.too_long,
+        also_evaluated=rows.dropped,
+        longest_tokens=trained.longest,
+        step=trained.step,
+        steps=trained.steps,
+        curve=asdict(trained.curve),
+        hardware=f"{trained.device}, {platform.machine()}, {os.cpu_count()} cores",
+        hours=round(hours, 4),
+        usd=None if gpu_per_hour is None else round(hours * gpu_per_hour, 4),
+        versions={"lora-leaderboard": __version__, "python": platform.python_version(), **trained.versions},
+        git=git_state(Path.cwd()),
+    )
+
+
+def write(found: Card, folder: Path) -> None:
+    """Write `card.json`, `README.md` and `losses.svg` into an adapter's folder."""
+    (folder / CARD).write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
+    cost = "" if found.usd is None else f", {found.usd:.2f} USD"
+    text = _MODEL_CARD.format(
+        task=found.task,
+        base=found.base,
+        rows=found.rows,
+        place=found.data,
+        loss=min(found.curve["validation"]),
+        step=found.step,
+        steps=found.steps,
+        engine=found.engine,
+        hardware=found.hardware,
+        hours=found.hours,
+        cost=cost,
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    _plot(Curve(**found.curve), found.step, folder / "losses.svg")  # type: ignore[arg-type]
+
+
+def _plot(curve: Curve, kept: int, path: Path) -> None:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    for name, values, colour in (
+        ("training", curve.training, "#0072b2"),
+        ("validation", curve.validation, "#d55e00"),
+    ):
+        axes.plot(curve.steps, values, color=colour, marker=".")
+        axes.annotate(f" {name}", (curve.steps[-1], values[-1]), color=colour, va="center")
+    axes.axvline(kept, color="grey", linestyle=":", linewidth=1)
+    axes.set_xlabel("step (dotted: the weights that were kept)")
+    axes.set_ylabel("loss, nats a token")
+    axes.margins(x=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+    with matplotlib.rc_context({"svg.hashsalt": "lora-leaderboard"}):
+        figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,287 @@
+"""The small engine: transformers and PEFT in this process, for any causal language model that fits one device."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.subset import digest
+from harness.errors import UserError
+from harness.local.transformers import context, device
+from harness.train.batches import Encoded, Tokens, encode, shuffled
+from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Recipe, learning_rate_factor
+from harness.train.result import Curve, Trained
+from harness.train.rows import Pair
+
+if TYPE_CHECKING:
+    import torch
+
+Say = Callable[[str], None]
+Rows = Sequence[tuple[Tokens, Tokens]]
+CHECKPOINT = "checkpoint.pt"
+
+
+def train(base: str, pairs: Sequence[Pair], recipe: Recipe, out: Path, say: Say) -> Trained:
+    """Train an adapter and write it to `out` as PEFT does.
+
+    A checkpoint beside it lets the same call go on after it was stopped, by whatever. After Ctrl-C the best weights so
+    far are kept, and the call returns what there is.
+
+    Raises:
+        UserError: the base cannot be loaded, no row fits it, or it does not fit the device.
+    """
+    model, words, where = _load(base, recipe)
+    import torch
+
+    encoded = encode(pairs, words.backend_tokenizer, words.eos_token_id, context(model))
+    held = min(MOST_VALIDATION, int(recipe.validation * len(encoded.rows)))
+    name = digest(base, str(recipe), *(text for pair in pairs for text in (pair.prompt, pair.target)))
+    run = _Run(name, model, encoded, encoded.rows[held:], encoded.rows[:held], recipe, where)
+    began = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    run.resume(out / CHECKPOINT, say)
+    try:
+        run.fit(out / CHECKPOINT, say)
+    except KeyboardInterrupt:
+        if not run.best_weights:
+            raise
+        say(f"stopped at step {run.step}; the weights of step {run.best_step} are kept")
+    except torch.cuda.OutOfMemoryError as error:
+        message = f"'{base}' does not fit {where} with batches of {recipe.batch} rows of {encoded.longest} tokens"
+        raise UserError(f"{message}: try --batch 1 with more --accumulate, or --bits 4") from error
+    run.save(out)
+    finished = run.step >= run.steps
+    if finished:
+        (out / CHECKPOINT).unlink(missing_ok=True)
+    seconds = run.before + time.perf_counter() - began
+    return Trained(
+        run.curve,
+        run.best_step,
+        run.step,
+        len(run.rows),
+        encoded.too_long,
+        encoded.longest,
+        seconds,
+        f"cuda, {torch.cuda.get_device_name()}" if where == "cuda" else where,
+        _versions(),
+    )
+
+
+class _Run:
+    """One training, from wherever its checkpoint left it; `name` stands for all that decides how it goes."""
+
+    def __init__(
+        self, name: str, model: Any, encoded: Encoded, rows: Rows, validation: Rows, recipe: Recipe, device: str
+    ) -> None:
+        import torch
+
+        self.name, self.model, self.recipe, self.device = name, model, recipe, device
+        self.frame, self.rows, self.validation = encoded.frame, rows, validation
+        self.steps = recipe.updates(len(rows))
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.weights, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.step = self.best_step = 0
+        self.best = float("inf")
+        self.best_weights: list[torch.Tensor] = []
+        self.curve = Curve()
+        self.before = 0.0
+
+    def resume(self, path: Path, say: Say) -> None:
+        """Take up the checkpoint, if there is one of this very training."""
+        import torch
+
+        if not path.is_file():
+            return
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        if saved["training"] != self.name:
+            say("the checkpoint is of another training: beginning anew")
+            return
+        with torch.no_grad():
+            for weight, value in zip(self.weights, saved["weights"], strict=True):
+                weight.copy_(value)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step, self.best, self.best_step = saved["step"], saved["best"], saved["best_step"]
+        self.best_weights, self.before = saved["best_weights"], saved["seconds"]
+        self.curve = Curve(*saved["curve"])
+        say(f"going on after step {self.step}")
+
+    def fit(self, checkpoint: Path, say: Say) -> None:
+        """Train to the last step, saving a checkpoint at each evaluation."""
+        began = time.perf_counter()
+        every = max(1, self.steps // EVALUATIONS)
+        batches = self._batches()
+        self.model.train()
+        losses: list[float] = []
+        while self.step < self.steps:
+            losses.append(self._update([next(batches) for _ in range(self.recipe.accumulate)]))
+            self.step += 1
+            if self.step % every == 0 or self.step == self.steps:
+                self._evaluate(sum(losses) / len(losses))
+                losses.clear()
+                say(
+                    f"step {self.step} of {self.steps}: training loss {self.curve.training[-1]:.3f}, "
+                    f"validation loss {self.curve.validation[-1]:.3f}"
+                )
+                self._checkpoint(checkpoint, self.before + time.perf_counter() - began)
+
+    def save(self, out: Path) -> None:
+        """Write the best weights as a PEFT adapter."""
+        import torch
+
+        with torch.no_grad():
+            for weight, value in zip(self.weights, self.best_weights, strict=True):
+                weight.copy_(value)
+        self.model.save_pretrained(out)
+
+    def _batches(self) -> Iterator[list[tuple[Tokens, Tokens]]]:
+        """The batches still to come: those of the steps that are done are passed over."""
+        batches = shuffled(self.rows, self.recipe.batch, self.recipe.seed)
+        for _ in range(self.step * self.recipe.accumulate):
+            next(batches)
+        return batches
+
+    def _update(self, batches: Sequence[Rows]) -> float:
+        import torch
+
+        # Dropout draws the same numbers in this step whether or not the training was stopped before.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        factor = learning_rate_factor(self.step / self.steps, self.recipe.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * max(factor, 1e-3)
+        total = 0.0
+        for batch in batches:
+            loss = self._loss(batch) / len(batches)
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def _loss(self, rows: Rows) -> torch.Tensor:
+        """Mean cross-entropy of the answers' tokens, given prompt and answer so far.
+
+        What all prompts share is read once for the batch; its keys and values, and their gradients, serve all rows.
+        Rows are padded on the left, so that the answers end together and only their places pass through the head.
+        """
+        import torch
+
+        longest = max(len(rest) + len(answer) for rest, answer in rows)
+        most = max(len(answer) for _, answer in rows)
+        tokens = torch.zeros((len(rows), longest), dtype=torch.long)
+        mask = torch.zeros_like(tokens)
+        labels = torch.full((len(rows), most), -100)
+        for row, (rest, answer) in enumerate(rows):
+            tokens[row, longest - len(rest) - len(answer) :] = torch.tensor([*rest, *answer])
+            mask[row, longest - len(rest) - len(answer) :] = 1
+            labels[row, most - len(answer) :] = torch.tensor(answer)
+        frame = len(self.frame)
+        places = (mask.cumsum(-1) - 1).clamp(min=0) + frame
+        mask = torch.cat([torch.ones((len(rows), frame), dtype=mask.dtype), mask], dim=1)
+        cache = None
+        if frame:
+            shared = torch.tensor([self.frame], device=self.device)
+            cache = self.model(input_ids=shared, use_cache=True, logits_to_keep=1).past_key_values
+            cache.batch_repeat_interleave(len(rows))
+        logits = self.model(
+            input_ids=tokens.to(self.device),
+            attention_mask=mask.to(self.device),
+            position_ids=places.to(self.device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=most + 1,
+        ).logits[:, :-1]
+        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.to(self.device).flatten())
+
+    def _evaluate(self, training: float) -> None:
+        import torch
+
+        validation = training
+        if self.validation:
+            self.model.eval()
+            size = max(8, self.recipe.batch)
+            with torch.inference_mode():
+                parts = [self.validation[place : place + size] for place in range(0, len(self.validation), size)]
+                validation = sum(self._loss(part).item() * len(part) for part in parts) / len(self.validation)
+            self.model.train()
+        if not math.isfinite(validation):
+            raise UserError(f"the loss is no longer a number at step {self.step}: try a lower --learning-rate")
+        self.curve.steps.append(self.step)
+        self.curve.training.append(round(training, 4))
+        self.curve.validation.append(round(validation, 4))
+        if validation < self.best:
+            self.best, self.best_step = validation, self.step
+            self.best_weights = [weight.detach().clone() for weight in self.weights]
+
+    def _checkpoint(self, path: Path, seconds: float) -> None:
+        import torch
+
+        state = {
+            "training": self.name,
+            "weights": [weight.detach() for weight in self.weights],
+            "best_weights": self.best_weights,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "best_step": self.best_step,
+            "curve": [self.curve.steps, self.curve.training, self.curve.validation],
+            "seconds": seconds,
+        }
+        # Written beside and renamed, so that a checkpoint is whole or the one before it.
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+
+def _load(base: str, recipe: Recipe) -> tuple[Any, Any, str]:
+    try:
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+    except ImportError as error:
+        raise UserError(f"this engine needs torch: pip install 'lora-leaderboard[local]' ({error})") from None
+    logging.disable_progress_bar()
+    where = device()
+    if recipe.bits and where != "cuda":
+        raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")
+    settings: dict[str, Any] = {"dtype": torch.float32 if where == "cpu" else torch.bfloat16}
+    if recipe.bits:
+        from transformers import BitsAndBytesConfig
+
+        settings["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=recipe.bits == 4, load_in_8bit=recipe.bits == 8, bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    try:
+        words = AutoTokenizer.from_pretrained(base)
+        model = AutoModelForCausalLM.from_pretrained(base, **settings)
+        if not recipe.bits:
+            model = model.to(where)
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise UserError(f"the base '{base}' cannot be loaded: {str(error).splitlines()[0]}") from None
+    if words.eos_token_id is None:
+        raise UserError(f"the tokenizer of '{base}' has no end token, with which an answer could be learned to end")
+    torch.manual_seed(recipe.seed)
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=list(recipe.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config), words, where
+    except ValueError as error:
+        raise UserError(f"'{base}' has not the modules {', '.join(recipe.target_modules)}: {error}") from None
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("torch", "transformers", "peft", "bitsandbytes"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,53 @@
+"""How an adapter is trained: the hyper-parameters that both engines understand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+ATTENTION = ("q_proj", "v_proj")
+ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """LoRA hyper-parameters. The defaults are the published recipe of LoRA Land (`results/published/training.csv`).
+
+    Attributes:
+        steps: Updates of the weights; None: as many as `epochs` take.
+        epochs: Passes over the training rows, where `steps` does not say.
+        rank: Of the LoRA matrices; their scale is `alpha` / `rank`.
+        batch: Rows of one pass through the model; `accumulate` passes make one update.
+        warmup: Share of the steps over which the learning rate rises; after it comes half a cosine.
+        bits: 4 or 8 to quantise the frozen base, which needs CUDA; None not to.
+        validation: Share of the training rows, at most `MOST_VALIDATION`, on which the best moment is found.
+    """
+
+    epochs: float = 3.0
+    steps: int | None = None
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.05
+    target_modules: tuple[str, ...] = ATTENTION
+    learning_rate: float = 2e-4
+    warmup: float = 0.03
+    batch: int = 1
+    accumulate: int = 16
+    bits: int | None = None
+    validation: float = 0.05
+    seed: int = 0
+
+    def updates(self, rows: int) -> int:
+        """Return the number of updates for so many training rows."""
+        return self.steps or max(1, math.ceil(self.epochs * rows / (self.batch * self.accumulate)))
+
+
+MOST_VALIDATION = 100
+EVALUATIONS = 8
+
+
+def learning_rate_factor(done: float, warmup: float) -> float:
+    """Return the learning rate's factor when this share of the steps is done: linear warm-up, then half a cosine."""
+    if done < warmup:
+        return done / warmup
+    return (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2

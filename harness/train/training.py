@@ -1,0 +1,104 @@
+"""One training, from a task's name to an adapter with its card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.data.origin import locate
+from harness.prompts import Prompts
+from harness.spec.catalog import TaskFile, load_task
+from harness.train.card import Card, card, write
+from harness.train.recipe import Recipe
+from harness.train.rows import TrainingRows, load
+
+Say = Callable[[str], None]
+Engine = Literal["ludwig", "peft"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user asks of `harness train`. `out` is None for `adapters/<base>/<task>`."""
+
+    task: str
+    base: str
+    engine: Engine
+    recipe: Recipe
+    data: str | None
+    tasks_folder: Path
+    out: Path | None = None
+    gpu_per_hour: float | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the adapter goes."""
+        return self.out or Path("adapters") / base_name(self.base) / self.task
+
+
+def base_name(base: str) -> str:
+    """Return the name of a base as a folder's: the last part of an id or a path.
+
+    >>> base_name("mistralai/Mistral-7B-v0.1")
+    'Mistral-7B-v0.1'
+    """
+    return re.sub(r"[^\w.-]+", "-", base.rstrip("/").rpartition("/")[2]) or "base"
+
+
+def train(options: Options, say: Say) -> Card:
+    """Train an adapter for a task and return its card.
+
+    Raises:
+        UserError: the task has no training rows, the base cannot be loaded, or it does not fit.
+        SpecError: the task's file is wrong.
+        HarnessError: the engine failed.
+    """
+    file, rows, place = _rows(options, say)
+    folder = options.folder
+    if options.engine == "peft":
+        from harness.train import peft
+
+        trained = peft.train(options.base, rows.pairs, options.recipe, folder, say)
+    else:
+        from harness.train import ludwig
+
+        config = _configuration(options, file, rows)
+        python = ludwig.environment(ludwig.ENVIRONMENT, say)
+        trained = ludwig.train(python, config, rows.pairs, options.recipe, folder, say)
+    made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
+    write(made, folder)
+    return made
+
+
+def configuration(options: Options, say: Say) -> dict[str, Any]:
+    """Return what would be trained: Ludwig's configuration, or the recipe of the PEFT engine with its rows.
+
+    Raises:
+        UserError: as `train`, as far as it can be known before.
+    """
+    from dataclasses import asdict
+
+    file, rows, _ = _rows(options, say)
+    if options.engine == "ludwig":
+        return _configuration(options, file, rows)
+    return {"base": options.base, **asdict(options.recipe), "rows": len(rows.pairs), "out": str(options.folder)}
+
+
+def _rows(options: Options, say: Say) -> tuple[TaskFile, TrainingRows, str]:
+    file = load_task(options.tasks_folder, options.task)
+    origin = locate(file, options.data)
+    rows = load(file, Prompts(file), origin)
+    left_out = f", {rows.dropped} left out because they are evaluated" if rows.dropped else ""
+    borrowed = " (of the evaluated split, rows that are not evaluated)" if rows.borrowed else ""
+    note = f"; {origin.note}" if origin.note else ""
+    place = "sample" if origin.kind == "sample" else origin.place
+    say(f"{file.name}: {len(rows.pairs)} training rows ({place}{note}){borrowed}{left_out}")
+    return file, rows, place
+
+
+def _configuration(options: Options, file: TaskFile, rows: TrainingRows) -> dict[str, Any]:
+    from harness.train import ludwig
+
+    return ludwig.configuration(ludwig.read_base(options.base), options.recipe, rows.pairs, file.task.max_tokens)

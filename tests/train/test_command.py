@@ -1,0 +1,117 @@
+"""`harness train` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.train.training import base_name
+from tests.local.engine import END, tokenizer
+from tests.train import tiny
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Run:
+    """Runs `harness train glue_sst2` in a folder of its own, with the project's tasks and their sample rows."""
+
+    def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+        environment["OMP_NUM_THREADS"] = "1"
+        command = [sys.executable, "-m", "harness", "train", "glue_sst2", "--tasks", str(ROOT / "tasks")]
+        return subprocess.run(
+            [*command, "--data", "sample", *map(str, arguments)],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """As much of a base as the configuration needs."""
+    folder = tmp_path / "my-base"
+    folder.mkdir()
+    tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"eos_token_id": END, "max_position_embeddings": 4096}))
+    return folder
+
+
+def test_a_dry_run_prints_ludwigs_configuration_and_writes_nothing(train: Run, base: Path, tmp_path: Path) -> None:
+    done = train("--base", base, "--steps", 10, "--rank", 4, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    config = json.loads(done.stdout)
+    assert config["model_type"] == "llm"
+    assert config["base_model"] == str(base)
+    assert (config["adapter"]["r"], config["adapter"]["alpha"]) == (4, 8)
+    assert config["trainer"]["train_steps"] == 160
+    assert "glue_sst2: " in done.stderr
+    assert " training rows (sample" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"my-base"}
+
+
+def test_a_dry_run_of_the_other_engine_prints_its_recipe(train: Run) -> None:
+    done = train("--base", "some/base", "--engine", "peft", "--target", "q_proj", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["out"], found["target_modules"], found["alpha"]) == ("adapters/base/glue_sst2", ["q_proj"], 16)
+    assert found["rows"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--base", "absent/folder", "--dry-run"), "error: the base 'absent/folder' cannot be read"),
+        (("--base", "x", "--tasks", "/nowhere"), "/nowhere: no task files"),
+        (("--base", "x", "--bits", "3"), "'3' is not one of '4', '8'"),
+        ((), "Missing option '--base'"),
+    ],
+)
+def test_a_mistake_is_one_message(train: Run, arguments: tuple[str, ...], message: str) -> None:
+    done = train(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("base", "name"), [("mistralai/Mistral-7B-v0.1", "Mistral-7B-v0.1"), ("./models/mini/", "mini"), ("a b", "a-b")]
+)
+def test_a_base_gives_its_name_to_the_folder_of_its_adapters(base: str, name: str) -> None:
+    assert base_name(base) == name
+
+
+@pytest.mark.local
+class TestPeft:
+    def test_it_trains_and_writes_adapter_and_card(self, train: Run, tmp_path: Path) -> None:
+        tiny.base(tmp_path / "tiny", context=2048)
+        done = train("--base", "tiny", "--engine", "peft", "--steps", 4, "--accumulate", 2, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert (found["engine"], found["steps"], found["curve"]["steps"]) == ("peft", 4, [1, 2, 3, 4])
+        folder = tmp_path / "adapters" / "tiny" / "glue_sst2"
+        assert {path.name for path in folder.iterdir()} == {
+            "README.md", "adapter_config.json", "adapter_model.safetensors", "card.json", "losses.svg",
+        }  # fmt: skip
+
+    def test_a_base_that_is_nowhere_is_one_message(self, train: Run) -> None:
+        done = train("--base", "absent/base", "--engine", "peft")
+        assert done.returncode == 2
+        assert "error: the base 'absent/base' cannot be loaded" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_without_torch_the_other_engine_says_what_to_install(train: Run) -> None:
+    if subprocess.run([sys.executable, "-c", "import torch"], capture_output=True, check=False).returncode == 0:
+        pytest.skip("torch is installed")
+    done = train("--base", "some/base", "--engine", "peft")
+    assert done.returncode == 2
+    assert "error: this engine needs torch: pip install 'lora-leaderboard[local]'" in done.stderr

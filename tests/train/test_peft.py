@@ -1,0 +1,222 @@
+"""The small trainer: it learns, can be stopped, and writes what PEFT loads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UserError
+from harness.local.decoding import Answer, Query, answer
+from harness.train.recipe import ALL_LINEAR, Recipe
+from tests.train import tiny
+
+# What the libraries say to each other of their next versions is not for us.
+pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> None:
+    """On a busy machine the threads of so small a model would wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+PAIRS = tiny.pairs()
+RECIPE = Recipe(
+    steps=48, rank=8, alpha=16, dropout=0.1, target_modules=ALL_LINEAR, learning_rate=2e-2, batch=8, accumulate=1,
+    validation=0.1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.base(tmp_path_factory.mktemp("base"))
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+def train(base: Path, out: Path, recipe: Recipe = RECIPE, say: Any = silent) -> Any:
+    from harness.train import peft
+
+    return peft.train(str(base), PAIRS, recipe, out, say)
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    out = tmp_path_factory.mktemp("adapter")
+    return train(base, out), out
+
+
+class TestATraining:
+    def test_the_loss_goes_down(self, trained: tuple[Any, Path]) -> None:
+        curve = trained[0].curve
+        assert curve.validation[-1] < curve.validation[0] / 2
+        assert curve.training[-1] < curve.training[0] / 2
+        assert curve.steps == [6, 12, 18, 24, 30, 36, 42, 48]
+
+    def test_the_best_weights_are_kept(self, trained: tuple[Any, Path]) -> None:
+        curve = trained[0].curve
+        assert trained[0].step == curve.steps[curve.validation.index(min(curve.validation))]
+
+    def test_nothing_is_left_but_the_adapter(self, trained: tuple[Any, Path]) -> None:
+        names = {path.name for path in trained[1].iterdir()}
+        assert names == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
+
+    def test_plain_peft_loads_the_adapter_and_it_has_learned_the_task(
+        self, base: Path, trained: tuple[Any, Path]
+    ) -> None:
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        words = AutoTokenizer.from_pretrained(base)
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), trained[1]).eval()
+        right = 0
+        for pair in PAIRS[:24]:
+            read = words(pair.prompt, return_tensors="pt", return_token_type_ids=False)
+            written = model.generate(**read, max_new_tokens=8, do_sample=False, pad_token_id=0)
+            right += (
+                words.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True) == " " + pair.target
+            )
+        assert right > 20
+
+    def test_the_harness_answers_with_it(self, base: Path, trained: tuple[Any, Path]) -> None:
+        from harness.local.transformers import TransformersEngine
+
+        found = answer(TransformersEngine(str(base)), str(trained[1]), [Query(pair.prompt, 8) for pair in PAIRS[:24]])
+        right = [
+            isinstance(each, Answer) and each.text == " " + pair.target and each.finish == "stop"
+            for each, pair in zip(found, PAIRS, strict=False)
+        ]
+        assert sum(right) > 20
+
+    def test_a_seed_decides_it(self, base: Path, tmp_path: Path) -> None:
+        short = replace(RECIPE, steps=6)
+        same = [train(base, tmp_path / name, short).curve for name in ("a", "b")]
+        assert same[0] == same[1]
+        assert train(base, tmp_path / "c", replace(short, seed=1)).curve != same[0]
+
+
+class Stop(Exception):
+    """Something ended the training."""
+
+
+def stop_at(line: str, error: type[BaseException]) -> Any:
+    """A listener that raises when it hears of a step."""
+
+    def say(said: str) -> None:
+        if said.startswith(line):
+            raise error
+
+    return say
+
+
+class TestStopping:
+    def test_a_stopped_training_goes_on_and_ends_as_if_it_had_not_been(
+        self, base: Path, trained: tuple[Any, Path], tmp_path: Path
+    ) -> None:
+        from safetensors.numpy import load_file
+
+        with pytest.raises(Stop):
+            train(base, tmp_path, say=stop_at("step 30 ", Stop))
+        lines: list[str] = []
+        again = train(base, tmp_path, say=lines.append)
+        assert lines[0] == "going on after step 24"
+        assert again.curve == trained[0].curve
+        left, right = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path, trained[1]))
+        assert all((left[name] == right[name]).all() for name in right)
+
+    def test_ctrl_c_keeps_the_best_and_what_is_needed_to_go_on(self, base: Path, tmp_path: Path) -> None:
+        found = train(base, tmp_path, say=stop_at("step 18 ", KeyboardInterrupt))
+        assert (found.steps, found.step in {6, 12, 18}) == (18, True)
+        assert (tmp_path / "adapter_model.safetensors").is_file()
+        assert (tmp_path / "checkpoint.pt").is_file()
+
+    def test_ctrl_c_before_there_is_anything_to_keep_keeps_nothing(
+        self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: Any) -> float:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("harness.train.peft._Run._update", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(base, tmp_path)
+        assert not (tmp_path / "adapter_model.safetensors").exists()
+
+    def test_a_checkpoint_of_another_training_is_not_gone_on_from(self, base: Path, tmp_path: Path) -> None:
+        with pytest.raises(Stop):
+            train(base, tmp_path, say=stop_at("step 12 ", Stop))
+        lines: list[str] = []
+        train(base, tmp_path, replace(RECIPE, steps=6, learning_rate=1e-3), lines.append)
+        assert lines[0] == "the checkpoint is of another training: beginning anew"
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_the_loss_is_that_of_the_plain_model_row_by_row(base: Path, size: int) -> None:
+    """What prompts share is read once; the loss must be that of whole rows, which have it each."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from harness.train.batches import encode
+    from harness.train.peft import _Run
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    encoded = encode(PAIRS, AutoTokenizer.from_pretrained(base).backend_tokenizer, 2, 128)
+    assert len(encoded.frame) > 5
+    rows = encoded.rows[:size]
+    run = _Run("", model, encoded, rows, (), RECIPE, "cpu")
+    found = run._loss(rows)
+    total, tokens = torch.tensor(0.0), 0
+    for rest, target in rows:
+        read = torch.tensor([[*encoded.frame, *rest, *target]])
+        labels = read.clone()
+        labels[:, : -len(target)] = -100
+        total = total + model(input_ids=read, labels=labels).loss * len(target)
+        tokens += len(target)
+    assert found.item() == pytest.approx((total / tokens).item(), rel=1e-5)
+    gradients = [
+        torch.autograd.grad(loss, model.model.layers[0].self_attn.v_proj.weight)[0] for loss in (found, total / tokens)
+    ]
+    assert torch.allclose(*gradients, rtol=1e-3, atol=1e-6)
+
+
+class TestMistakes:
+    def test_bits_need_cuda(self, base: Path, tmp_path: Path) -> None:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is CUDA")
+        with pytest.raises(UserError, match="--bits 4 needs CUDA, and there is none: leave it out"):
+            train(base, tmp_path, replace(RECIPE, bits=4))
+
+    def test_a_base_that_is_nowhere(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"the base '.*absent' cannot be loaded"):
+            train(tmp_path / "absent", tmp_path)
+
+    def test_modules_that_the_base_does_not_have(self, base: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="has not the modules c_attn"):
+            train(base, tmp_path, replace(RECIPE, target_modules=("c_attn",)))
+
+    def test_no_row_fits(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"no training row fits the model: the shortest has \d+ tokens"):
+            train(tiny.base(tmp_path / "base", context=8), tmp_path)
+
+    def test_a_loss_that_explodes(self, base: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"the loss is no longer a number at step .*: try a lower --learning-rate"):
+            train(base, tmp_path, replace(RECIPE, learning_rate=1e30))
+
+    def test_a_base_without_an_end_token(self, base: Path, tmp_path: Path) -> None:
+        import shutil
+
+        shutil.copytree(base, tmp_path / "base")
+        config = json.loads((base / "tokenizer_config.json").read_text())
+        del config["eos_token"]
+        (tmp_path / "base" / "tokenizer_config.json").write_text(json.dumps(config))
+        with pytest.raises(UserError, match="has no end token"):
+            train(tmp_path / "base", tmp_path)
