@@ -1,0 +1,86 @@
+"""One adapter of the miniature for each task that has training rows, in both forms: PEFT's and onnxruntime-genai's."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.backends.baseline import common_start
+from harness.errors import DataError, UserError
+from harness.local.onnx import ADAPTER_FILE, is_exported
+from harness.mini import ADAPTERS, MODEL
+from harness.mini.corpus import real_pairs
+from harness.mini.graph import export_adapter, export_base
+from harness.train.recipe import ALL_LINEAR, Recipe
+from harness.train.rows import Pair
+from harness.train.training import Options, train
+
+Say = Callable[[str], None]
+
+STEPS = 160
+# Short rows are cheap, and a step sees less of them.
+SHORT, SHORT_STEPS = 150, 500
+MOST_EPOCHS = 12
+# Characters of a batch's prompts, without what they share, and answers: a step takes about as long everywhere.
+CHARACTERS = 6_000
+
+
+def recipe(pairs: Sequence[Pair], shared: int) -> Recipe:
+    """Return the recipe for a task's rows, whose prompts begin with so many characters that all of them share.
+
+    Rank and learning rate are far above those for a large model: there is little else to be changed in this one.
+    """
+    own = statistics.fmean(len(pair.prompt) - shared + len(pair.target) for pair in pairs)
+    batch = max(8, min(32, round(CHARACTERS / own)))
+    steps = min(SHORT_STEPS if own < SHORT else STEPS, max(20, MOST_EPOCHS * len(pairs) // batch))
+    return Recipe(
+        steps=steps,
+        rank=16,
+        alpha=32,
+        dropout=0.0,
+        target_modules=ALL_LINEAR,
+        learning_rate=3e-3,
+        warmup=0.05,
+        batch=batch,
+        accumulate=1,
+    )
+
+
+def make(tasks: Sequence[str], tasks_folder: Path, data: str, say: Say) -> None:
+    """Train an adapter for each of these tasks that has training rows at this place, and export it.
+
+    A task whose adapter is there already is passed over, so that the work can be stopped and gone on with.
+    """
+    for name in tasks:
+        folder = ADAPTERS / name
+        if (folder / ADAPTER_FILE).is_file():
+            say(f"{name}: {folder} is there already")
+            continue
+        try:
+            pairs = real_pairs(name, tasks_folder, data)
+        except (DataError, UserError) as error:
+            say(f"{name}: no adapter: {error}")
+            continue
+        chosen = recipe(pairs, len(common_start([pair.prompt for pair in pairs])))
+        began = time.perf_counter()
+        train(Options(name, str(MODEL), "peft", chosen, data, tasks_folder, folder), say)
+        export(folder)
+        say(f"{name}: {folder}, {time.perf_counter() - began:.0f} s")
+
+
+def export(folder: Path) -> None:
+    """Round a PEFT adapter's weights to bf16, which halves its file, and write its form for onnxruntime-genai.
+
+    The first adapter brings the base's graph along, whose branches all of them share.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "adapter_model.safetensors"
+    weights = {name: value.to(torch.bfloat16) for name, value in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    if not is_exported(MODEL):
+        export_base(MODEL, folder, MODEL)
+    export_adapter(folder, folder / ADAPTER_FILE)

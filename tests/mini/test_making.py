@@ -1,0 +1,71 @@
+"""The miniature is made from a mirror: a base, then an adapter for each task, in both forms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.local.decoding import Answer, Query, answer
+from harness.local.onnx import OnnxEngine
+from harness.mini import ADAPTERS, MODEL, adapters, base
+from harness.mini.corpus import corpus, real_pairs
+from harness.train.rows import Pair
+
+TASKS = Path(__file__).parents[2] / "tasks"
+TINY = base.Recipe(
+    vocabulary=400, hidden=64, layers=1, heads=2, key_value_heads=1, intermediate=64, window=32, tokens_a_step=64,
+    steps=4,
+)  # fmt: skip
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    """A mirror that holds one task, with the rows of its samples."""
+    rows = [json.loads(line) for line in (TASKS / "samples" / "glue_sst2.jsonl").read_text().splitlines()]
+    folder = tmp_path / "mirror" / "nyu-mll__glue" / "sst2"
+    folder.mkdir(parents=True)
+    for split in ("train", "validation"):
+        found = [
+            {key: value for key, value in row.items() if key != "_split"} for row in rows if row["_split"] == split
+        ]
+        pd.DataFrame(found).to_parquet(folder / f"{split}.parquet")
+    return tmp_path / "mirror"
+
+
+def test_a_document_is_a_rows_own_text_or_a_whole_prompt_with_its_answer() -> None:
+    pairs = [Pair(f"Is this good?\nText {n}: it was fine\nGood:", "yes") for n in range(8)]
+    documents, shares = corpus([("small", pairs)])
+    whole = [text for text in documents if text.startswith("Is this good?")]
+    assert len(whole) == shares[0].formatted_rows == 2
+    assert all(text.endswith("Good: yes") for text in whole)
+    assert len(documents) == 8
+    assert all("good" not in text.lower() for text in documents if text not in whole)
+    assert shares[0].raw_characters == sum(len(text) for text in documents if text not in whole)
+
+
+@pytest.mark.local
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_base_and_adapters_are_made_and_answer(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(base, "Recipe", lambda: TINY)
+    monkeypatch.setattr(base, "HELD_OUT", 100)
+    monkeypatch.setattr(adapters, "STEPS", 6)
+    monkeypatch.setattr(adapters, "SHORT_STEPS", 6)
+    said: list[str] = []
+    base.make(["glue_sst2", "customer_support"], TASKS, str(mirror), said.append)
+    assert any("customer_support: not in the corpus" in line for line in said)
+    adapters.make(["glue_sst2", "customer_support"], TASKS, str(mirror), said.append)
+    assert any("customer_support: no adapter" in line for line in said)
+    prompt = real_pairs("glue_sst2", TASKS, str(mirror))[0].prompt
+    engine = OnnxEngine(MODEL)
+    for adapter in (None, str(ADAPTERS / "glue_sst2")):
+        assert isinstance(answer(engine, adapter, [Query(prompt, 4)])[0], Answer)
+    card = json.loads((ADAPTERS / "glue_sst2" / "card.json").read_text())
+    assert (card["base"], card["data"], card["recipe"]["rank"]) == ("models/mini", "mirror", 16)
+    written = {path: path.stat().st_mtime_ns for path in ADAPTERS.rglob("*")}
+    adapters.make(["glue_sst2"], TASKS, str(mirror), said.append)
+    assert "is there already" in said[-1]
+    assert written == {path: path.stat().st_mtime_ns for path in ADAPTERS.rglob("*")}
