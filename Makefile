@@ -5,7 +5,12 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
+LOCAL   := $(VENV)/.ready-local
+# The release that the rest was tried with. Any from 2.6 should do.
+TORCH   ?= torch==2.13.0
 TASK    ?=
+BASE    ?=
+ENGINE  ?=
 MODELS  ?=
 DATA    ?=
 N       ?=
@@ -16,11 +21,12 @@ DATA_OPTION   = $(if $(DATA),--data $(DATA))
 BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan report check test page lint format clean
+.PHONY: help bench plan report check train mini test local page lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
-	@echo "variables: TASK (default: all), MODELS (a models file), DATA (a mirror's folder, hub or sample), N (rows)"
+	@echo "variables: TASK (default: all), MODELS (a models file), DATA (a mirror's folder, hub or sample), N (rows);"
+	@echo "for train: TASK, BASE (a hub id or folder), ENGINE (ludwig or peft)"
 
 bench: $(READY) ## ask models the held-out rows of TASK and print the table
 	@$(BIN)/harness bench $(BENCH_OPTIONS)
@@ -34,8 +40,19 @@ report: $(READY) ## rebuild tables and plots from results/
 check: $(READY) ## find what is wrong with TASK before anything is asked
 	@$(BIN)/harness check $(TASK) $(DATA_OPTION)
 
+train: $(if $(filter peft,$(ENGINE)),$(LOCAL),$(READY)) ## fine-tune an adapter of BASE for TASK
+	@$(BIN)/harness train $(TASK) --base $(BASE) $(if $(ENGINE),--engine $(ENGINE)) $(DATA_OPTION)
+
+mini: $(LOCAL) ## make the miniature and its adapters anew from the mirror DATA (hours)
+	rm -rf models/mini adapters/mini
+	@$(BIN)/harness mini train-base $(DATA_OPTION)
+	@$(BIN)/harness mini train-adapters $(DATA_OPTION)
+
 test: $(DEV) ## run the tests that need nothing but this environment
-	@$(BIN)/python -m pytest -q -m "not browser"
+	@$(BIN)/python -m pytest -q -m "not browser and not local"
+
+local: $(LOCAL) ## run the tests that need torch
+	@$(BIN)/python -m pytest -q -n 0 -m local
 
 page: $(DEV) ## run the tests of the report's page, which need Chromium and its driver
 	@$(BIN)/python -m pytest -q -m browser
@@ -61,4 +78,11 @@ $(READY): pyproject.toml
 
 $(DEV): $(READY)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev
+	@touch $@
+
+# Torch by pip, which honours wheels at hand; uv would take what is newest in the index.
+$(LOCAL): $(DEV)
+	@echo "installing torch, transformers and PEFT (once) ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[local]' --group mini
 	@touch $@
