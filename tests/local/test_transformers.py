@@ -18,7 +18,7 @@ from harness.local.transformers import TransformersEngine
 from harness.prompts import Prompts
 from harness.spec.catalog import load_task
 from harness.train.rows import load
-from tests.local.mini import PROMPTS, ROOT
+from tests.local.mini import ADAPTERS, MINI, PROMPTS, ROOT
 from tests.train import tiny
 
 # What the libraries say to each other of their next versions is not for us.
@@ -140,14 +140,13 @@ def test_an_adapter_that_fits_no_module_is_an_error_and_leaves_the_base_as_it_wa
         assert said(engine, adapter, *(Query(prompt, 12) for prompt in PROMPTS)) == expected
 
 
-def test_the_miniature_answers_100_rows_the_same_in_peft_and_in_onnx() -> None:
-    base, adapters = ROOT / "models" / "mini", ROOT / "adapters" / "mini"
-    small, large = OnnxEngine(base), TransformersEngine(str(base))
-    for task in ("glue_sst2", "ag_news", "jigsaw", "e2e_nlg"):
+def test_100_rows_are_answered_the_same_in_peft_and_in_onnx() -> None:
+    small, large = OnnxEngine(MINI), TransformersEngine(str(MINI))
+    for task, adapter in zip(("glue_sst2", "ag_news", "jigsaw", "e2e_nlg"), (*ADAPTERS, *ADAPTERS), strict=True):
         file = load_task(ROOT / "tasks", task)
         rows = choose(file, Prompts(file), locate(file, "sample")).rows
         pairs = load(file, Prompts(file), locate(file, "sample")).pairs
         prompts = [*(row.prompt for row in rows), *(pair.prompt for pair in pairs)][:25]
         queries = [Query(prompt, min(file.task.max_tokens, 40), tuple(file.task.stop)) for prompt in prompts]
         assert len(queries) == 25
-        assert said(small, str(adapters / task), *queries) == said(large, str(adapters / task), *queries)
+        assert said(small, adapter, *queries) == said(large, adapter, *queries)
