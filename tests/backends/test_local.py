@@ -95,8 +95,7 @@ class TestItsIdentity:
 
 class TestItsAdapter:
     def test_a_task_has_its_own(self) -> None:
-        found = adapter_of(model(adapter=str(ROOT / "adapters" / "mini" / "{task}")), "ag_news")
-        assert found == str(ROOT / "adapters" / "mini" / "ag_news")
+        assert adapter_of(model(adapter=f"{MINI}/{{task}}"), "ag_news") == str(MINI / "ag_news")
 
     def test_a_base_in_a_folder_needs_one_in_a_folder(self) -> None:
         with pytest.raises(DataError, match="there is no adapter in nowhere/jigsaw"):
