@@ -84,5 +84,5 @@ $(DEV): $(READY)
 $(LOCAL): $(DEV)
 	@echo "installing torch, transformers and PEFT (once) ..." >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[local]' --group mini
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[local]' --group local
 	@touch $@
