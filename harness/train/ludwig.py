@@ -95,6 +95,7 @@ def configuration(base: Base, recipe: Recipe, pairs: Sequence[Pair], max_new_tok
             f"{lengths[1]} in the answer, and it reads {base.context}"
         )
     steps = recipe.updates(len(pairs) - held_out(pairs, recipe))
+    batches = steps * recipe.accumulate
     config: dict[str, Any] = {
         "model_type": "llm",
         "base_model": base.name,
@@ -121,14 +122,21 @@ def configuration(base: Base, recipe: Recipe, pairs: Sequence[Pair], max_new_tok
         "trainer": {
             "type": "finetune",
             # A step of Ludwig's is a batch; losses and checkpoints come as often as in the other engine.
-            "train_steps": steps * recipe.accumulate,
+            "train_steps": batches,
+            "early_stop": -1,  # the best weights are kept however many checkpoints come after them
             "steps_per_checkpoint": max(1, steps // EVALUATIONS) * recipe.accumulate,
             "batch_size": recipe.batch,
             "eval_batch_size": recipe.batch,
             "gradient_accumulation_steps": recipe.accumulate,
             "learning_rate": recipe.learning_rate,
-            "learning_rate_scheduler": {"decay": "cosine", "warmup_fraction": recipe.warmup},
-            "optimizer": {"type": "adamw"},
+            "learning_rate_scheduler": {
+                "decay": "cosine",
+                "warmup_fraction": recipe.warmup,
+                # Left out, the rate would start anew at each checkpoint.
+                "t_0": max(1, batches - int(recipe.warmup * batches)),
+            },
+            "optimizer": {"type": "adamw", "betas": [0.9, 0.98]},
+            "gradient_clipping": {"clipglobalnorm": 1.0},
         },
         "backend": {"type": "local"},
     }
@@ -200,6 +208,7 @@ def train(
     began = time.perf_counter() - _prepare(work, config, pairs, recipe, say)
     command = [str(python.absolute()), "-m", "ludwig.cli", "train", "--config", "config.json"]
     command += ["--dataset", "rows.parquet", "--skip_save_processed_input", "--skip_save_log"]
+    command += ["--random_seed", str(recipe.seed)]
     run = Path("results/experiment_run")
     going_on = (work / run / _PROGRESS).is_file()
     command += ["--model_resume_path", str(run)] if going_on else ["--output_directory", str(run.parent)]

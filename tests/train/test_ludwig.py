@@ -36,7 +36,7 @@ if sys.argv[1] == "-c":
     sys.exit()
 assert sys.argv[1:4] == ["-m", "ludwig.cli", "train"], sys.argv
 parser = argparse.ArgumentParser()
-for name in ("config", "dataset", "output_directory", "model_resume_path"):
+for name in ("config", "dataset", "output_directory", "model_resume_path", "random_seed"):
     parser.add_argument("--" + name)
 for name in ("skip_save_processed_input", "skip_save_log"):
     parser.add_argument("--" + name, action="store_true")
@@ -129,8 +129,9 @@ class TestConfiguration:
             "trainer": {
                 "type": "finetune", "train_steps": 16, "steps_per_checkpoint": 2, "batch_size": 2,
                 "eval_batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 2e-4,
-                "learning_rate_scheduler": {"decay": "cosine", "warmup_fraction": 0.03},
-                "optimizer": {"type": "adamw"},
+                "learning_rate_scheduler": {"decay": "cosine", "warmup_fraction": 0.03, "t_0": 16},
+                "optimizer": {"type": "adamw", "betas": [0.9, 0.98]},
+                "gradient_clipping": {"clipglobalnorm": 1.0}, "early_stop": -1,
             },
             "backend": {"type": "local"},
         }  # fmt: skip
