@@ -14,7 +14,7 @@ from harness.local.decoding import Allowed, Batch, Query
 if TYPE_CHECKING:
     import torch
 
-INSTALL = "it runs in this process with torch, transformers and peft: pip install 'lora-leaderboard[local]'"
+INSTALL = "it runs in this process with torch, transformers and peft: pip install -e '.[local]'"
 
 
 class TransformersEngine:

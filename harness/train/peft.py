@@ -242,7 +242,7 @@ def _load(base: str, recipe: Recipe) -> tuple[Any, Any, str]:
         from peft import LoraConfig, get_peft_model
         from transformers import AutoModelForCausalLM, AutoTokenizer, logging
     except ImportError as error:
-        raise UserError(f"this engine needs torch: pip install 'lora-leaderboard[local]' ({error})") from None
+        raise UserError(f"this engine needs torch: pip install -e '.[local]' ({error})") from None
     logging.disable_progress_bar()
     where = device()
     if recipe.bits and where != "cuda":

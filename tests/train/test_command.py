@@ -114,4 +114,4 @@ def test_without_torch_the_other_engine_says_what_to_install(train: Run) -> None
         pytest.skip("torch is installed")
     done = train("--base", "some/base", "--engine", "peft")
     assert done.returncode == 2
-    assert "error: this engine needs torch: pip install 'lora-leaderboard[local]'" in done.stderr
+    assert "error: this engine needs torch: pip install -e '.[local]'" in done.stderr
