@@ -74,34 +74,60 @@ def read_base(name: str) -> Base:
     return Base(name, tokenizer, config.get("max_position_embeddings"), end, end if pad is None else pad)
 
 
-def configuration(base: Base, recipe: Recipe, pairs: Sequence[Pair], max_new_tokens: int) -> dict[str, Any]:
-    """Return Ludwig's configuration of an LLM fine-tuned with LoRA.
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """The rows to train on, and the most tokens of a prompt and of an answer; `too_long` rows have more."""
 
-    The most tokens of a prompt and of an answer are the 95th percentile of the training rows', as in LoRA Land.
+    pairs: tuple[Pair, ...]
+    prompt: int
+    answer: int
+    too_long: int
 
-    Args:
-        base: The base model.
-        recipe: The hyper-parameters.
-        pairs: The training rows, from which lengths and steps follow.
-        max_new_tokens: The task's limit, for Ludwig's own predictions; its default is 256.
+    @property
+    def longest(self) -> int:
+        """Most tokens of a prompt with its answer."""
+        return self.prompt + self.answer
+
+
+def fitting(base: Base, pairs: Sequence[Pair]) -> Fitting:
+    """Leave out the rows that are longer than the 95th percentile of prompts or of answers, as in LoRA Land.
+
+    Ludwig itself would cut them on the right, and train on prompts without their end.
 
     Raises:
         UserError: rows of the 95th percentile are longer than what the model reads.
     """
-    lengths = _lengths(base.tokenizer, pairs)
-    if base.context and sum(lengths) > base.context:
+    found = base.tokenizer.encode_batch([pair.prompt for pair in pairs])
+    prompts = [len(encoding.ids) for encoding in found]
+    answers = [len(after(base.tokenizer, pair.prompt, completion(pair))) + 1 for pair in pairs]  # and the end token
+    prompt, answer = _percentile(prompts), _percentile(answers)
+    if base.context and prompt + answer > base.context:
         raise UserError(
-            f"the rows are too long for '{base.name}': 95 % have up to {lengths[0]} tokens in the prompt and "
-            f"{lengths[1]} in the answer, and it reads {base.context}"
+            f"the rows are too long for '{base.name}': 95 % have up to {prompt} tokens in the prompt and "
+            f"{answer} in the answer, and it reads {base.context}"
         )
-    steps = recipe.updates(len(pairs) - held_out(pairs, recipe))
+    sizes = zip(pairs, prompts, answers, strict=True)
+    kept = tuple(pair for pair, read, written in sizes if read <= prompt and written <= answer)
+    return Fitting(kept, prompt, answer, len(pairs) - len(kept))
+
+
+def configuration(base: Base, recipe: Recipe, rows: Fitting, max_new_tokens: int) -> dict[str, Any]:
+    """Return Ludwig's configuration of an LLM fine-tuned with LoRA.
+
+    Args:
+        base: The base model.
+        recipe: The hyper-parameters.
+        rows: The training rows, from which lengths and steps follow.
+        max_new_tokens: The task's limit, for Ludwig's own predictions; its default is 256.
+    """
+    steps = recipe.updates(len(rows.pairs) - held_out(rows.pairs, recipe))
     batches = steps * recipe.accumulate
     config: dict[str, Any] = {
         "model_type": "llm",
         "base_model": base.name,
-        "input_features": [{"name": "prompt", "type": "text", "preprocessing": {"max_sequence_length": lengths[0]}}],
+        "input_features": [{"name": "prompt", "type": "text", "preprocessing": {"max_sequence_length": rows.prompt}}],
         "output_features": [
-            {"name": "completion", "type": "text", "preprocessing": {"max_sequence_length": lengths[1]}}
+            {"name": "completion", "type": "text", "preprocessing": {"max_sequence_length": rows.answer}}
         ],
         "prompt": {"template": "{prompt}"},
         "adapter": {
@@ -111,7 +137,7 @@ def configuration(base: Base, recipe: Recipe, pairs: Sequence[Pair], max_new_tok
             "dropout": recipe.dropout,
             "target_modules": list(recipe.target_modules),
         },
-        "preprocessing": {"split": {"type": "fixed", "column": "split"}, "global_max_sequence_length": sum(lengths)},
+        "preprocessing": {"split": {"type": "fixed", "column": "split"}, "global_max_sequence_length": rows.longest},
         "generation": {
             "max_new_tokens": max_new_tokens,
             "do_sample": False,
@@ -150,12 +176,6 @@ def held_out(pairs: Sequence[Pair], recipe: Recipe) -> int:
     return min(MOST_VALIDATION, int(recipe.validation * len(pairs)))
 
 
-def _lengths(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> tuple[int, int]:
-    prompts = [len(found.ids) for found in tokenizer.encode_batch([pair.prompt for pair in pairs])]
-    answers = [len(after(tokenizer, pair.prompt, completion(pair))) + 1 for pair in pairs]  # and the end token
-    return _percentile(prompts), _percentile(answers)
-
-
 def _percentile(counts: Sequence[int]) -> int:
     return sorted(counts)[min(len(counts) - 1, int(PERCENTILE * len(counts)))]
 
@@ -187,9 +207,7 @@ def _uv(*arguments: str) -> None:
         raise UserError(f"Ludwig's environment cannot be made: uv {arguments[0]}: {done.stderr.strip()[-400:]}")
 
 
-def train(
-    python: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Recipe, out: Path, say: Say
-) -> Trained:
+def train(python: Path, config: Mapping[str, Any], rows: Fitting, recipe: Recipe, out: Path, say: Say) -> Trained:
     """Train with Ludwig and put the PEFT adapter into `out`.
 
     Ludwig works in `<out>/ludwig`, from where a stopped training goes on; the folder is removed at the end. After
@@ -205,7 +223,7 @@ def train(
     if recipe.bits and not device.startswith("cuda"):
         raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")
     work = out / "ludwig"
-    began = time.perf_counter() - _prepare(work, config, pairs, recipe, say)
+    began = time.perf_counter() - _prepare(work, config, rows.pairs, recipe, say)
     command = [str(python.absolute()), "-m", "ludwig.cli", "train", "--config", "config.json"]
     command += ["--dataset", "rows.parquet", "--skip_save_processed_input", "--skip_save_log"]
     command += ["--random_seed", str(recipe.seed)]
@@ -230,9 +248,9 @@ def train(
         shutil.rmtree(work)
     else:
         say(f"stopped at step {made}; the weights of step {best} are kept")
-    longest = int(config["preprocessing"]["global_max_sequence_length"])
-    rows = len(pairs) - held_out(pairs, recipe)
-    return Trained(_curve(progress, recipe), best, made, rows, 0, longest, seconds, device, _versions(python))
+    learned = len(rows.pairs) - held_out(rows.pairs, recipe)
+    curve, versions = _curve(progress, recipe), _versions(python)
+    return Trained(curve, best, made, learned, rows.too_long, rows.longest, seconds, device, versions)
 
 
 def _prepare(work: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Recipe, say: Say) -> float:

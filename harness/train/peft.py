@@ -13,6 +13,7 @@ from harness.data.subset import digest
 from harness.errors import UserError
 from harness.local.transformers import context, device
 from harness.train.batches import Encoded, Tokens, encode, shuffled
+from harness.train.loss import answer_loss
 from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Recipe, learning_rate_factor
 from harness.train.result import Curve, Trained
 from harness.train.rows import Pair
@@ -163,39 +164,7 @@ class _Run:
         return total
 
     def _loss(self, rows: Rows) -> torch.Tensor:
-        """Mean cross-entropy of the answers' tokens, given prompt and answer so far.
-
-        What all prompts share is read once for the batch; its keys and values, and their gradients, serve all rows.
-        Rows are padded on the left, so that the answers end together and only their places pass through the head.
-        """
-        import torch
-
-        longest = max(len(rest) + len(answer) for rest, answer in rows)
-        most = max(len(answer) for _, answer in rows)
-        tokens = torch.zeros((len(rows), longest), dtype=torch.long)
-        mask = torch.zeros_like(tokens)
-        labels = torch.full((len(rows), most), -100)
-        for row, (rest, answer) in enumerate(rows):
-            tokens[row, longest - len(rest) - len(answer) :] = torch.tensor([*rest, *answer])
-            mask[row, longest - len(rest) - len(answer) :] = 1
-            labels[row, most - len(answer) :] = torch.tensor(answer)
-        frame = len(self.frame)
-        places = (mask.cumsum(-1) - 1).clamp(min=0) + frame
-        mask = torch.cat([torch.ones((len(rows), frame), dtype=mask.dtype), mask], dim=1)
-        cache = None
-        if frame:
-            shared = torch.tensor([self.frame], device=self.device)
-            cache = self.model(input_ids=shared, use_cache=True, logits_to_keep=1).past_key_values
-            cache.batch_repeat_interleave(len(rows))
-        logits = self.model(
-            input_ids=tokens.to(self.device),
-            attention_mask=mask.to(self.device),
-            position_ids=places.to(self.device),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=most + 1,
-        ).logits[:, :-1]
-        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.to(self.device).flatten())
+        return answer_loss(self.model, self.frame, rows, self.device)
 
     def _evaluate(self, training: float) -> None:
         import torch

@@ -42,7 +42,7 @@ class Recipe:
         return self.steps or max(1, math.ceil(self.epochs * rows / (self.batch * self.accumulate)))
 
 
-MOST_VALIDATION = 100
+MOST_VALIDATION = 200
 EVALUATIONS = 8
 
 

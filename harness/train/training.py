@@ -64,9 +64,11 @@ def train(options: Options, say: Say) -> Card:
     else:
         from harness.train import ludwig
 
-        config = _configuration(options, file, rows)
+        base = ludwig.read_base(options.base)
+        fitting = ludwig.fitting(base, rows.pairs)
+        config = ludwig.configuration(base, options.recipe, fitting, file.task.max_tokens)
         python = ludwig.environment(ludwig.ENVIRONMENT, say)
-        trained = ludwig.train(python, config, rows.pairs, options.recipe, folder, say)
+        trained = ludwig.train(python, config, fitting, options.recipe, folder, say)
     made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
     write(made, folder)
     return made
@@ -82,7 +84,10 @@ def configuration(options: Options, say: Say) -> dict[str, Any]:
 
     file, rows, _ = _rows(options, say)
     if options.engine == "ludwig":
-        return _configuration(options, file, rows)
+        from harness.train import ludwig
+
+        base = ludwig.read_base(options.base)
+        return ludwig.configuration(base, options.recipe, ludwig.fitting(base, rows.pairs), file.task.max_tokens)
     return {"base": options.base, **asdict(options.recipe), "rows": len(rows.pairs), "out": str(options.folder)}
 
 
@@ -96,9 +101,3 @@ def _rows(options: Options, say: Say) -> tuple[TaskFile, TrainingRows, str]:
     place = "sample" if origin.kind == "sample" else origin.place
     say(f"{file.name}: {len(rows.pairs)} training rows ({place}{note}){borrowed}{left_out}")
     return file, rows, place
-
-
-def _configuration(options: Options, file: TaskFile, rows: TrainingRows) -> dict[str, Any]:
-    from harness.train import ludwig
-
-    return ludwig.configuration(ludwig.read_base(options.base), options.recipe, rows.pairs, file.task.max_tokens)

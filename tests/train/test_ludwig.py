@@ -23,11 +23,13 @@ from harness.errors import HarnessError, UserError
 from harness.train import ludwig
 from harness.train.recipe import Recipe
 from harness.train.result import Trained
+from harness.train.rows import Pair
 from tests.local.engine import END, tokenizer
 from tests.train.tiny import pairs
 
 RECIPE = Recipe(steps=8, batch=2, accumulate=2, validation=0.2)
 PAIRS = pairs(20)
+ROWS = ludwig.Fitting(tuple(PAIRS), 56, 7, 1)
 
 LUDWIG = """#!{python}
 import argparse, json, os, pathlib, signal, sys, time
@@ -85,9 +87,14 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
+def configuration(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    found = ludwig.read_base(str(folder))
+    return ludwig.configuration(found, recipe, ludwig.fitting(found, PAIRS), 4)
+
+
 @pytest.fixture
 def config(base: Path) -> dict[str, Any]:
-    return ludwig.configuration(ludwig.read_base(str(base)), RECIPE, PAIRS, 4)
+    return configuration(base, RECIPE)
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ Train = Callable[..., tuple[Trained, list[str]]]
 def train(python: Path, config: dict[str, Any], tmp_path: Path) -> Train:
     def training(recipe: Recipe = RECIPE, **changes: Any) -> tuple[Trained, list[str]]:
         lines: list[str] = []
-        return ludwig.train(python, {**config, **changes}, PAIRS, recipe, tmp_path / "out", lines.append), lines
+        return ludwig.train(python, {**config, **changes}, ROWS, recipe, tmp_path / "out", lines.append), lines
 
     return training
 
@@ -137,20 +144,25 @@ class TestConfiguration:
         }  # fmt: skip
 
     def test_bits_quantise_the_base(self, base: Path) -> None:
-        found = ludwig.configuration(ludwig.read_base(str(base)), replace(RECIPE, bits=4), PAIRS, 4)
+        found = configuration(base, replace(RECIPE, bits=4))
         assert found["quantization"] == {"bits": 4}
 
     def test_epochs_count_the_rows_that_are_learned(self, base: Path) -> None:
         recipe = replace(RECIPE, steps=None, epochs=2)
-        found = ludwig.configuration(ludwig.read_base(str(base)), recipe, PAIRS, 4)
+        found = configuration(base, recipe)
         assert found["trainer"]["train_steps"] == 16, "16 of 20 rows, twice, 2 at a time"
+
+    @pytest.mark.parametrize("long", [Pair("very " * 20 + "long:", "fruit"), Pair("Kind:", "fruit " * 9)])
+    def test_a_row_that_ludwig_would_cut_is_left_out(self, base: Path, long: Pair) -> None:
+        found = ludwig.fitting(ludwig.read_base(str(base)), [*PAIRS[:10], long, *PAIRS[10:]])
+        assert (found.pairs, found.too_long, found.longest) == (tuple(PAIRS), 1, 63)
 
     def test_rows_longer_than_the_model_are_refused(self, base: Path) -> None:
         (base / "config.json").write_text(json.dumps({"eos_token_id": [END, 7], "max_position_embeddings": 60}))
         with pytest.raises(
             UserError, match="95 % have up to 56 tokens in the prompt and 7 in the answer, and it reads 60"
         ):
-            ludwig.configuration(ludwig.read_base(str(base)), RECIPE, PAIRS, 4)
+            configuration(base, RECIPE)
 
     @pytest.mark.parametrize("missing", ["tokenizer.json", "config.json"])
     def test_a_base_that_lacks_something_is_a_users_error(self, base: Path, missing: str) -> None:
@@ -176,6 +188,7 @@ class TestTraining:
     def test_steps_are_updates_of_the_weights(self, train: Train) -> None:
         trained, _ = train()
         assert (trained.step, trained.steps, trained.rows) == (8, 8, 16)
+        assert (trained.too_long, trained.longest) == (1, 63)
         assert trained.curve.steps == [2, 4, 6, 8]
         assert trained.curve.validation == [3.6, 3.2, 2.8, 2.4]
         assert trained.versions == {"ludwig": "0.17.10", "torch": "2.11.0"}
@@ -222,9 +235,9 @@ CTRL_C = """
 import json, sys
 from pathlib import Path
 from harness.train import ludwig
-from tests.train.test_ludwig import PAIRS, RECIPE
+from tests.train.test_ludwig import RECIPE, ROWS
 config = json.loads(Path("config.json").read_text())
-trained = ludwig.train(Path("python"), config, PAIRS, RECIPE, Path("out"), print)
+trained = ludwig.train(Path("python"), config, ROWS, RECIPE, Path("out"), print)
 print(trained.steps)
 """
 
