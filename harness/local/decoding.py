@@ -141,6 +141,7 @@ def _write(engine: Engine, rows: Sequence[_Row], batch: Batch) -> None:
 def _extend(engine: Engine, row: _Row, token: int) -> None:
     if token in engine.end:
         row.text = engine.tokenizer.decode(row.written)
+        row.written.append(token)  # written, and counted, as servers do
         return
     row.written.append(token)
     if row.query.stop:

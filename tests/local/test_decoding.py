@@ -22,10 +22,10 @@ def one(text: str, **query: object) -> Answer:
 
 class TestTheEnd:
     def test_an_end_token_ends_it(self) -> None:
-        assert one("yes") == Answer("yes", "stop", input_tokens=1, output_tokens=3)
+        assert one("yes") == Answer("yes", "stop", input_tokens=1, output_tokens=4)
 
     def test_an_answer_may_be_empty(self) -> None:
-        assert one("") == Answer("", "stop", 1, 0)
+        assert one("") == Answer("", "stop", 1, 1), "the end is a token, too"
 
     def test_a_limit_cuts_it(self) -> None:
         assert one("a long story", max_tokens=6) == Answer("a long", "length", 1, 6)
@@ -87,7 +87,7 @@ class TestBatches:
         long, short = answer(engine, None, [Query("x" * 8, 4), Query("a", 4)])
         assert isinstance(long, PromptTooLong)
         assert str(long) == "the prompt has 8 tokens, and the model reads 7 at most"
-        assert short == Answer("1", "stop", 1, 1)
+        assert short == Answer("1", "stop", 1, 2)
 
     def test_without_a_prompt_that_fits_nothing_is_read(self) -> None:
         engine = Scripted(context=4)
