@@ -75,4 +75,12 @@ def command(
     else:
         loss = min(card.curve["validation"])
         print(f"{chosen.folder}: validation loss {loss:.4f} at step {card.step}, {card.hours:.2f} hours")
+        print(f"To score it, put into models.yaml:\n{_entry(base, chosen.folder, task)}")
+        print(f"and run: harness bench --task {task} --model tuned")
     return 0
+
+
+def _entry(base: str, folder: Path, task: str) -> str:
+    """An entry of a models file that asks the adapter, and those of other tasks beside it, in this process."""
+    adapter = folder.with_name("{task}") if folder.name == task else folder
+    return f"  tuned:\n    backend: local\n    model: {base}\n    adapter: {adapter}"

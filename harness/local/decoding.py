@@ -50,8 +50,9 @@ class Batch(Protocol):
 
 
 class Engine(Protocol):
-    """A loaded base model and its adapters. It is used from one thread at a time."""
+    """A loaded base model and its adapters. It is used from one thread at a time; `batch` rows at once suit it best."""
 
+    batch: int
     tokenizer: Tokenizer
     context: int
     end: frozenset[int]

@@ -30,6 +30,8 @@ class OnnxEngine:
         UserError: the folder does not hold what it should, or the library is not there.
     """
 
+    batch = 8  # the library takes 32 at most; on a CPU more than these are slower
+
     def __init__(self, folder: Path) -> None:
         try:
             import onnxruntime_genai

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.local.decoding import Answer, Engine, Query, answer
-
-# onnxruntime-genai reads no more rows at once; on a CPU more would not be faster.
-BATCH = 32
 
 
 def load(name: str, exported: bool) -> Engine:
@@ -71,15 +68,22 @@ class Runner:
         self._engine = None
 
     async def _answer_all(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             # A turn of the loop, in which the rows that were answered just now make way for new ones.
             await asyncio.sleep(0)
-            batch = self._next()
-            queries = [waiting.query for waiting in batch]
-            loop = asyncio.get_running_loop()
+            batch = self._waiting
             try:
-                answers = await loop.run_in_executor(self._thread, self._compute, batch[0].adapter, queries)
+                if self._engine is None:
+                    self._engine = await loop.run_in_executor(self._thread, self._open)
+                batch = self._next(self._engine.batch)
+                queries = [waiting.query for waiting in batch]
+                answers: list[Answer | Exception] = [
+                    *await loop.run_in_executor(self._thread, answer, self._engine, batch[0].adapter, queries)
+                ]
             except Exception as error:  # noqa: BLE001  whatever failed, the rows that wait for it must hear of it
+                if batch is self._waiting:  # the model cannot be loaded: for none of them
+                    self._waiting = []
                 answers = [error] * len(batch)
             for waiting, found in zip(batch, answers, strict=True):
                 if waiting.answered.done():
@@ -90,22 +94,16 @@ class Runner:
                     waiting.answered.set_exception(found)
         self._work = None
 
-    def _next(self) -> list[_Waiting]:
-        """Take the rows of one adapter that are nearest in length to the first that waits."""
+    def _next(self, most: int) -> list[_Waiting]:
+        """Take at most so many rows of one adapter, those nearest in length to the first that waits."""
         kind = self._waiting[0].kind
         alike = sorted(
             (waiting for waiting in self._waiting if waiting.kind == kind),
             key=lambda waiting: len(waiting.query.prompt),
         )
         place = alike.index(self._waiting[0])
-        start = max(0, min(place - BATCH // 2, len(alike) - BATCH))
-        batch = alike[start : start + BATCH]
+        start = max(0, min(place - most // 2, len(alike) - most))
+        batch = alike[start : start + most]
         chosen = {id(waiting) for waiting in batch}
         self._waiting = [waiting for waiting in self._waiting if id(waiting) not in chosen]
         return batch
-
-    def _compute(self, adapter: str | None, queries: Sequence[Query]) -> list[Answer | Exception]:
-        if self._engine is None:
-            self._engine = self._open()
-        answers: list[Answer | Exception] = [*answer(self._engine, adapter, queries)]
-        return answers

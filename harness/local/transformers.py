@@ -34,6 +34,7 @@ class TransformersEngine:
             raise UserError(f"'{name}' cannot be loaded: {INSTALL} ({error})") from None
         logging.disable_progress_bar()
         self.device = device()
+        self.batch = 16 if self.device == "cpu" else 64
         dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
         try:
             words = AutoTokenizer.from_pretrained(name)

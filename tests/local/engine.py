@@ -28,6 +28,7 @@ class Scripted:
     """
 
     def __init__(self, answers: Mapping[str, str] | None = None, context: int = 64) -> None:
+        self.batch = 32
         self.tokenizer = tokenizer()
         self.context = context
         self.end = frozenset({END})

@@ -39,8 +39,7 @@ def pairs(task: str) -> tuple[Pair, ...]:
 def main() -> None:
     """Make base, adapters and their exported forms; the current folder is the project's, which the adapters name."""
     tasks = [(name, pairs(name)) for name in TASKS]
-    documents, _ = corpus(tasks)
-    train(documents, MINI, BASE, print, held_out=2_000)
+    train(corpus(tasks), MINI, BASE, print, held_out=2_000)
     for adapter in ADAPTERS:
         folder = Path(adapter)
         peft.train(str(MINI.relative_to(ROOT)), pairs(folder.name), ADAPTER, folder, print)

@@ -11,8 +11,10 @@ import pytest
 
 from harness.errors import UserError
 from harness.local.decoding import Answer, Engine, PromptTooLong, Query
-from harness.local.runner import BATCH, Runner, load
+from harness.local.runner import Runner, load
 from tests.local.engine import Scripted
+
+BATCH = Scripted().batch
 
 
 @pytest.fixture

@@ -102,6 +102,12 @@ class TestPeft:
             "README.md", "adapter_config.json", "adapter_model.safetensors", "card.json", "losses.svg",
         }  # fmt: skip
 
+    def test_it_says_how_to_score_the_adapter(self, train: Run, tmp_path: Path) -> None:
+        tiny.base(tmp_path / "tiny", context=2048)
+        done = train("--base", "tiny", "--engine", "peft", "--steps", 1)
+        assert "    model: tiny\n    adapter: adapters/tiny/{task}\n" in done.stdout
+        assert "harness bench --task glue_sst2 --model tuned" in done.stdout
+
     def test_a_base_that_is_nowhere_is_one_message(self, train: Run) -> None:
         done = train("--base", "absent/base", "--engine", "peft")
         assert done.returncode == 2
