@@ -19,12 +19,10 @@ from harness.train.training import Options, train
 
 Say = Callable[[str], None]
 
-STEPS = 160
-# Short rows are cheap, and a step sees less of them.
-SHORT, SHORT_STEPS = 150, 500
-MOST_EPOCHS = 12
-# Characters of a batch's prompts, without what they share, and answers: a step takes about as long everywhere.
-CHARACTERS = 6_000
+# A task's whole training reads about so many characters of prompts, without what they share, and of answers: it takes
+# about as long for each. Short rows are cheap, but a step's overhead is not.
+CHARACTERS, MOST_STEPS, MOST_EPOCHS = 2_600_000, 1_000, 12
+CHARACTERS_A_BATCH = 8_000
 
 
 def recipe(pairs: Sequence[Pair], shared: int) -> Recipe:
@@ -33,15 +31,15 @@ def recipe(pairs: Sequence[Pair], shared: int) -> Recipe:
     Rank and learning rate are far above those for a large model: there is little else to be changed in this one.
     """
     own = statistics.fmean(len(pair.prompt) - shared + len(pair.target) for pair in pairs)
-    batch = max(8, min(32, round(CHARACTERS / own)))
-    steps = min(SHORT_STEPS if own < SHORT else STEPS, max(20, MOST_EPOCHS * len(pairs) // batch))
+    batch = max(8, min(32, round(CHARACTERS_A_BATCH / own)))
+    steps = min(MOST_STEPS, round(CHARACTERS / own / batch), MOST_EPOCHS * len(pairs) // batch)
     return Recipe(
-        steps=steps,
+        steps=max(20, steps),
         rank=16,
         alpha=32,
         dropout=0.0,
         target_modules=ALL_LINEAR,
-        learning_rate=3e-3,
+        learning_rate=2e-3,
         warmup=0.05,
         batch=batch,
         accumulate=1,

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError, UserError
 from harness.mini import MODEL
-from harness.mini.corpus import corpus, real_pairs
+from harness.mini.corpus import Corpus, corpus, real_pairs
+from harness.mini.graph import GRAPH_FILES
+from harness.train.batches import Encoded, Tokens, encode, shuffled
+from harness.train.loss import answer_loss, fast_bf16
 from harness.train.recipe import learning_rate_factor
+from harness.train.rows import completion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,13 +32,16 @@ Say = Callable[[str], None]
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 _SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 HELD_OUT = 30_000
+WORDS_FROM = 100  # rows of each task from which the tokenizer learns the instructions' words, too
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that determines the base besides its corpus. Lengths are in tokens.
 
-    The last `long_share` of the steps read windows of the whole context, so that every position has been trained.
+    A step learns from `tokens_a_step` of plain text, and from the answers of one task's rows, as many as have about
+    `tokens_a_batch` of their own. The last `long_share` of the steps read windows of the whole context, so that every
+    position has been trained. The matrices inside the layers are trained by Muon, everything else by AdamW.
     """
 
     vocabulary: int = 4096
@@ -44,9 +53,11 @@ class Recipe:
     context: int = 1024
     window: int = 256
     tokens_a_step: int = 2048
-    steps: int = 3200
+    tokens_a_batch: int = 1536
+    steps: int = 2400
     long_share: float = 0.12
-    learning_rate: float = 2e-3
+    matrix_learning_rate: float = 6e-3
+    learning_rate: float = 3e-3
     # The library's 0.02 suits models ten times as wide; here it costs the first hundred steps.
     initial_deviation: float = 0.05
     warmup: float = 0.03
@@ -112,28 +123,30 @@ def model(recipe: Recipe, vocabulary: int) -> MistralForCausalLM:
     return MistralForCausalLM(config)
 
 
-def train(documents: Sequence[str], out: Path, recipe: Recipe, say: Say, held_out: int) -> dict[str, Any]:
+def train(text: Corpus, out: Path, recipe: Recipe, say: Say, held_out: int) -> dict[str, Any]:
     """Train tokenizer and model, write both to `out` (weights in bf16), and return the record of the training.
 
-    The same documents and recipe give the same steps in the same order; rounding differs between machines. The last
-    `held_out` tokens are not trained on: their loss is the curve.
+    The same corpus and recipe give the same steps in the same order; rounding differs between machines. The last
+    `held_out` tokens of the plain texts are not trained on: their loss is the curve.
     """
     import numpy as np
     import torch
 
     out.mkdir(parents=True, exist_ok=True)
-    words = tokenizer(documents, recipe)
+    whole = [pair.prompt + completion(pair) for rows in text.formatted.values() for pair in rows[:WORDS_FROM]]
+    words = tokenizer([*text.documents, *whole], recipe)
     words.save_pretrained(out)
+    encoder = words.backend_tokenizer
     ids = np.array(
-        [token for found in words.backend_tokenizer.encode_batch(list(documents)) for token in [*found.ids, EOS]],
-        dtype=np.int64,
+        [token for found in encoder.encode_batch(list(text.documents)) for token in [*found.ids, EOS]], dtype=np.int64
     )
     unseen, ids = ids[-held_out:], ids[:-held_out]
-    density = sum(map(len, documents)) / len(ids)
-    say(f"{len(documents):,} documents, {len(ids):,} tokens, {density:.2f} characters a token")
+    density = sum(map(len, text.documents)) / len(ids)
+    say(f"{len(text.documents):,} documents, {len(ids):,} tokens, {density:.2f} characters a token")
+    tasks = [encode(pairs, encoder, EOS, recipe.context) for pairs in text.formatted.values() if pairs]
     network = model(recipe, len(words))
     began, cpu = time.perf_counter(), time.process_time()
-    curve = _fit(network, ids, unseen, recipe, say)
+    curve = _fit(network, ids, unseen, tasks, recipe, say)
     record = {
         "recipe": asdict(recipe),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -152,33 +165,77 @@ def train(documents: Sequence[str], out: Path, recipe: Recipe, say: Say, held_ou
 
 
 def _fit(
-    network: MistralForCausalLM, ids: NDArray[np.int64], held_out: NDArray[np.int64], recipe: Recipe, say: Say
+    network: MistralForCausalLM,
+    ids: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    tasks: Sequence[Encoded],
+    recipe: Recipe,
+    say: Say,
 ) -> list[tuple[int, float]]:
     """Train and return the held-out loss, in nats a token, after so many steps."""
     import numpy as np
     import torch
 
-    optimizer = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
-    )
+    optimizers = _optimizers(network, recipe)
+    highest = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     draw = np.random.default_rng(recipe.seed)
+    batches = _task_batches(tasks, recipe)
     curve: list[tuple[int, float]] = []
     network.train()
     for step in range(recipe.steps):
         length = recipe.context if step >= (1 - recipe.long_share) * recipe.steps else recipe.window
         places = draw.integers(0, len(ids) - length, recipe.tokens_a_step // length)
-        batch = torch.from_numpy(np.stack([ids[place : place + length] for place in places]))
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * learning_rate_factor(step / recipe.steps, recipe.warmup)
-        loss = network(input_ids=batch, labels=batch).loss
+        window = torch.from_numpy(np.stack([ids[place : place + length] for place in places]))
+        for group, rate in highest:
+            group["lr"] = rate * learning_rate_factor(step / recipe.steps, recipe.warmup)
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
+            loss = network(input_ids=window, labels=window).loss
         loss.backward()
+        frame, rows = next(batches)
+        answers = answer_loss(network, frame, rows)
+        answers.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if (step + 1) % max(1, recipe.steps // 20) == 0 or step + 1 == recipe.steps:
             curve.append((step + 1, round(_loss(network, held_out, recipe.window), 4)))
-            say(f"step {step + 1} of {recipe.steps}: training loss {loss.item():.3f}, held-out loss {curve[-1][1]:.3f}")
+            say(
+                f"step {step + 1} of {recipe.steps}: text {loss.item():.3f}, answers {answers.item():.3f}, "
+                f"held-out text {curve[-1][1]:.3f}"
+            )
     return curve
+
+
+def _optimizers(network: MistralForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    import torch
+
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for name, weight in network.named_parameters():
+        (matrices if weight.ndim == 2 and "embed" not in name else others).append(weight)
+    return [
+        torch.optim.Muon(
+            matrices, recipe.matrix_learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(
+            others, recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
+        ),
+    ]
+
+
+def _task_batches(tasks: Sequence[Encoded], recipe: Recipe) -> Iterator[tuple[Tokens, list[tuple[Tokens, Tokens]]]]:
+    """Yield batches without end, each of one task's rows behind what they share; large tasks come more often."""
+    draw = random.Random(recipe.seed)
+    sources = []
+    for task in tasks:
+        own = statistics.fmean(len(rest) + len(answer) for rest, answer in task.rows)
+        size = max(4, min(32, round(recipe.tokens_a_batch / own)))
+        sources.append((task.frame, shuffled(task.rows, size, recipe.seed)))
+    weights = [math.sqrt(len(task.rows)) for task in tasks]
+    while True:
+        frame, batches = draw.choices(sources, weights)[0]
+        yield frame, next(batches)
 
 
 def _loss(network: MistralForCausalLM, ids: NDArray[np.int64], length: int) -> float:
@@ -186,7 +243,7 @@ def _loss(network: MistralForCausalLM, ids: NDArray[np.int64], length: int) -> f
 
     windows = torch.from_numpy(ids[: len(ids) // length * length].reshape(-1, length))
     network.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
         losses: list[torch.Tensor] = [
             network(input_ids=part, labels=part).loss * len(part) for part in windows.split(16)
         ]
@@ -202,9 +259,11 @@ def make(tasks: Sequence[str], tasks_folder: Path, data: str, say: Say) -> None:
             found.append((name, real_pairs(name, tasks_folder, data)))
         except (DataError, UserError) as error:
             say(f"{name}: not in the corpus: {error}")
-    documents, shares = corpus(found)
-    record = train(documents, MODEL, Recipe(), say, HELD_OUT)
+    text = corpus(found)
+    for name in GRAPH_FILES:
+        (MODEL / name).unlink(missing_ok=True)  # of other weights
+    record = train(text, MODEL, Recipe(), say, HELD_OUT)
     (MODEL / "corpus.json").write_text(
-        json.dumps([asdict(share) for share in shares], indent=1) + "\n", encoding="utf-8"
+        json.dumps([asdict(share) for share in text.shares], indent=1) + "\n", encoding="utf-8"
     )
     say(f"{MODEL}: {record['parameters']:,} parameters, held-out perplexity {record['held_out_perplexity']}")

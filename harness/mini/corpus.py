@@ -1,9 +1,9 @@
-"""What the miniature's base reads: the tasks' training rows, as plain text and some as whole prompts with answers."""
+"""What the miniature's base learns from: training rows, most as plain text and some as prompts with answers."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,16 @@ from harness.data.origin import locate
 from harness.errors import UserError
 from harness.prompts import Prompts
 from harness.spec.catalog import load_task
-from harness.train.rows import Pair, completion, load
+from harness.train.rows import Pair, load
 
 RAW_CHARACTERS = 900_000
-FORMATTED_ROWS = 250
+FORMATTED_ROWS = 2_000
 LONGEST = 2_500
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one task gave: rows as plain text and their characters, and rows as prompt with answer."""
+    """What one task gave: rows as plain text and their characters, and rows to answer."""
 
     task: str
     raw_rows: int
@@ -42,31 +42,41 @@ def real_pairs(task: str, tasks_folder: Path, data: str) -> Sequence[Pair]:
     return load(file, Prompts(file), origin).pairs
 
 
-def corpus(tasks: Sequence[tuple[str, Sequence[Pair]]], seed: int = 0) -> tuple[list[str], list[Share]]:
-    """Return the documents in random order, and what each task gave.
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Plain texts in random order; for each task the rows whose prompts and answers are learned; what each gave."""
+
+    documents: tuple[str, ...]
+    formatted: Mapping[str, Sequence[Pair]]
+    shares: tuple[Share, ...]
+
+
+def corpus(tasks: Sequence[tuple[str, Sequence[Pair]]], seed: int = 0) -> Corpus:
+    """Divide training rows into plain text and rows to answer.
 
     A plain text is a row's part of the prompt, without the instructions that all prompts of its task share; a written
-    target follows it when it is longer than a label. `FORMATTED_ROWS` further rows of each task are given whole, prompt
-    and answer, so that the base has seen what an answer looks like.
+    target follows it when it is longer than a label. `FORMATTED_ROWS` further rows of each task, at most a quarter,
+    are given as prompt and answer, so that the base has seen what an answer looks like.
 
     Args:
         tasks: Names with their training rows, none of which may be evaluated.
-        seed: Decides the order and which rows are whole.
+        seed: Decides the order and which rows are answered.
     """
     draw = random.Random(seed)
     documents: list[str] = []
+    formatted = {}
     shares = []
     for name, pairs in tasks:
         rows = list(pairs)
         draw.shuffle(rows)
         # A small task keeps most of its rows for plain text.
-        whole = rows[: min(FORMATTED_ROWS, len(rows) // 4)]
-        formatted = [pair.prompt + completion(pair) for pair in whole if len(pair.prompt) <= 2 * LONGEST]
-        raw = _plain(rows[len(whole) :], [pair.prompt for pair in rows])
-        documents += formatted + raw
-        shares.append(Share(name, len(raw), sum(map(len, raw)), len(formatted)))
+        split = min(FORMATTED_ROWS, len(rows) // 4)
+        formatted[name] = tuple(rows[:split])
+        raw = _plain(rows[split:], [pair.prompt for pair in rows])
+        documents += raw
+        shares.append(Share(name, len(raw), sum(map(len, raw)), split))
     draw.shuffle(documents)
-    return documents, shares
+    return Corpus(tuple(documents), formatted, tuple(shares))
 
 
 def _plain(pairs: Sequence[Pair], prompts: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXTERNAL_BYTES = 1 << 16
-_GRAPH_FILES = ("model.onnx", "model.onnx.data", "genai_config.json")
+GRAPH_FILES = ("model.onnx", "model.onnx.data", "genai_config.json")
 
 
 def export_base(base: Path, adapter: Path, out: Path) -> None:
@@ -41,7 +41,7 @@ def export_base(base: Path, adapter: Path, out: Path) -> None:
             raise HarnessError(f"onnxruntime-genai's model builder failed: {done.stderr.strip().splitlines()[-1]}")
         _open_branches(built)
         out.mkdir(parents=True, exist_ok=True)
-        for name in _GRAPH_FILES:
+        for name in GRAPH_FILES:
             (out / name).write_bytes((built / name).read_bytes())
 
 

@@ -17,7 +17,7 @@ from harness.train.rows import Pair
 TASKS = Path(__file__).parents[2] / "tasks"
 TINY = base.Recipe(
     vocabulary=400, hidden=64, layers=1, heads=2, key_value_heads=1, intermediate=64, window=32, tokens_a_step=64,
-    steps=4,
+    tokens_a_batch=64, steps=4,
 )  # fmt: skip
 
 
@@ -35,15 +35,16 @@ def mirror(tmp_path: Path) -> Path:
     return tmp_path / "mirror"
 
 
-def test_a_document_is_a_rows_own_text_or_a_whole_prompt_with_its_answer() -> None:
+def test_a_row_is_plain_text_or_one_to_answer() -> None:
     pairs = [Pair(f"Is this good?\nText {n}: it was fine\nGood:", "yes") for n in range(8)]
-    documents, shares = corpus([("small", pairs)])
-    whole = [text for text in documents if text.startswith("Is this good?")]
-    assert len(whole) == shares[0].formatted_rows == 2
-    assert all(text.endswith("Good: yes") for text in whole)
-    assert len(documents) == 8
-    assert all("good" not in text.lower() for text in documents if text not in whole)
-    assert shares[0].raw_characters == sum(len(text) for text in documents if text not in whole)
+    text = corpus([("small", pairs)])
+    assert len(text.formatted["small"]) == text.shares[0].formatted_rows == 2
+    assert set(text.formatted["small"]) < set(pairs)
+    assert len(text.documents) == text.shares[0].raw_rows == 6
+    assert all("good" not in document.lower() for document in text.documents)
+    answered = {pair.prompt.split("\n")[1] for pair in text.formatted["small"]}
+    assert not any(own.startswith(document.split(":")[0]) for document in text.documents for own in answered)
+    assert text.shares[0].raw_characters == sum(map(len, text.documents))
 
 
 @pytest.mark.local
@@ -52,8 +53,7 @@ def test_base_and_adapters_are_made_and_answer(mirror: Path, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(base, "Recipe", lambda: TINY)
     monkeypatch.setattr(base, "HELD_OUT", 100)
-    monkeypatch.setattr(adapters, "STEPS", 6)
-    monkeypatch.setattr(adapters, "SHORT_STEPS", 6)
+    monkeypatch.setattr(adapters, "MOST_STEPS", 6)
     said: list[str] = []
     base.make(["glue_sst2", "customer_support"], TASKS, str(mirror), said.append)
     assert any("customer_support: not in the corpus" in line for line in said)
