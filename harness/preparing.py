@@ -77,12 +77,12 @@ def open_backend(opening: Opening, task: Prepared, entry: ModelEntry, folder: Pa
     Raises:
         DataError: a baseline has no training rows, a local model no adapter, or recorded answers cannot be read.
     """
-    answer = task.file.task.answer
+    spec = task.file.task
     return opening.backend(
         entry,
         task.file.name,
-        classify=answer.type == "label",
-        labels=tuple(answer.labels) if answer.type == "label" and not answer.many else (),
+        classify=spec.answer.type == "label",
+        labels=spec.choices,
         fingerprint=task.subset.training,
         training=lambda: training_rows(task.file, task.prompts, task.origin, task.evaluated),
         folder=folder,

@@ -51,6 +51,8 @@ class Response:
     error: str | None = None
 
 
+LABELS_ONLY = "no answer but one of the task's labels was allowed (decode: labels)"
+"""What is said of a run wherever its score stands beside others, when `Manifest.labels_only`."""
 RESERVE = 1 << 16  # bytes
 FIELDS = tuple(field.name for field in fields(Response))
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -86,6 +88,11 @@ class Manifest(BaseModel):
     incomplete: bool = False
     stopped: str | None = None
     note: str | None = None
+
+    @property
+    def labels_only(self) -> bool:
+        """Whether no answer but a label was allowed: another question than the one that other models were asked."""
+        return self.model_settings.get("decode") == "labels" and bool(self.spec.choices)
 
 
 def response_key(settings: str, prompt: str) -> str:

@@ -368,6 +368,21 @@ class TestManifests:
         write_manifest(tmp_path, manifest)
         assert list(read_manifests(tmp_path)) == [manifest]
 
+    @pytest.mark.parametrize(
+        ("settings", "answer", "said"),
+        [
+            ({"backend": "local", "decode": "labels"}, {"type": "label", "labels": ["yes", "no"]}, True),
+            ({"backend": "local"}, {"type": "label", "labels": ["yes", "no"]}, False),
+            ({"backend": "local", "decode": "labels"}, {"type": "label", "labels": ["yes", "no"], "many": True}, False),
+            ({"backend": "local", "decode": "labels"}, {"type": "text"}, False),
+        ],
+    )
+    def test_say_whether_no_answer_but_a_label_was_allowed(
+        self, manifest: Manifest, settings: dict[str, Any], answer: dict[str, Any], said: bool
+    ) -> None:
+        spec = Task.model_validate(manifest.spec.model_dump(mode="json") | {"answer": answer})
+        assert manifest.model_copy(update={"spec": spec, "model_settings": settings}).labels_only is said
+
     def test_of_sample_and_benchmark_runs_stand_beside_each_other(self, tmp_path: Path, manifest: Manifest) -> None:
         sample = manifest.model_copy(update={"kind": "sample", "place": "sample", "n": 24})
         for written in (manifest, sample):

@@ -57,6 +57,7 @@ def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: P
 def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[Telling]) -> str:
     """The verdict on one task and the most telling rows, at most 100 characters wide."""
     from harness.metrics.base import only_mean
+    from harness.store import LABELS_ONLY
 
     manifest, metric = a.manifest, a.metrics[0]
     scores = [float(metric.summary(run.rows.stats[metric.name].mean(axis=0))) for run in (a, b)]
@@ -64,6 +65,8 @@ def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[Telling]
         f"{manifest.task}: {manifest.spec.title}, {manifest.source}",
         f"{manifest.model} {scores[0]:.3f}, {b.manifest.model} {scores[1]:.3f} {metric.name}: {verdict(found)}",
     ]
+    if a.manifest.labels_only != b.manifest.labels_only:
+        lines.append(f"{(a if a.manifest.labels_only else b).manifest.model}: {LABELS_ONLY}")
     if not rows:
         return "\n".join([*lines, "  no row is scored differently"])
     names, by_row = [manifest.model, b.manifest.model], metric.summary is only_mean

@@ -84,6 +84,7 @@ def _rows(run: ScoredRun, scores: Iterator[Estimate]) -> Iterable[dict[str, Any]
             "usd": run.usd,
             "base": manifest.model_settings.get("base"),
             "backend": manifest.model_settings.get("backend"),
+            "labels_only": manifest.labels_only,
         }
 
 

@@ -17,6 +17,7 @@ from harness.report.tables import (
     absent,
     count,
     differs,
+    labels_only,
     leaderboard,
     main_rows,
     metrics_of,
@@ -63,7 +64,7 @@ def markdown(
         parts.append(f"## {title}")
         if kind == "sample":
             parts.append(_SAMPLE_WARNING)
-        parts += [_wide_markdown(rows), *_one((standings or {}).get(kind))]
+        parts += [_wide_markdown(rows), *_one(labels_only(rows)), *_one((standings or {}).get(kind))]
         parts += [f"![{name}](plots/{name}.svg)" for name in (plots or {}).get(kind, [plot_name("overview", kind)])]
         figures = published if kind == "benchmark" else {}
         parts += _beside_published(rows, figures)
@@ -131,7 +132,7 @@ def _beside_published(df: pd.DataFrame, published: Mapping[str, Sequence[Publish
         ours = [number(scores.get(model)) for model in models]
         body.append([task, metric, *ours, *(_figure_cell(by_label.get(label), metric) for label in labels)])
     header = ["task", "our metric", *models, *labels]
-    return ["### Beside published figures", _PUBLISHED_INTRODUCTION, _github(header, body, 2)]
+    return ["### Beside published figures", _PUBLISHED_INTRODUCTION, _github(header, body, 2), *_one(labels_only(df))]
 
 
 def _closest(part: pd.DataFrame, figures: Sequence[Published]) -> str:
@@ -154,7 +155,7 @@ def _task_markdown(part: pd.DataFrame, published: Sequence[Published], verdict: 
     told = f"{first['category']}; {provenance(part)}; leaderboard metric: {metrics[0]}."
     picture = f"![{first['task']}](plots/{plot_name(str(first['task']), str(first['kind']))}.svg)"
     parts = [f"### {first['task']}: {first['title']}", told, *([verdict] if verdict else []), picture]
-    return [*parts, _task_table(part), *_published_list(published, metrics)]
+    return [*parts, _task_table(part), *_one(labels_only(part)), *_published_list(published, metrics)]
 
 
 def _task_table(part: pd.DataFrame) -> str:

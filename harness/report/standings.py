@@ -8,7 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from harness.intervals import Estimate
-from harness.report.tables import ABSENT, leaderboard, number, plural
+from harness.report.tables import ABSENT, labels_only, leaderboard, number, plural
 from harness.slices import FEW, Slice
 from harness.standings import Standing, Standings
 
@@ -66,7 +66,9 @@ def latex(df: pd.DataFrame) -> str:
     body = [[task, metric_of[task], *(number(score) for score in scores)] for task, *scores in rows]
     align = ["left", "left", *["right"] * len(wide.columns)]
     header = ["task", "metric", *map(str, wide.columns)]
-    return tabulate(body, header, tablefmt="latex_booktabs", disable_numparse=True, colalign=align) + "\n"
+    table = tabulate(body, header, tablefmt="latex_booktabs", disable_numparse=True, colalign=align) + "\n"
+    note = labels_only(df).replace("_", r"\_")
+    return f"{table}\n{{\\footnotesize {note}\\par}}\n" if note else table
 
 
 def _grounds(found: Standings) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from harness.store import LABELS_ONLY
+
 ABSENT = "\N{EN DASH}"
 PROBLEMS = ("unparsed", "truncated", "refused", "failed")
 KINDS = ("benchmark", "sample")
@@ -41,10 +43,8 @@ def bench_table(df: pd.DataFrame, verdicts: Verdicts | None = None) -> str:
     """What a bench run prints: for each task and kind its name and source, a table of models, and its verdict."""
     blocks = []
     for task, _, part in tasks_of(df):
-        lines = [heading(part), _text_table(part)]
-        if verdict := (verdicts or {}).get(task):
-            lines.append(verdict)
-        blocks.append("\n".join(lines))
+        lines = [heading(part), _text_table(part), labels_only(part), (verdicts or {}).get(task)]
+        blocks.append("\n".join(line for line in lines if line))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -118,6 +118,16 @@ def provenance(part: pd.DataFrame) -> str:
 def heading(part: pd.DataFrame) -> str:
     """The line above a table: task, title, source."""
     return f"{part['task'].iloc[0]}: {part['title'].iloc[0]}, {sources(part)}"
+
+
+def labels_only(df: pd.DataFrame) -> str:
+    """Which models were allowed no answer but a label, and on which tasks where `df` holds several; "" for none."""
+    found = df[df["labels_only"]].groupby("model")["task"].unique()
+    if df["task"].nunique() == 1:
+        who = ", ".join(found.index)
+    else:
+        who = "; ".join(f"{model} on {', '.join(sorted(tasks))}" for model, tasks in found.items())
+    return f"{who}: {LABELS_ONLY}." if who else ""
 
 
 def absent(value: Any) -> bool:

@@ -219,6 +219,11 @@ class Task(Strict):
     def _no_outer_space(cls, value: str) -> str:
         return value.strip()
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The labels, where each answer is one of them."""
+        return tuple(self.answer.labels) if isinstance(self.answer, LabelAnswer) and not self.answer.many else ()
+
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a task file, with the short forms of metrics that editors should accept."""

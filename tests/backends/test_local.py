@@ -154,6 +154,12 @@ class TestARun:
             rows = list(read_responses(results / "glue_sst2" / name))
             assert {(row.completion or "").strip() for row in rows} <= {"positive", "negative", "0", "1"}, name
 
+    def test_the_manifest_says_which_model_was_allowed_labels_only(
+        self, made: tuple[list[Any], list[str], Path]
+    ) -> None:
+        manifests, _, _ = made
+        assert [(run.task, run.model) for run in manifests if run.labels_only] == [("glue_sst2", "mini-labels")]
+
     def test_a_task_without_an_adapter_is_left_out_and_said_so(self, made: tuple[list[Any], list[str], Path]) -> None:
         _, lines, results = made
         assert any("ag_news" in line and "mini-lora" in line and "there is no adapter in" in line for line in lines)

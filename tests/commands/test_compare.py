@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.compare import shortened
+from harness.store import read_manifests, write_manifest
 from tests.commands.conftest import Command
 from tests.loopback import FAULTS, Loopback
 from tests.runs import Small
@@ -44,6 +45,19 @@ def test_the_other_way_round_the_signs_turn(asked: Small, harness: Command) -> N
     _, out, _ = harness("compare", "b", "a", "--results", str(asked.results), "--task", "small")
     assert "not separable (-0.075," in out
     assert out.count(": b -1.000") == 3
+
+
+@pytest.mark.parametrize(("constrained", "said"), [("a", 1), ("b", 1), ("ab", 0)])
+def test_of_a_run_with_labels_only_against_another_it_is_said(
+    asked: Small, harness: Command, constrained: str, said: int
+) -> None:
+    for run in list(read_manifests(asked.results)):
+        if run.model in constrained:
+            settings = run.model_settings | {"decode": "labels"}
+            write_manifest(asked.results, run.model_copy(update={"model_settings": settings}))
+    _, out, _ = harness("compare", "a", "b", "--results", str(asked.results))
+    note = f"{constrained}: no answer but one of the task's labels was allowed (decode: labels)"
+    assert out.splitlines()[2:].count(note) == out.count("(decode: labels)") == said
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def long_row(task: str, model: str, metric: str, score: float, **other: Any) -> 
         "usd": 0.0,
         "base": None,
         "backend": "baseline",
+        "labels_only": False,
     }
     return row | other
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report.contest import Contest, challenger, headline, signed
+from harness.report.findings import find
 from harness.report.frame import long_frame, score_all
 from harness.report.page import page
 from harness.report.page.charts import Line, Mark, cost_chart, lines_chart, nice_ticks
@@ -220,6 +221,26 @@ def test_every_view_says_where_its_numbers_come_from(html: str, runs: list[Score
     overview = Reader(part(html, 'id="overview"', '<article class="view')).words
     assert f"answers {sum(run.manifest.n for run in runs):,}" in overview
     assert runs[0].manifest.finished[:10] in overview
+
+
+def test_below_the_scores_stands_who_was_allowed_labels_only(
+    html: str, results: Path, runs: list[ScoredRun], tmp_path: Path
+) -> None:
+    settings = {"backend": "local", "model": "base", "decode": "labels"}
+    constrained = [
+        replace(run, manifest=run.manifest.model_copy(update={"model_settings": settings}))
+        if (run.manifest.model, run.manifest.kind) == ("plain", "benchmark")
+        else run
+        for run in runs
+    ]
+    page(find(results, constrained), long_frame(constrained), {}, results, tmp_path)
+    made = (tmp_path / "index.html").read_text(encoding="utf-8")
+    note = "plain on colours: no answer but one of the task's labels was allowed (decode: labels)."
+    board = part(made, 'id="board-benchmark"', "<h3>Cost")
+    assert note in Reader(board).words
+    assert note.replace(" on colours", "") in Reader(part(made, 'id="task-colours-benchmark"', "Against ")).words
+    assert "(decode: labels)" not in part(made, 'id="task-stories-benchmark"', "</article>")
+    assert "(decode: labels)" not in html
 
 
 def test_planted_markup_stays_text_in_the_page(html: str, out: Path) -> None:

@@ -56,6 +56,12 @@ def test_latex(benchmark: pd.DataFrame) -> None:
     assert latex(odd) == (GOLDEN / "leaderboard.tex").read_text(encoding="utf-8")
 
 
+def test_latex_says_below_the_table_who_was_allowed_labels_only(benchmark: pd.DataFrame) -> None:
+    constrained = benchmark.assign(labels_only=benchmark["model"] == "tfidf")
+    note = "tfidf on e2e\\_nlg, jigsaw: no answer but one of the task's labels was allowed (decode: labels)."
+    assert latex(constrained) == f"{latex(benchmark)}\n{{\\footnotesize {note}\\par}}\n"
+
+
 def test_latex_never_mixes_kinds_of_rows(benchmark: pd.DataFrame, sample: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="must not share a table"):
         latex(pd.concat([benchmark, sample]))

@@ -11,7 +11,7 @@ import pytest
 
 from harness.report.markdown import markdown
 from harness.report.published import Published
-from harness.report.tables import ABSENT, bench_table, csv, leaderboard, number
+from harness.report.tables import ABSENT, bench_table, csv, labels_only, leaderboard, number
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -48,6 +48,48 @@ def test_models_stand_best_first_also_when_less_is_better(benchmark: pd.DataFram
         for model in ("gpt-4", "tfidf", "mistral-7b-lora")
     ]
     assert places == sorted(places)
+
+
+LABELS_ONLY = "mistral-7b-lora: no answer but one of the task's labels was allowed (decode: labels)."
+
+
+@pytest.fixture
+def constrained(benchmark: pd.DataFrame) -> pd.DataFrame:
+    """The benchmark whose adapter ran with `decode: labels`, which on e2e_nlg, without labels, changed nothing."""
+    adapter_on_labels = (benchmark["model"] == "mistral-7b-lora") & (benchmark["task"] == "jigsaw")
+    return benchmark.assign(labels_only=adapter_on_labels)
+
+
+def test_below_a_table_stands_who_was_allowed_labels_only(constrained: pd.DataFrame) -> None:
+    jigsaw = constrained[constrained["task"] == "jigsaw"]
+    *table, note, verdict = bench_table(jigsaw, {"jigsaw": "It leads."}).splitlines()
+    assert [*table, verdict] == bench_table(jigsaw.assign(labels_only=False), {"jigsaw": "It leads."}).splitlines()
+    assert note == LABELS_ONLY
+
+
+def test_nothing_is_said_of_a_task_without_labels(constrained: pd.DataFrame) -> None:
+    e2e_nlg, jigsaw = bench_table(constrained).split("\n\n")
+    assert LABELS_ONLY in jigsaw
+    assert "decode: labels" not in e2e_nlg
+
+
+def test_over_several_tasks_the_note_names_those_it_is_about(constrained: pd.DataFrame) -> None:
+    both = constrained.assign(labels_only=constrained["labels_only"] | (constrained["model"] == "tfidf"))
+    assert labels_only(constrained) == LABELS_ONLY.replace(":", " on jigsaw:", 1)
+    assert labels_only(both).startswith("mistral-7b-lora on jigsaw; tfidf on e2e_nlg, jigsaw: no answer but ")
+
+
+def test_every_markdown_table_with_such_a_score_has_the_note(
+    constrained: pd.DataFrame, published: dict[str, list[Published]]
+) -> None:
+    parts = re.split("^##+ ", markdown(constrained, published), flags=re.MULTILINE)
+    noted = [part.split("\n")[0] for part in parts if "(decode: labels)" in part]
+    assert noted == ["Benchmark runs", "Beside published figures", "jigsaw: Toxicity Detection (Jigsaw)"]
+
+
+def test_the_csv_says_of_each_score_whether_labels_only_were_allowed(constrained: pd.DataFrame) -> None:
+    back = pd.read_csv(io.StringIO(csv(constrained)))
+    assert set(back.loc[back["labels_only"], ["task", "model"]].agg(" ".join, axis=1)) == {"jigsaw mistral-7b-lora"}
 
 
 def test_leaderboard_is_models_by_tasks_on_the_main_metric(benchmark: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ from harness.report.frame import UNTIMED
 from harness.report.page.charts import Line, Mark, cost_chart, lines_chart
 from harness.report.page.cost import EXAMPLE_SERVER, break_even, market, server_price
 from harness.report.published import Published, counterpart, headline
-from harness.report.tables import main_rows, number, plural
+from harness.report.tables import labels_only, main_rows, number, plural
 from harness.standings import Lift, Standing
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def overview(contest: Contest, frame: pd.DataFrame, published: Mapping[str, Sequ
         "verdict": words.headline(contest),
         "size": words.size(contest),
         "small_print": words.small_print(contest),
+        "labels_only": labels_only(frame),
         "models": [_model(contest, row) for row in contest.standings.models],
         "common": len(contest.standings.common),
         "averaged": len(offers.tasks),

@@ -12,7 +12,7 @@ from harness.report.page.charts import Line, Mark, lines_chart
 from harness.report.page.overview import MEANING, View
 from harness.report.page.provenance import one_line, provenance, usd
 from harness.report.published import Published, counterpart
-from harness.report.tables import ABSENT, main_rows, number, rows_asked, sources
+from harness.report.tables import ABSENT, labels_only, main_rows, number, rows_asked, sources
 from harness.scoring import STATUSES
 from harness.slices import Slice
 
@@ -49,6 +49,7 @@ def task_view(findings: Findings, task: str, part: pd.DataFrame, published: Sequ
         "against": against,
         **_opponents([str(row["model"]) for row in ranked], against),
         "asked": rows_asked(part),
+        "labels_only": labels_only(part),
         "source": sources(part),
         "statuses": STATUSES,
         "models": [
