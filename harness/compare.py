@@ -69,6 +69,11 @@ class Comparison:
     higher_is_better: bool = True
 
     @property
+    def p(self) -> str:
+        """`p = 0.012`, or that it is smaller than what three digits show."""
+        return "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+
+    @property
     def not_inferior(self) -> bool:
         """Whether A is, with 95 % confidence, at most `margin` worse than B."""
         return self.low > -self.margin if self.higher_is_better else self.high < self.margin

@@ -111,7 +111,7 @@ def _fails(found: Comparison, allowed: float, strict: bool) -> bool:
 def _reason(found: Comparison, metric: str, strict: bool) -> str:
     numbers = (
         f"{found.difference:+.3f} {metric}, 95 % interval {found.low:+.3f} to {found.high:+.3f}, "
-        f"p = {found.p_value:.2g} after Holm, n = {found.n:,}"
+        f"{found.p} after Holm, n = {found.n:,}"
     )
     verdict: str = found.verdict
     if not strict and verdict == "not separable" and not found.not_inferior:

@@ -92,7 +92,7 @@ def verdict(found: Comparison) -> str:
         needed = f"; about {found.rows_needed:,} rows would separate them"
     return (
         f"{found.verdict} ({found.difference:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}, "
-        f"p = {found.p_value:.2g}, n = {found.n:,}{needed})"
+        f"{found.p}, n = {found.n:,}{needed})"
     )
 
 

@@ -161,17 +161,12 @@ def score(run: ScoredRun) -> float:
     return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))
 
 
-def p_value(value: float) -> str:
-    """`p = 0.012`, or that it is smaller than what three digits show."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
 def _one_task(a: str, b: str, where: str, metric: str, found: Comparison, corrected: str = "") -> str:
     interval = f"95 % interval {signed(found.low)} to {signed(found.high)}"
     needed = ""
     if found.verdict == "not separable" and found.rows_needed:
         needed = f"; about {found.rows_needed:,} rows would separate them"
-    p = f"{p_value(found.p_value)}{corrected}"
+    p = f"{found.p}{corrected}"
     numbers = f"{signed(found.difference)} {metric}, {interval}, {p}, n = {found.n:,}{needed}"
     match found.verdict:
         case "better":

@@ -143,7 +143,7 @@ def _verdict(models: Sequence[str], first: ScoredRun, found: Comparison | None) 
 def _sentence(first: str, second: str, metric: str, compared: Comparison) -> str:
     numbers = (
         f"{compared.difference:+.3f} {metric}, 95 % interval {compared.low:+.3f} to {compared.high:+.3f}, "
-        f"p = {compared.p_value:.2g}, n = {compared.n}"
+        f"{compared.p}, n = {compared.n}"
     )
     if compared.verdict == "better":
         return f"{first} beats {second} ({numbers})."

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.compare import Comparison
-from harness.report.contest import p_value, signed
+from harness.report.contest import signed
 from harness.report.findings import Findings
 from harness.report.page.charts import Line, Mark, lines_chart
 from harness.report.page.overview import MEANING, View
@@ -116,7 +116,7 @@ def _model(
         "verdict": found.verdict if found else None,
         "meaning": MEANING[found.verdict].format(against) if found else ABSENT,
         "difference": f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]" if found else ABSENT,
-        "p": p_value(found.p_value).removeprefix("p = ").removeprefix("p ") if found else ABSENT,
+        "p": found.p.removeprefix("p = ").removeprefix("p ") if found else ABSENT,
         "needed": f"{found.rows_needed:,}"
         if found and found.verdict == "not separable" and found.rows_needed
         else ABSENT,
