@@ -6,11 +6,12 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
 LOCAL   := $(VENV)/.ready-local
-# The release that the rest was tried with. Any from 2.6 should do.
+# The release that the rest was tried with. Any from 2.9 should do.
 TORCH   ?= torch==2.13.0
 TASK    ?=
 BASE    ?=
 ENGINE  ?=
+OPTIONS ?=
 MODELS  ?=
 DATA    ?=
 N       ?=
@@ -26,7 +27,7 @@ BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 	@echo "variables: TASK (default: all), MODELS (a models file), DATA (a mirror's folder, hub or sample), N (rows);"
-	@echo "for train: TASK, BASE (a hub id or folder), ENGINE (ludwig or peft)"
+	@echo "for train: TASK, BASE (a hub id or folder), ENGINE (ludwig or peft), OPTIONS (others of harness train)"
 
 bench: $(READY) ## ask models the held-out rows of TASK and print the table
 	@$(BIN)/harness bench $(BENCH_OPTIONS)
@@ -41,10 +42,10 @@ check: $(READY) ## find what is wrong with TASK before anything is asked
 	@$(BIN)/harness check $(TASK) $(DATA_OPTION)
 
 train: $(if $(filter peft,$(ENGINE)),$(LOCAL),$(READY)) ## fine-tune an adapter of BASE for TASK
-	@$(BIN)/harness train $(TASK) --base $(BASE) $(if $(ENGINE),--engine $(ENGINE)) $(DATA_OPTION)
+	@$(BIN)/harness train $(TASK) --base $(BASE) $(if $(ENGINE),--engine $(ENGINE)) $(DATA_OPTION) $(OPTIONS)
 
 mini: $(LOCAL) ## make the miniature and its adapters anew from the mirror DATA (hours)
-	rm -rf models/mini adapters/mini
+	rm -rf adapters/mini
 	@$(BIN)/harness mini train-base $(DATA_OPTION)
 	@$(BIN)/harness mini train-adapters $(DATA_OPTION)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.origin import locate
+from harness.local.onnx import ADAPTER_FILE
 from harness.prompts import Prompts
 from harness.spec.catalog import TaskFile, load_task
 from harness.train.card import Card, card, write
@@ -69,6 +70,7 @@ def train(options: Options, say: Say) -> Card:
         config = ludwig.configuration(base, options.recipe, fitting, file.task.max_tokens)
         python = ludwig.environment(ludwig.ENVIRONMENT, say)
         trained = ludwig.train(python, config, fitting, options.recipe, folder, say)
+    (folder / ADAPTER_FILE).unlink(missing_ok=True)  # of the weights that were here before
     made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
     write(made, folder)
     return made
