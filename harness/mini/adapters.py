@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 # A task's whole training reads about so many characters of prompts, without what they share, and of answers: it takes
 # about as long for each. Short rows are cheap, but a step's overhead is not.
-CHARACTERS, MOST_STEPS, MOST_EPOCHS = 2_300_000, 1_000, 12
+CHARACTERS, MOST_STEPS, MOST_EPOCHS = 2_300_000, 1_000, 6
 CHARACTERS_A_BATCH = 8_000
 LONGEST = 3_000  # characters; longer rows do not fit the model and are left out of the training
 
