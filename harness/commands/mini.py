@@ -24,7 +24,7 @@ _mirror = click.option("--data", metavar="DIR|hub", required=True, help="Where t
 def train_base(data: str, tasks: tuple[str, ...], tasks_folder: Path) -> int:
     """Train the base on training rows of the tasks.
 
-    About an hour on one CPU core.
+    About half an hour on two CPU cores.
     """
     from harness.mini.base import make
     from harness.spec.catalog import task_names
@@ -40,7 +40,7 @@ def train_base(data: str, tasks: tuple[str, ...], tasks_folder: Path) -> int:
 def train_adapters(data: str, tasks: tuple[str, ...], tasks_folder: Path) -> int:
     """Train an adapter for each task that has none yet.
 
-    One to three minutes each on one CPU core.
+    About five minutes each on one CPU core. Name tasks to share the work between processes.
     """
     from harness.mini.adapters import make
     from harness.spec.catalog import task_names

@@ -157,35 +157,6 @@ class TestStopping:
         assert lines[0] == "the checkpoint is of another training: beginning anew"
 
 
-@pytest.mark.parametrize("size", [1, 5])
-def test_the_loss_is_that_of_the_plain_model_row_by_row(base: Path, size: int) -> None:
-    """What prompts share is read once; the loss must be that of whole rows, which have it each."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from harness.train.batches import encode
-    from harness.train.peft import _Run
-
-    model = AutoModelForCausalLM.from_pretrained(base)
-    encoded = encode(PAIRS, AutoTokenizer.from_pretrained(base).backend_tokenizer, 2, 128)
-    assert len(encoded.frame) > 5
-    rows = encoded.rows[:size]
-    run = _Run("", model, encoded, rows, (), RECIPE, "cpu")
-    found = run._loss(rows)
-    total, tokens = torch.tensor(0.0), 0
-    for rest, target in rows:
-        read = torch.tensor([[*encoded.frame, *rest, *target]])
-        labels = read.clone()
-        labels[:, : -len(target)] = -100
-        total = total + model(input_ids=read, labels=labels).loss * len(target)
-        tokens += len(target)
-    assert found.item() == pytest.approx((total / tokens).item(), rel=1e-5)
-    gradients = [
-        torch.autograd.grad(loss, model.model.layers[0].self_attn.v_proj.weight)[0] for loss in (found, total / tokens)
-    ]
-    assert torch.allclose(*gradients, rtol=1e-3, atol=1e-6)
-
-
 class TestMistakes:
     def test_bits_need_cuda(self, base: Path, tmp_path: Path) -> None:
         import torch
