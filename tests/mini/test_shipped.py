@@ -1,0 +1,75 @@
+"""The weights that come with the project are whole, belong together, and answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.data.subset import digest
+from harness.local.decoding import Answer, Query, answer
+from harness.local.onnx import OnnxEngine, is_exported
+from harness.mini import ADAPTERS, MODEL
+from harness.spec.catalog import load_task
+from harness.train.card import CARD
+
+ROOT = Path(__file__).parents[2]
+TASKS = sorted(path.name for path in (ROOT / ADAPTERS).iterdir() if path.is_dir())
+
+
+@pytest.fixture(scope="module")
+def engine() -> OnnxEngine:
+    return OnnxEngine(ROOT / MODEL)
+
+
+def test_they_take_no_more_than_60_megabytes() -> None:
+    weights = [path for folder in (MODEL, ADAPTERS) for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in weights) < 60e6
+
+
+def test_most_tasks_have_an_adapter() -> None:
+    assert len(TASKS) == 30
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_adapter_was_trained_on_the_prompt_that_is_asked(task: str) -> None:
+    card = json.loads((ROOT / ADAPTERS / task / CARD).read_text())
+    assert (card["task"], card["base"]) == (task, str(MODEL))
+    assert card["prompt_hash"] == digest(load_task(ROOT / "tasks", task).task.prompt), "train it again: make mini"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_adapter_is_there_in_both_forms_and_names_its_base(task: str) -> None:
+    folder = ROOT / ADAPTERS / task
+    assert is_exported(ROOT / MODEL, folder)
+    assert (folder / "adapter_model.safetensors").is_file()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["r"]) == (str(MODEL), 16)
+
+
+def test_every_adapter_answers_in_its_own_way(engine: OnnxEngine) -> None:
+    prompt = "The film is a delight from beginning to end.\nAnswer:"
+    said = {}
+    for task in TASKS:
+        [found] = answer(engine, str(ROOT / ADAPTERS / task), [Query(prompt, 24)])
+        assert isinstance(found, Answer)
+        said[task] = found.text
+    [base] = answer(engine, None, [Query(prompt, 24)])
+    assert isinstance(base, Answer)
+    assert len({base.text, *said.values()}) > len(TASKS) // 2
+    assert said["glue_sst2"].strip() == "positive"
+
+
+def test_the_main_job_asks_the_baselines_and_the_miniature(tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "harness", "bench", "--task", "jigsaw", "--data", "sample", "--json"]
+    done = subprocess.run(
+        [*command, "--results", str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    scores = [row for row in json.loads(done.stdout)["results"] if row["metric"] == "accuracy"]
+    assert {row["model"] for row in scores} == {"majority", "tfidf", "mini", "mini-lora"}
+    assert all(row["n"] == 24 and row["low"] <= row["score"] <= row["high"] for row in scores)
