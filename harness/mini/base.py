@@ -131,7 +131,9 @@ def train(text: Corpus, out: Path, recipe: Recipe, say: Say, held_out: int) -> d
     """
     import numpy as np
     import torch
+    from transformers import logging
 
+    logging.disable_progress_bar()
     out.mkdir(parents=True, exist_ok=True)
     whole = [pair.prompt + completion(pair) for rows in text.formatted.values() for pair in rows[:WORDS_FROM]]
     words = tokenizer([*text.documents, *whole], recipe)

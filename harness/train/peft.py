@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -213,6 +214,8 @@ def _load(base: str, recipe: Recipe) -> tuple[Any, Any, str]:
     except ImportError as error:
         raise UserError(f"this engine needs torch: pip install -e '.[local]' ({error})") from None
     logging.disable_progress_bar()
+    # What the libraries tell each other of their next versions is not for our users.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
     where = device()
     if recipe.bits and where != "cuda":
         raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")
