@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.subset import digest
 from harness.errors import DataError, UserError
 from harness.mini import MODEL
 from harness.mini.corpus import Corpus, corpus, real_pairs
@@ -32,6 +33,7 @@ Say = Callable[[str], None]
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 _SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 HELD_OUT = 30_000
+CHECKPOINT = "checkpoint.pt"
 WORDS_FROM = 100  # rows of each task from which the tokenizer learns the instructions' words, too
 
 
@@ -127,7 +129,8 @@ def train(text: Corpus, out: Path, recipe: Recipe, say: Say, held_out: int) -> d
     """Train tokenizer and model, write both to `out` (weights in bf16), and return the record of the training.
 
     The same corpus and recipe give the same steps in the same order; rounding differs between machines. The last
-    `held_out` tokens of the plain texts are not trained on: their loss is the curve.
+    `held_out` tokens of the plain texts are not trained on: their loss is the curve. A training that was stopped goes
+    on from its last checkpoint, in `out`.
     """
     import numpy as np
     import torch
@@ -148,7 +151,7 @@ def train(text: Corpus, out: Path, recipe: Recipe, say: Say, held_out: int) -> d
     tasks = [encode(pairs, encoder, EOS, recipe.context) for pairs in text.formatted.values() if pairs]
     network = model(recipe, len(words))
     began, cpu = time.perf_counter(), time.process_time()
-    curve = _fit(network, ids, unseen, tasks, recipe, say)
+    curve = _fit(network, ids, unseen, tasks, recipe, out / CHECKPOINT, say)
     record = {
         "recipe": asdict(recipe),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -172,6 +175,7 @@ def _fit(
     held_out: NDArray[np.int64],
     tasks: Sequence[Encoded],
     recipe: Recipe,
+    checkpoint: Path,
     say: Say,
 ) -> list[tuple[int, float]]:
     """Train and return the held-out loss, in nats a token, after so many steps."""
@@ -179,21 +183,24 @@ def _fit(
     import torch
 
     optimizers = _optimizers(network, recipe)
-    highest = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     draw = np.random.default_rng(recipe.seed)
     batches = _task_batches(tasks, recipe)
-    curve: list[tuple[int, float]] = []
+    name = digest(str(recipe), str(len(ids)), *(str(task.rows[0]) for task in tasks))
+    done, curve = _resume(checkpoint, name, network, optimizers)
     network.train()
     for step in range(recipe.steps):
         length = recipe.context if step >= (1 - recipe.long_share) * recipe.steps else recipe.window
         places = draw.integers(0, len(ids) - length, recipe.tokens_a_step // length)
+        frame, rows = next(batches)
+        if step < done:
+            continue  # drawn, so that what follows is what would have followed
         window = torch.from_numpy(np.stack([ids[place : place + length] for place in places]))
-        for group, rate in highest:
-            group["lr"] = rate * learning_rate_factor(step / recipe.steps, recipe.warmup)
+        factor = learning_rate_factor(step / recipe.steps, recipe.warmup)
+        for optimizer, rate in zip(optimizers, (recipe.matrix_learning_rate, recipe.learning_rate), strict=True):
+            optimizer.param_groups[0]["lr"] = rate * factor
         with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
             loss = network(input_ids=window, labels=window).loss
         loss.backward()
-        frame, rows = next(batches)
         answers = answer_loss(network, frame, rows)
         answers.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -206,7 +213,25 @@ def _fit(
                 f"step {step + 1} of {recipe.steps}: text {loss.item():.3f}, answers {answers.item():.3f}, "
                 f"held-out text {curve[-1][1]:.3f}"
             )
+            state = {"name": name, "step": step + 1, "curve": curve, "network": network.state_dict()}
+            torch.save({**state, "optimizers": [one.state_dict() for one in optimizers]}, checkpoint)
+    checkpoint.unlink(missing_ok=True)
     return curve
+
+
+def _resume(
+    checkpoint: Path, name: str, network: MistralForCausalLM, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[int, list[tuple[int, float]]]:
+    """Take up the checkpoint of this very training, if there is one; return the steps done and the curve so far."""
+    import torch
+
+    saved = torch.load(checkpoint, weights_only=True) if checkpoint.is_file() else {}
+    if saved.get("name") != name:
+        return 0, []
+    network.load_state_dict(saved["network"])
+    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
+    return saved["step"], [tuple(point) for point in saved["curve"]]
 
 
 def _optimizers(network: MistralForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -69,3 +70,27 @@ def test_base_and_adapters_are_made_and_answer(mirror: Path, tmp_path: Path, mon
     adapters.make(["glue_sst2"], TASKS, str(mirror), said.append)
     assert "is there already" in said[-1]
     assert written == {path: path.stat().st_mtime_ns for path in ADAPTERS.rglob("*")}
+
+
+class Stopped(Exception):
+    """In place of a kill."""
+
+
+@pytest.mark.local
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_base_that_was_stopped_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
+    text = corpus([("small", [Pair(f"Is this good?\nText {n}: it was fine\nGood:", "yes") for n in range(400)])])
+    recipe = replace(TINY, steps=20, context=64)
+    whole = base.train(text, tmp_path / "whole", recipe, lambda _: None, 64)
+
+    def stop(line: str) -> None:
+        if line.startswith("step 12 "):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        base.train(text, tmp_path / "stopped", recipe, stop, 64)
+    said: list[str] = []
+    found = base.train(text, tmp_path / "stopped", recipe, said.append, 64)
+    assert next(line.split()[1] for line in said if line.startswith("step")) == "12"
+    assert found["curve"] == whole["curve"]
+    assert not (tmp_path / "stopped" / base.CHECKPOINT).exists()
