@@ -17,8 +17,9 @@ from harness.errors import DataError, UserError
 from harness.mini import MODEL
 from harness.mini.corpus import Corpus, corpus, real_pairs
 from harness.mini.graph import GRAPH_FILES
+from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
-from harness.train.loss import answer_loss, fast_bf16
+from harness.train.loss import answer_loss, precision
 from harness.train.recipe import learning_rate_factor
 from harness.train.rows import completion
 
@@ -33,7 +34,6 @@ Say = Callable[[str], None]
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 _SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 HELD_OUT = 30_000
-CHECKPOINT = "checkpoint.pt"
 WORDS_FROM = 100  # rows of each task from which the tokenizer learns the instructions' words, too
 
 
@@ -150,8 +150,8 @@ def train(text: Corpus, out: Path, recipe: Recipe, say: Say, held_out: int) -> d
     say(f"{len(text.documents):,} documents, {len(ids):,} tokens, {density:.2f} characters a token")
     tasks = [encode(pairs, encoder, EOS, recipe.context) for pairs in text.formatted.values() if pairs]
     network = model(recipe, len(words))
-    began, cpu = time.perf_counter(), time.process_time()
-    curve = _fit(network, ids, unseen, tasks, recipe, out / CHECKPOINT, say)
+    state = out / checkpoint.CHECKPOINT
+    curve, seconds, cpu_seconds = _fit(network, ids, unseen, tasks, recipe, state, say)
     record = {
         "recipe": asdict(recipe),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -160,12 +160,13 @@ def train(text: Corpus, out: Path, recipe: Recipe, say: Say, held_out: int) -> d
         "held_out_loss": curve[-1][1],
         "held_out_perplexity": round(math.exp(curve[-1][1]), 2),
         "curve": curve,
-        "cpu_seconds": round(time.process_time() - cpu),
-        "seconds": round(time.perf_counter() - began),
+        "cpu_seconds": round(cpu_seconds),
+        "seconds": round(seconds),
     }
     network.generation_config.pad_token_id = PAD
     network.to(torch.bfloat16).save_pretrained(out)
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    state.unlink(missing_ok=True)
     return record
 
 
@@ -175,10 +176,10 @@ def _fit(
     held_out: NDArray[np.int64],
     tasks: Sequence[Encoded],
     recipe: Recipe,
-    checkpoint: Path,
+    path: Path,
     say: Say,
-) -> list[tuple[int, float]]:
-    """Train and return the held-out loss, in nats a token, after so many steps."""
+) -> tuple[list[tuple[int, float]], float, float]:
+    """Train; return the held-out loss, in nats a token, after so many steps, and the seconds of wall and CPU time."""
     import numpy as np
     import torch
 
@@ -186,7 +187,8 @@ def _fit(
     draw = np.random.default_rng(recipe.seed)
     batches = _task_batches(tasks, recipe)
     name = digest(str(recipe), str(len(ids)), *(str(task.rows[0]) for task in tasks))
-    done, curve = _resume(checkpoint, name, network, optimizers)
+    done, curve, seconds, cpu = _resume(path, name, network, optimizers)
+    began, cpu_began = time.perf_counter() - seconds, time.process_time() - cpu
     network.train()
     for step in range(recipe.steps):
         length = recipe.context if step >= (1 - recipe.long_share) * recipe.steps else recipe.window
@@ -198,7 +200,7 @@ def _fit(
         factor = learning_rate_factor(step / recipe.steps, recipe.warmup)
         for optimizer, rate in zip(optimizers, (recipe.matrix_learning_rate, recipe.learning_rate), strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
+        with precision():
             loss = network(input_ids=window, labels=window).loss
         loss.backward()
         answers = answer_loss(network, frame, rows)
@@ -213,25 +215,24 @@ def _fit(
                 f"step {step + 1} of {recipe.steps}: text {loss.item():.3f}, answers {answers.item():.3f}, "
                 f"held-out text {curve[-1][1]:.3f}"
             )
-            state = {"name": name, "step": step + 1, "curve": curve, "network": network.state_dict()}
-            torch.save({**state, "optimizers": [one.state_dict() for one in optimizers]}, checkpoint)
-    checkpoint.unlink(missing_ok=True)
-    return curve
+            seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+            state = {"step": step + 1, "curve": curve, "seconds": seconds, "cpu_seconds": cpu}
+            weights = {"network": network.state_dict(), "optimizers": [one.state_dict() for one in optimizers]}
+            checkpoint.save(path, name, {**state, **weights})
+    return curve, seconds, cpu
 
 
 def _resume(
-    checkpoint: Path, name: str, network: MistralForCausalLM, optimizers: Sequence[torch.optim.Optimizer]
-) -> tuple[int, list[tuple[int, float]]]:
-    """Take up the checkpoint of this very training, if there is one; return the steps done and the curve so far."""
-    import torch
-
-    saved = torch.load(checkpoint, weights_only=True) if checkpoint.is_file() else {}
-    if saved.get("name") != name:
-        return 0, []
+    path: Path, name: str, network: MistralForCausalLM, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[int, list[tuple[int, float]], float, float]:
+    """Take up the checkpoint of this very training, if any; return the steps, the curve and the seconds so far."""
+    saved = checkpoint.load(path, name)
+    if saved is None:
+        return 0, [], 0.0, 0.0
     network.load_state_dict(saved["network"])
     for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
         optimizer.load_state_dict(state)
-    return saved["step"], [tuple(point) for point in saved["curve"]]
+    return saved["step"], [tuple(point) for point in saved["curve"]], saved["seconds"], saved["cpu_seconds"]
 
 
 def _optimizers(network: MistralForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -270,7 +271,7 @@ def _loss(network: MistralForCausalLM, ids: NDArray[np.int64], length: int) -> f
 
     windows = torch.from_numpy(ids[: len(ids) // length * length].reshape(-1, length))
     network.eval()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
+    with torch.inference_mode(), precision():
         losses: list[torch.Tensor] = [
             network(input_ids=part, labels=part).loss * len(part) for part in windows.split(16)
         ]

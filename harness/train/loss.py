@@ -36,7 +36,7 @@ def answer_loss(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]]
         labels[row, most - len(answer) :] = torch.tensor(answer)
     places = (mask.cumsum(-1) - 1).clamp(min=0) + len(frame)
     mask = torch.cat([torch.ones((len(rows), len(frame)), dtype=mask.dtype), mask], dim=1)
-    with torch.autocast("cpu", torch.bfloat16, enabled=device == "cpu" and fast_bf16()):
+    with precision(device):
         cache = None
         if frame:
             shared = torch.tensor([frame], device=device)
@@ -51,6 +51,13 @@ def answer_loss(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]]
             logits_to_keep=most + 1,
         ).logits[:, :-1]
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.to(device).flatten())
+
+
+def precision(device: str = "cpu") -> torch.autocast:
+    """The context in which a training computes: bf16 where this processor multiplies it, else what the weights are."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=device == "cpu" and fast_bf16())
 
 
 def fast_bf16() -> bool:

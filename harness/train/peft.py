@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data.subset import digest
 from harness.errors import UserError
 from harness.local.transformers import context, device
+from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
 from harness.train.loss import answer_loss
 from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Recipe, learning_rate_factor
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Rows = Sequence[tuple[Tokens, Tokens]]
-CHECKPOINT = "checkpoint.pt"
 
 
 def train(base: str, pairs: Sequence[Pair], recipe: Recipe, out: Path, say: Say) -> Trained:
@@ -45,9 +45,9 @@ def train(base: str, pairs: Sequence[Pair], recipe: Recipe, out: Path, say: Say)
     run = _Run(name, model, encoded, encoded.rows[held:], encoded.rows[:held], recipe, where)
     began = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    run.resume(out / CHECKPOINT, say)
+    run.resume(out / checkpoint.CHECKPOINT, say)
     try:
-        run.fit(out / CHECKPOINT, say)
+        run.fit(out / checkpoint.CHECKPOINT, say)
     except KeyboardInterrupt:
         if not run.best_weights:
             raise
@@ -58,7 +58,7 @@ def train(base: str, pairs: Sequence[Pair], recipe: Recipe, out: Path, say: Say)
     run.save(out)
     finished = run.step >= run.steps
     if finished:
-        (out / CHECKPOINT).unlink(missing_ok=True)
+        (out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
     seconds = run.before + time.perf_counter() - began
     return Trained(
         run.curve,
@@ -96,11 +96,10 @@ class _Run:
         """Take up the checkpoint, if there is one of this very training."""
         import torch
 
-        if not path.is_file():
-            return
-        saved = torch.load(path, map_location=self.device, weights_only=True)
-        if saved["training"] != self.name:
-            say("the checkpoint is of another training: beginning anew")
+        saved = checkpoint.load(path, self.name, self.device)
+        if saved is None:
+            if path.is_file():
+                say("the checkpoint is of another training: beginning anew")
             return
         with torch.no_grad():
             for weight, value in zip(self.weights, saved["weights"], strict=True):
@@ -111,7 +110,7 @@ class _Run:
         self.curve = Curve(*saved["curve"])
         say(f"going on after step {self.step}")
 
-    def fit(self, checkpoint: Path, say: Say) -> None:
+    def fit(self, path: Path, say: Say) -> None:
         """Train to the last step, saving a checkpoint at each evaluation."""
         began = time.perf_counter()
         every = max(1, self.steps // EVALUATIONS)
@@ -128,7 +127,7 @@ class _Run:
                     f"step {self.step} of {self.steps}: training loss {self.curve.training[-1]:.3f}, "
                     f"validation loss {self.curve.validation[-1]:.3f}"
                 )
-                self._checkpoint(checkpoint, self.before + time.perf_counter() - began)
+                self._checkpoint(path, self.before + time.perf_counter() - began)
 
     def save(self, out: Path) -> None:
         """Write the best weights as a PEFT adapter."""
@@ -188,10 +187,7 @@ class _Run:
             self.best_weights = [weight.detach().clone() for weight in self.weights]
 
     def _checkpoint(self, path: Path, seconds: float) -> None:
-        import torch
-
         state = {
-            "training": self.name,
             "weights": [weight.detach() for weight in self.weights],
             "best_weights": self.best_weights,
             "optimizer": self.optimizer.state_dict(),
@@ -201,9 +197,7 @@ class _Run:
             "curve": [self.curve.steps, self.curve.training, self.curve.validation],
             "seconds": seconds,
         }
-        # Written beside and renamed, so that a checkpoint is whole or the one before it.
-        torch.save(state, path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
+        checkpoint.save(path, self.name, state)
 
 
 def _load(base: str, recipe: Recipe) -> tuple[Any, Any, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.origin import locate
 from harness.local.onnx import ADAPTER_FILE
@@ -15,6 +15,9 @@ from harness.spec.catalog import TaskFile, load_task
 from harness.train.card import Card, card, write
 from harness.train.recipe import Recipe
 from harness.train.rows import TrainingRows, load
+
+if TYPE_CHECKING:
+    from harness.train.ludwig import Fitting
 
 Say = Callable[[str], None]
 Engine = Literal["ludwig", "peft"]
@@ -65,9 +68,7 @@ def train(options: Options, say: Say) -> Card:
     else:
         from harness.train import ludwig
 
-        base = ludwig.read_base(options.base)
-        fitting = ludwig.fitting(base, rows.pairs)
-        config = ludwig.configuration(base, options.recipe, fitting, file.task.max_tokens)
+        fitting, config = _for_ludwig(options, file, rows)
         python = ludwig.environment(ludwig.ENVIRONMENT, say)
         trained = ludwig.train(python, config, fitting, options.recipe, folder, say)
     (folder / ADAPTER_FILE).unlink(missing_ok=True)  # of the weights that were here before
@@ -86,10 +87,7 @@ def configuration(options: Options, say: Say) -> dict[str, Any]:
 
     file, rows, _ = _rows(options, say)
     if options.engine == "ludwig":
-        from harness.train import ludwig
-
-        base = ludwig.read_base(options.base)
-        return ludwig.configuration(base, options.recipe, ludwig.fitting(base, rows.pairs), file.task.max_tokens)
+        return _for_ludwig(options, file, rows)[1]
     return {"base": options.base, **asdict(options.recipe), "rows": len(rows.pairs), "out": str(options.folder)}
 
 
@@ -103,3 +101,11 @@ def _rows(options: Options, say: Say) -> tuple[TaskFile, TrainingRows, str]:
     place = "sample" if origin.kind == "sample" else origin.place
     say(f"{file.name}: {len(rows.pairs)} training rows ({place}{note}){borrowed}{left_out}")
     return file, rows, place
+
+
+def _for_ludwig(options: Options, file: TaskFile, rows: TrainingRows) -> tuple[Fitting, dict[str, Any]]:
+    from harness.train import ludwig
+
+    base = ludwig.read_base(options.base)
+    fitting = ludwig.fitting(base, rows.pairs)
+    return fitting, ludwig.configuration(base, options.recipe, fitting, file.task.max_tokens)

@@ -13,6 +13,7 @@ from harness.local.decoding import Answer, Query, answer
 from harness.local.onnx import OnnxEngine
 from harness.mini import ADAPTERS, MODEL, adapters, base
 from harness.mini.corpus import corpus, real_pairs
+from harness.train.checkpoint import CHECKPOINT
 from harness.train.rows import Pair
 
 TASKS = Path(__file__).parents[2] / "tasks"
@@ -93,4 +94,4 @@ def test_a_base_that_was_stopped_goes_on_as_if_it_had_not(tmp_path: Path) -> Non
     found = base.train(text, tmp_path / "stopped", recipe, said.append, 64)
     assert next(line.split()[1] for line in said if line.startswith("step")) == "12"
     assert found["curve"] == whole["curve"]
-    assert not (tmp_path / "stopped" / base.CHECKPOINT).exists()
+    assert not (tmp_path / "stopped" / CHECKPOINT).exists()

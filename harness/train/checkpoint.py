@@ -1,0 +1,27 @@
+"""What lets a training go on after it was stopped, by whatever: its state in one file, whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def save(path: Path, training: str, state: dict[str, Any]) -> None:
+    """Write the state of a training; `training` stands for all that decides how it goes."""
+    import torch
+
+    # Written beside and renamed, so that a checkpoint is whole or the one before it.
+    torch.save({"training": training, **state}, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+
+
+def load(path: Path, training: str, device: str = "cpu") -> dict[str, Any] | None:
+    """Return the state of this very training; None where there is none, or that of another."""
+    import torch
+
+    if not path.is_file():
+        return None
+    saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return saved if saved["training"] == training else None
