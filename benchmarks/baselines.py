@@ -17,6 +17,7 @@ from tabulate import tabulate
 
 from harness.report.frame import long_frame, score_all
 from harness.report.published import Published, counterpart, headline, read
+from harness.report.tables import with_interval
 from harness.spec.catalog import task_names
 from harness.store import Manifest, read_manifests
 
@@ -62,7 +63,7 @@ def _scores(frame: pd.DataFrame, manifests: Sequence[Manifest]) -> str:
     fitted = {manifest.task: str(manifest.dataset["baselines_fitted_on"]) for manifest in manifests}
     rows = []
     for task, group in frame[frame.is_main].groupby("task", sort=True):
-        scores = {row.model: f"{row.score:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in group.itertuples()}
+        scores = {row["model"]: with_interval(row) for row in group.to_dict("records")}
         first = group.iloc[0]
         shown = [scores["majority"], scores["tfidf"], fitted[str(task)]]
         rows.append([task, first.metric, f"{first.n:,}", *shown])

@@ -20,6 +20,7 @@ from tabulate import tabulate
 from harness.pairs import Pair, pairs
 from harness.report.frame import long_frame, score_all
 from harness.report.published import Published, counterpart, read
+from harness.report.tables import with_interval
 from harness.scoring import ScoredRun
 from harness.spec.catalog import load_task, task_names
 from harness.store import Manifest, read_manifests
@@ -101,7 +102,7 @@ def _scores(scores: pd.DataFrame, contests: Mapping[str, Pair], runs: Sequence[S
     }
     rows = []
     for task, group in scores.groupby("task", sort=True):
-        cells = {row.model: f"{row.score:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in group.itertuples()}
+        cells = {row["model"]: with_interval(row) for row in group.to_dict("records")}
         first = group.iloc[0]
         compared = [found.tasks.get(str(task)) for found in contests.values()]
         signs = [SIGNS.get(one.verdict, "=") if one else "–" for one in compared]
@@ -127,13 +128,12 @@ def _published(frame: pd.DataFrame, figures: Mapping[str, Sequence[Published]]) 
     """Our scores on the metric that repeats a published one, beside the figures of a tuned 7B model and GPT-4."""
     rows = []
     for task, group in frame[frame.model == "mini-lora"].groupby("task", sort=True):
-        ours = {row.metric: row for row in group.itertuples()}
+        ours = {row["metric"]: with_interval(row) for row in group.to_dict("records")}
         found = {one.model: one for one in figures.get(str(task), []) if one.source == "blog"}
         metric = next((counterpart(found[model], ours.keys()) for model in PUBLISHED if model in found), None)
         if metric:
             cells = [f"{found[model].score:.3f}" if model in found else "–" for model in PUBLISHED]
-            mine = ours[metric]
-            rows.append([task, metric, f"{mine.score:.3f} [{mine.low:.3f}, {mine.high:.3f}]", *cells])
+            rows.append([task, metric, ours[metric], *cells])
     head = ["task", "our metric", "mini-lora", *(f"{title}, published" for title in PUBLISHED.values())]
     intro = (
         "The table of LoRA Land's blog post. Its rows, prompts and training data differ from ours: this compares "
