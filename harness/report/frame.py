@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.compare import Comparison, Estimate, estimate
+from harness.compare import Comparison, Estimate, corrected, estimate
 from harness.errors import UserError
 from harness.intervals import estimate_all
 from harness.metrics.base import Metric
@@ -114,12 +114,18 @@ def _absent(value: Any) -> bool:
 
 
 def verdicts(runs: Sequence[ScoredRun]) -> dict[str, str]:
-    """Return for each task a sentence on its two best models: which leads, by how much, and how sure that is."""
+    """Return for each task a sentence on its two best models: which leads, by how much, and how sure that is.
+
+    With several tasks the p-values are Holm's over them.
+    """
     best = {task: _ranked(list(found.values()))[:2] for task, found in by_task(runs).items()}
     comparable = [task for task, two in best.items() if len(two) == 2 and same_rows(*two)]
-    compared = compare_runs([(best[task][0], best[task][1]) for task in comparable])
+    compared = corrected(compare_runs([(best[task][0], best[task][1]) for task in comparable]))
     found = dict(zip(comparable, compared, strict=True))
-    return {task: _verdict([run.manifest.model for run in two], two[0], found.get(task)) for task, two in best.items()}
+    note = " after Holm" if len(found) > 1 else ""
+    return {
+        task: _verdict([run.manifest.model for run in two], two[0], found.get(task), note) for task, two in best.items()
+    }
 
 
 def _ranked(runs: Sequence[ScoredRun]) -> list[ScoredRun]:
@@ -132,18 +138,18 @@ def _ranked(runs: Sequence[ScoredRun]) -> list[ScoredRun]:
     return sorted(runs, key=score, reverse=runs[0].metrics[0].higher_is_better)
 
 
-def _verdict(models: Sequence[str], first: ScoredRun, found: Comparison | None) -> str:
+def _verdict(models: Sequence[str], first: ScoredRun, found: Comparison | None, note: str) -> str:
     if len(models) < 2:
         return f"Only {models[0]} was asked; a comparison needs two models."
     if found is None:
         return f"{models[0]} and {models[1]} were asked different rows; run bench again for both."
-    return _sentence(models[0], models[1], first.metrics[0].name, found)
+    return _sentence(models[0], models[1], first.metrics[0].name, found, note)
 
 
-def _sentence(first: str, second: str, metric: str, compared: Comparison) -> str:
+def _sentence(first: str, second: str, metric: str, compared: Comparison, note: str) -> str:
     numbers = (
         f"{compared.difference:+.3f} {metric}, 95 % interval {compared.low:+.3f} to {compared.high:+.3f}, "
-        f"{compared.p}, n = {compared.n}"
+        f"{compared.p}{note}, n = {compared.n}"
     )
     if compared.verdict == "better":
         return f"{first} beats {second} ({numbers})."
