@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from harness.store import Response, read_manifests, read_responses, read_rows
-from tests.local.mini import MINI, ROOT
+from tests.local.mini import LORA, MINI, ROOT
 
 TASKS = ("glue_sst2", "ag_news")
 ROWS = 8
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("served")
     serve_whole(folder / "base")
     for task in TASKS:
-        serve_whole(folder / task, MINI / task)
+        serve_whole(folder / task, LORA / task)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -89,7 +89,7 @@ def results(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "served-base": {**served, "model": "base"},
         "served-lora": {**served, "model": "{task}"},
         "local-base": local,
-        "local-lora": {**local, "adapter": f"{MINI}/{{task}}"},
+        "local-lora": {**local, "adapter": f"{LORA}/{{task}}"},
     }
     (folder / "models.yaml").write_text(json.dumps(models))
     command = [sys.executable, "-m", "harness", "bench", "--data", "sample", "--rows", str(ROWS)]

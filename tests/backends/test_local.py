@@ -18,7 +18,7 @@ from harness.spec.catalog import ModelEntry
 from harness.spec.model import LocalModel
 from harness.store import read_responses
 from tests.backends.asking import request, run
-from tests.local.mini import ADAPTERS, MINI, ROOT
+from tests.local.mini import ADAPTERS, LORA, MINI, ROOT
 
 
 def model(**settings: Any) -> LocalModel:
@@ -95,7 +95,7 @@ class TestItsIdentity:
 
 class TestItsAdapter:
     def test_a_task_has_its_own(self) -> None:
-        assert adapter_of(model(adapter=f"{MINI}/{{task}}"), "ag_news") == str(MINI / "ag_news")
+        assert adapter_of(model(adapter=f"{LORA}/{{task}}"), "ag_news") == str(LORA / "ag_news")
 
     def test_a_base_in_a_folder_needs_one_in_a_folder(self) -> None:
         with pytest.raises(DataError, match="there is no adapter in nowhere/jigsaw"):

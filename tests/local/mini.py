@@ -1,12 +1,15 @@
-"""The model that tests run (`make.py` makes it), its two adapters, and prompts of several lengths."""
+"""The model that comes with the project, two of its adapters, and prompts of several lengths."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from harness import mini
+
 ROOT = Path(__file__).parents[2]
-MINI = ROOT / "tests" / "local" / "model"
-ADAPTERS = tuple(str(MINI / task) for task in ("glue_sst2", "ag_news"))
+MINI = ROOT / mini.MODEL
+LORA = ROOT / mini.ADAPTERS
+ADAPTERS = tuple(str(LORA / task) for task in ("glue_sst2", "ag_news"))
 PROMPTS = (
     "The film is a delight from beginning to end.\nSentiment:",
     "Dull.\nSentiment:",

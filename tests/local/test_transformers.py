@@ -9,16 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.data.origin import locate
-from harness.data.subset import choose
 from harness.errors import UserError
 from harness.local.decoding import Answer, PromptTooLong, Query, answer
-from harness.local.onnx import OnnxEngine
 from harness.local.transformers import TransformersEngine
-from harness.prompts import Prompts
-from harness.spec.catalog import load_task
-from harness.train.rows import load
-from tests.local.mini import ADAPTERS, MINI, PROMPTS, ROOT
+from tests.local.mini import PROMPTS
+from tests.local.plain import generated
 from tests.train import tiny
 
 # What the libraries say to each other of their next versions is not for us.
@@ -63,24 +58,6 @@ def engine(base: Path) -> TransformersEngine:
 def said(engine: Any, adapter: str | None, *queries: Query) -> list[str]:
     found = answer(engine, adapter, queries)
     return [each.text if isinstance(each, Answer) else repr(each) for each in found]
-
-
-def generated(base: Path, adapter: str | None, prompts: Any, most: int) -> list[str]:
-    """What `generate` answers, one prompt after the other."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    words = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    if adapter:
-        model = PeftModel.from_pretrained(model, adapter)
-    texts = []
-    for prompt in prompts:
-        read = words(prompt, return_tensors="pt", return_token_type_ids=False)
-        written = model.eval().generate(**read, max_new_tokens=most, do_sample=False, pad_token_id=0)
-        texts.append(words.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True))
-    return texts
 
 
 def test_answers_are_those_of_generate(engine: TransformersEngine, base: Path, adapters: tuple[str, str]) -> None:
@@ -138,15 +115,3 @@ def test_an_adapter_that_fits_no_module_is_an_error_and_leaves_the_base_as_it_wa
     for adapter in (None, adapters[1]):
         expected = generated(base, adapter, PROMPTS, 12)
         assert said(engine, adapter, *(Query(prompt, 12) for prompt in PROMPTS)) == expected
-
-
-def test_100_rows_are_answered_the_same_in_peft_and_in_onnx() -> None:
-    small, large = OnnxEngine(MINI), TransformersEngine(str(MINI))
-    for task, adapter in zip(("glue_sst2", "ag_news", "jigsaw", "e2e_nlg"), (*ADAPTERS, *ADAPTERS), strict=True):
-        file = load_task(ROOT / "tasks", task)
-        rows = choose(file, Prompts(file), locate(file, "sample")).rows
-        pairs = load(file, Prompts(file), locate(file, "sample")).pairs
-        prompts = [*(row.prompt for row in rows), *(pair.prompt for pair in pairs)][:25]
-        queries = [Query(prompt, min(file.task.max_tokens, 40), tuple(file.task.stop)) for prompt in prompts]
-        assert len(queries) == 25
-        assert said(small, adapter, *queries) == said(large, adapter, *queries)

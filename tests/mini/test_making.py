@@ -66,7 +66,7 @@ def test_base_and_adapters_are_made_and_answer(mirror: Path, tmp_path: Path, mon
     for adapter in (None, str(ADAPTERS / "glue_sst2")):
         assert isinstance(answer(engine, adapter, [Query(prompt, 4)])[0], Answer)
     card = json.loads((ADAPTERS / "glue_sst2" / "card.json").read_text())
-    assert (card["base"], card["data"], card["recipe"]["rank"]) == ("models/mini", "mirror", 16)
+    assert (card["base"], card["data"], card["recipe"]["rank"]) == ("models/mini", "mirror", 8)
     written = {path: path.stat().st_mtime_ns for path in ADAPTERS.rglob("*")}
     adapters.make(["glue_sst2"], TASKS, str(mirror), said.append)
     assert "is there already" in said[-1]

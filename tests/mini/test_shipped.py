@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.origin import locate
 from harness.data.subset import digest
 from harness.local.decoding import Answer, Query, answer
 from harness.local.onnx import OnnxEngine, is_exported
 from harness.mini import ADAPTERS, MODEL
 from harness.preparing import select_rows
+from harness.prompts import Prompts
 from harness.spec.catalog import load_task
 from harness.train.card import CARD
+from harness.train.rows import load
+from tests.local.plain import generated
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted(path.name for path in (ROOT / ADAPTERS).iterdir() if path.is_dir())
@@ -69,6 +73,21 @@ def test_an_adapter_knows_what_an_answer_looks_like(task: str, engine: OnnxEngin
     _, rows = select_rows(file, "sample", 0, 8, strict=True)
     found = answer(engine, str(ROOT / ADAPTERS / task), [Query(row.prompt, 8) for row in rows])
     assert {one.text.strip() for one in found if isinstance(one, Answer)} <= set(file.task.choices)
+
+
+@pytest.mark.local
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_plain_transformers_and_peft_give_the_same_answers_on_100_rows(engine: OnnxEngine) -> None:
+    for task in ("ag_news", "dbpedia", "e2e_nlg", "glue_sst2"):
+        file = load_task(ROOT / "tasks", task)
+        pairs = load(file, Prompts(file), locate(file, "sample")).pairs
+        _, rows = select_rows(file, "sample", 0, 25, strict=True)
+        prompts = [*(row.prompt for row in rows), *(pair.prompt for pair in pairs)][:25]
+        adapter = str(ROOT / ADAPTERS / task)
+        found = [answer(engine, adapter, [Query(prompt, 24)])[0] for prompt in prompts]
+        texts = [one.text for one in found if isinstance(one, Answer)]
+        assert len(texts) == 25
+        assert texts == generated(ROOT / MODEL, adapter, prompts, 24)
 
 
 def test_the_main_job_asks_the_baselines_and_the_miniature(tmp_path: Path) -> None:
