@@ -14,8 +14,8 @@ from harness.prompts import Prompts
 from harness.spec.catalog import load_task
 from harness.train.rows import Pair, load
 
-RAW_CHARACTERS = 900_000
-FORMATTED_ROWS = 2_000
+RAW_CHARACTERS = 1_200_000
+FORMATTED_ROWS = 4_000
 LONGEST = 2_500
 
 

@@ -1,8 +1,8 @@
 """The miniature as onnxruntime-genai runs it: one graph whose LoRA weights are inputs, and a file of them per adapter.
 
-The library's model builder writes a graph with the LoRA branches of one adapter. Here those weights become inputs that
-default to zero, so that the graph alone is the base, and each adapter is a small file that overrides them. All adapters
-of a graph have the same rank and target modules.
+The library's model builder writes a graph with the LoRA branches of one adapter, but none for the input embeddings,
+which is added here. The branches' weights become inputs that default to zero, so that the graph alone is the base, and
+each adapter is a small file that overrides them. All adapters of a graph have the same rank and target modules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,12 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
+EMBEDDINGS = "embed_tokens"
 _EXTERNAL_BYTES = 1 << 16
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 GRAPH_FILES = ("model.onnx", "model.onnx.data", "genai_config.json")
 
 
@@ -32,40 +35,78 @@ def export_base(base: Path, adapter: Path, out: Path) -> None:
         HarnessError: the model builder failed; its last line says why.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        built = Path(scratch) / "built"
+        built, linear = Path(scratch) / "built", Path(scratch) / "linear"
+        _write_linear(adapter, linear)
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", str(base), "-i", str(base)]
         command += ["-o", str(built), "-p", "fp32", "-e", "cpu", "-c", scratch]
-        command += ["--extra_options", f"adapter_path={adapter}"]
+        command += ["--extra_options", f"adapter_path={linear}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise HarnessError(f"onnxruntime-genai's model builder failed: {done.stderr.strip().splitlines()[-1]}")
-        _open_branches(built)
+        _open_branches(built, {name: value.shape for name, value in inputs(adapter).items() if EMBEDDINGS in name})
         out.mkdir(parents=True, exist_ok=True)
         for name in GRAPH_FILES:
             (out / name).write_bytes((built / name).read_bytes())
 
 
-def _open_branches(folder: Path) -> None:
-    """Turn the LoRA weights of a built graph into inputs that default to zero."""
+def _write_linear(adapter: Path, out: Path) -> None:
+    """Write the adapter without its weights for the input embeddings, at which the builder stops."""
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    config = json.loads((adapter / _CONFIG).read_text(encoding="utf-8"))
+    config["target_modules"] = [name for name in config["target_modules"] if name != EMBEDDINGS]
+    with safe_open(adapter / _WEIGHTS, framework="pt") as tensors:
+        kept = {key: tensors.get_tensor(key).float().numpy() for key in tensors.keys() if EMBEDDINGS not in key}  # noqa: SIM118
+    out.mkdir()
+    (out / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    save_file(kept, out / _WEIGHTS)
+
+
+def _open_branches(folder: Path, embeddings: Mapping[str, tuple[int, ...]]) -> None:
+    """Turn the LoRA weights of a built graph, and those of the embeddings, into inputs that default to zero."""
     import numpy as np
     import onnx
     from onnx import helper, numpy_helper
 
-    graph = onnx.load(folder / "model.onnx")
-    for tensor in graph.graph.initializer:
+    model = onnx.load(folder / "model.onnx")
+    graph = model.graph
+    if embeddings:
+        _add_embeddings(graph, list(embeddings))
+    for name, shape in embeddings.items():
+        graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    for tensor in graph.initializer:
         if ".lora_" in tensor.name:
             zeros = np.zeros_like(numpy_helper.to_array(tensor))
             tensor.CopyFrom(numpy_helper.from_array(zeros, tensor.name))
-            shape = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            graph.graph.input.append(shape)
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
     (folder / "model.onnx.data").unlink()
     onnx.save(
-        graph,
+        model,
         folder / "model.onnx",
         save_as_external_data=True,
         location="model.onnx.data",
         size_threshold=_EXTERNAL_BYTES,
     )
+
+
+def _add_embeddings(graph: onnx.GraphProto, weights: Sequence[str]) -> None:
+    """Add a token's row of A, times B, to its embedding, before anything reads it."""
+    from onnx import helper
+
+    [place] = [index for index, node in enumerate(graph.node) if node.name == f"/model/{EMBEDDINGS}/Gather"]
+    [embedded] = graph.node[place].output
+    first, second = sorted(weights)
+    chosen, changed, added = (f"/model/{EMBEDDINGS}/lora_{part}/output_0" for part in ("A", "B", "Add"))
+    for node in graph.node:
+        node.input[:] = [added if name == embedded else name for name in node.input]
+    branch = [
+        helper.make_node("Gather", [first, "input_ids"], [chosen], f"/model/{EMBEDDINGS}/lora_A/Gather"),
+        helper.make_node("MatMul", [chosen, second], [changed], f"/model/{EMBEDDINGS}/lora_B/MatMul"),
+        helper.make_node("Add", [embedded, changed], [added], f"/model/{EMBEDDINGS}/lora/Add"),
+    ]
+    for offset, node in enumerate(branch, start=1):
+        graph.node.insert(place + offset, node)
 
 
 def export_adapter(adapter: Path, out: Path) -> None:
@@ -85,14 +126,14 @@ def inputs(adapter: Path) -> Mapping[str, NDArray[np.float32]]:
     import numpy as np
     from safetensors import safe_open
 
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config = json.loads((adapter / _CONFIG).read_text(encoding="utf-8"))
     scale = config["lora_alpha"] / config["r"]
     found = {}
-    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as tensors:
+    with safe_open(adapter / _WEIGHTS, framework="pt") as tensors:
         for key in tensors.keys():  # noqa: SIM118  it is no mapping
             value = tensors.get_tensor(key).float().numpy().T
             name = key.removeprefix("base_model.model.").replace(".self_attn.", ".attn.")
             found[name.replace(".weight", ".MatMul.weight")] = np.ascontiguousarray(
-                value * scale if ".lora_B" in key else value, dtype=np.float32
+                value * scale if key.removesuffix(".weight").endswith("_B") else value, dtype=np.float32
             )
     return found

@@ -136,7 +136,8 @@ class _Run:
         with torch.no_grad():
             for weight, value in zip(self.weights, self.best_weights, strict=True):
                 weight.copy_(value)
-        self.model.save_pretrained(out)
+        # Where the embeddings are adapted, PEFT would write the base's own beside their adapter.
+        self.model.save_pretrained(out, save_embedding_layers=False)
 
     def _batches(self) -> Iterator[list[tuple[Tokens, Tokens]]]:
         """The batches still to come: those of the steps that are done are passed over."""
