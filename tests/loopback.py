@@ -15,14 +15,14 @@ import hashlib
 import json
 import socket
 import struct
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from aiohttp import web
+
+from tests.serving import Served
 
 ONE_HOUR = 3600.0
 
@@ -124,8 +124,8 @@ class Received:
     body: Any
 
 
-class Loopback:
-    """A server in its own thread, from entering the context to leaving it.
+class Loopback(Served):
+    """The server. Its `url`, without a path, is LoRAX's base_url.
 
     `plan` and `answer` (what to say to a prompt) and `latency` (seconds) may be set at any time. `asked` counts
     the requests by prompt, `answered` those that were answered well, `received` keeps the last 1,000 requests whole,
@@ -133,6 +133,15 @@ class Loopback:
     """
 
     def __init__(self, latency: float = 0.0, plan: Plan = healthy) -> None:
+        super().__init__()
+        self.routes = [
+            web.post("/v1/chat/completions", self._chat),
+            web.post("/v1/completions", self._completions),
+            web.post("/generate", self._generate),
+            web.post("/generate_stream", self._generate),
+            web.get("/counts", self._counts),
+            web.get("/answered", self._counts),
+        ]
         self.latency = latency
         self.plan = plan
         self.answer: Callable[[str], str] = lambda prompt: "yes"
@@ -141,63 +150,12 @@ class Loopback:
         self.received: deque[Received] = deque(maxlen=1000)
         self.peak = 0
         self.pause = 0.0
-        self.port = 0
         self._in_flight = 0
-        self._stop = asyncio.Event()
-
-    @property
-    def url(self) -> str:
-        """Address without a path: LoRAX's base_url."""
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def openai_url(self) -> str:
         """OpenAI's base_url."""
         return f"{self.url}/v1"
-
-    def __enter__(self) -> Self:
-        started = threading.Event()
-        self._loop = asyncio.new_event_loop()
-
-        async def run() -> None:
-            await self.serve(0, started.set)
-
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(run(),), daemon=True)
-        self._thread.start()
-        if not started.wait(10):
-            raise RuntimeError("the loopback server did not start")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def serve(self, port: int, ready: Callable[[], None]) -> None:
-        """Serve on a port (0: any that is free) until told to stop."""
-        app = web.Application(client_max_size=2**26)
-        app.add_routes(
-            [
-                web.post("/v1/chat/completions", self._chat),
-                web.post("/v1/completions", self._completions),
-                web.post("/generate", self._generate),
-                web.post("/generate_stream", self._generate),
-                web.get("/counts", self._counts),
-                web.get("/answered", self._counts),
-            ]
-        )
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        ready()
-        try:
-            await self._stop.wait()
-        finally:
-            await runner.cleanup()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         def say(body: Any, text: str) -> dict[str, Any]:

@@ -5,14 +5,11 @@ What comes in is checked against the published types of the vendors' packages, a
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self, get_type_hints
+from typing import Any, get_type_hints
 
 from aiohttp import web
 from anthropic.types import Message, MessageCreateParams
@@ -22,6 +19,8 @@ from openai.types.batch import Errors
 from openai.types.chat import ChatCompletion
 from openai.types.chat import CompletionCreateParams as ChatCompletionCreateParams
 from pydantic import TypeAdapter, ValidationError
+
+from tests.serving import Served
 
 KEY = "sk-planted-0123456789"
 _MESSAGE: TypeAdapter[Any] = TypeAdapter(MessageCreateParams)
@@ -56,47 +55,6 @@ def anthropic_error(status: int, kind: str, message: str = "no", **headers: str)
     """A failure as Anthropic words it."""
     body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
     return Failure(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
-
-
-class Served:
-    """An aiohttp application in its own thread, from entering the context to leaving it."""
-
-    routes: list[web.RouteDef]
-
-    def __init__(self) -> None:
-        self.port = 0
-        self._stop = asyncio.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        started = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve(started)), daemon=True)
-        self._thread.start()
-        if not started.wait(10):
-            raise RuntimeError("the server did not start")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _serve(self, started: threading.Event) -> None:
-        app = web.Application(client_max_size=2**28)
-        app.add_routes(self.routes)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.port = runner.addresses[0][1]
-        started.set()
-        await self._stop.wait()
-        await runner.cleanup()
 
 
 class AnthropicServer(Served):

@@ -11,8 +11,21 @@ from aiohttp import ClientSession
 
 from harness.backends.base import Backend, Reply, Request
 from harness.backends.transport import client
+from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
 
 T = TypeVar("T")
+
+# What every backend makes of the faults of `tests.loopback`.
+ERRORS: list[tuple[str, type[AskError]]] = [
+    ("throttle", Throttled),
+    ("error", Unavailable),
+    ("drop", Unavailable),
+    ("broken", BadReply),
+    ("empty", BadReply),
+    ("invalid", Rejected),
+    ("unauthorized", ModelRejected),
+    ("missing", ModelRejected),
+]
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

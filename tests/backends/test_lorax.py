@@ -12,9 +12,9 @@ from lorax.types import Request as LoraxRequest
 
 from harness.backends.base import Reply
 from harness.backends.lorax import LoraxBackend, parse
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import AskError, BadReply, ModelRejected, Unavailable
 from harness.spec.model import LoraxModel
-from tests.backends.asking import ask, request
+from tests.backends.asking import ERRORS, ask, request
 from tests.loopback import Fault, Loopback, always
 
 TOKEN = "hf_planted_0123456789"
@@ -163,16 +163,7 @@ def test_tokens_are_in_no_message_and_in_nothing_shown(loopback: Loopback, api: 
 
 @pytest.mark.parametrize(
     ("fault", "expected"),
-    [
-        ("throttle", Throttled),
-        ("error", Unavailable),
-        ("drop", Unavailable),
-        ("broken", BadReply),
-        ("empty", BadReply),
-        ("invalid", Rejected),
-        ("unauthorized", ModelRejected),
-        ("missing", ModelRejected),
-    ],
+    ERRORS,
 )
 def test_each_fault_of_the_server_has_its_error(loopback: Loopback, fault: str, expected: type[AskError]) -> None:
     loopback.plan = always(fault)

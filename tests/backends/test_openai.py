@@ -17,9 +17,9 @@ from pydantic import TypeAdapter
 from harness.backends.base import Reply
 from harness.backends.openai import OpenAIBackend, bearer, parse
 from harness.backends.transport import client
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable, UserError
+from harness.errors import AskError, BadReply, ModelRejected, Throttled, Unavailable, UserError
 from harness.spec.model import OpenAIModel
-from tests.backends.asking import ask, request
+from tests.backends.asking import ERRORS, ask, request
 from tests.loopback import Fault, Loopback, always, error
 
 KEY = "sk-planted-0123456789"
@@ -209,17 +209,7 @@ def test_an_error_inside_a_good_status_counts_as_what_it_is(code: Any, expected:
 
 @pytest.mark.parametrize(
     ("fault", "expected"),
-    [
-        ("throttle", Throttled),
-        ("error", Unavailable),
-        ("drop", Unavailable),
-        ("broken", BadReply),
-        ("empty", BadReply),
-        ("invalid", Rejected),
-        ("unauthorized", ModelRejected),
-        ("missing", ModelRejected),
-        ("quota", ModelRejected),
-    ],
+    [*ERRORS, ("quota", ModelRejected)],
 )
 @pytest.mark.parametrize("api", ["chat", "completions"])
 def test_each_fault_of_the_server_has_its_error(
