@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
 
 INSTALL = "it runs in this process with torch, transformers and peft: pip install -e '.[local]'"
+# PEFT's warning where the input embeddings are adapted and the output's are tied to them. It concerns merging.
+TIED = "Model has `tie_word_embeddings=True` and a tied layer is part of the adapter"
 
 
 class TransformersEngine:
@@ -112,6 +114,7 @@ class TransformersEngine:
 
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
+                warnings.filterwarnings("ignore", TIED)
                 if self._loaded:
                     self._model.load_adapter(adapter, name)
                 else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.subset import digest
 from harness.errors import UserError
-from harness.local.transformers import context, device
+from harness.local.transformers import TIED, context, device
 from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
 from harness.train.loss import answer_loss
@@ -211,6 +211,7 @@ def _load(base: str, recipe: Recipe) -> tuple[Any, Any, str]:
     logging.disable_progress_bar()
     # What the libraries tell each other of their next versions is not for our users.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
+    warnings.filterwarnings("ignore", TIED)
     where = device()
     if recipe.bits and where != "cuda":
         raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")

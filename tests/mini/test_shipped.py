@@ -13,6 +13,7 @@ from harness.data.origin import locate
 from harness.data.subset import digest
 from harness.local.decoding import Answer, Query, answer
 from harness.local.onnx import OnnxEngine, is_exported
+from harness.local.transformers import TIED
 from harness.mini import ADAPTERS, MODEL
 from harness.preparing import select_rows
 from harness.prompts import Prompts
@@ -76,7 +77,7 @@ def test_an_adapter_knows_what_an_answer_looks_like(task: str, engine: OnnxEngin
 
 
 @pytest.mark.local
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", f"ignore:{TIED}")
 def test_plain_transformers_and_peft_give_the_same_answers_on_100_rows(engine: OnnxEngine) -> None:
     for task in ("ag_news", "dbpedia", "e2e_nlg", "glue_sst2"):
         file = load_task(ROOT / "tasks", task)
