@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.origin import locate
-from harness.data.subset import digest
+from harness.data.subset import choose, digest
 from harness.local.decoding import Answer, Query, answer
 from harness.local.onnx import OnnxEngine, is_exported
 from harness.local.transformers import TIED
@@ -75,6 +75,21 @@ def test_an_adapter_knows_what_an_answer_looks_like(task: str, engine: OnnxEngin
     _, rows = select_rows(file, "sample", 0, 8, strict=True)
     found = answer(engine, str(ROOT / ADAPTERS / task), [Query(row.prompt, 8) for row in rows])
     assert {one.text.strip() for one in found if isinstance(one, Answer)} <= set(file.task.choices)
+
+
+def test_on_dbpedia_an_adapter_doubles_the_score_of_its_base(engine: OnnxEngine) -> None:
+    file = load_task(ROOT / "tasks", "dbpedia")
+    rows = choose(file, Prompts(file), locate(file, "sample")).rows
+    queries = [Query(row.prompt, 8) for row in rows]
+
+    def right(adapter: str | None) -> int:
+        parts = [queries[start : start + engine.batch] for start in range(0, len(queries), engine.batch)]
+        found = [one for part in parts for one in answer(engine, adapter, part)]
+        return sum(
+            isinstance(one, Answer) and one.text.strip() in row.references for one, row in zip(found, rows, strict=True)
+        )
+
+    assert right(str(ROOT / ADAPTERS / "dbpedia")) >= 2 * right(None) > 0
 
 
 @pytest.mark.local
