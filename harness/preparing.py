@@ -10,8 +10,10 @@ from harness.backends.base import Backend, Request
 from harness.backends.opening import Opening
 from harness.data.origin import Origin, locate
 from harness.data.subset import EvaluationRow, Subset, digest, select, training_rows
+from harness.errors import DataError
 from harness.prompts import Prompts
 from harness.spec.catalog import ModelEntry, TaskFile
+from harness.spec.model import LocalModel
 
 _PROBE = "\x00prompt\x00"
 
@@ -75,9 +77,11 @@ def open_backend(opening: Opening, task: Prepared, entry: ModelEntry, folder: Pa
     """Open a model for a prepared task, with the folder of its results where batches are to be sent.
 
     Raises:
-        DataError: a baseline has no training rows, a local model no adapter, or recorded answers cannot be read.
+        DataError: a baseline has no training rows, a local model no adapter, or one that may have learned these very
+            rows, or recorded answers cannot be read.
     """
     spec = task.file.task
+    _refuse_learned(task, entry)
     return opening.backend(
         entry,
         task.file.name,
@@ -87,6 +91,27 @@ def open_backend(opening: Opening, task: Prepared, entry: ModelEntry, folder: Pa
         training=lambda: training_rows(task.file, task.prompts, task.origin, task.evaluated),
         folder=folder,
     )
+
+
+def _refuse_learned(task: Prepared, entry: ModelEntry) -> None:
+    """An adapter that learned from the evaluated split may be asked only what `harness train` kept from it.
+
+    Raises:
+        DataError: it may have learned some of these rows.
+    """
+    if not isinstance(entry.model, LocalModel) or task.origin.kind == "sample":
+        return
+    from harness.backends.local import adapter_of
+    from harness.train.card import borrowed_from
+
+    adapter = adapter_of(entry.model, task.file.name)
+    split = borrowed_from(Path(adapter)) if adapter else None
+    kept = task.subset.fingerprint == split and task.seed == 0 and task.n <= task.file.task.evaluation.rows
+    if split and not kept:
+        raise DataError(
+            f"{adapter} learned from rows of the evaluated split, and may have learned these: it can be asked only the "
+            f"rows that were kept from it, {task.file.task.evaluation.rows:,} at most of the same data, with --seed 0"
+        )
 
 
 def described(task: Prepared) -> dict[str, object]:

@@ -53,6 +53,7 @@ class Card:
     recipe: dict[str, Any]
     data: str
     training_fingerprint: str
+    borrowed_from: str | None
     rows: int
     too_long: int
     also_evaluated: int
@@ -82,6 +83,7 @@ def card(
         recipe=asdict(recipe),
         data=data,
         training_fingerprint=rows.fingerprint,
+        borrowed_from=rows.borrowed_from,
         rows=trained.rows,
         too_long=trained.too_long,
         also_evaluated=rows.dropped,
@@ -95,6 +97,13 @@ def card(
         versions={"lora-leaderboard": __version__, "python": platform.python_version(), **trained.versions},
         git=git_state(Path.cwd()),
     )
+
+
+def borrowed_from(adapter: Path) -> str | None:
+    """Return the fingerprint of the evaluated split that an adapter learned from, by its card; None: it did not."""
+    path = adapter / CARD
+    found: str | None = json.loads(path.read_text(encoding="utf-8")).get("borrowed_from") if path.is_file() else None
+    return found
 
 
 def write(found: Card, folder: Path) -> None:

@@ -22,12 +22,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """The rows to learn from; `dropped` had the prompt of a row that is evaluated."""
+    """The rows to learn from; `dropped` had the prompt of a row that is evaluated.
+
+    `borrowed_from` is the fingerprint of the evaluated split, where they are rows of it.
+    """
 
     pairs: tuple[Pair, ...]
     fingerprint: str
     dropped: int
-    borrowed: bool
+    borrowed_from: str | None
 
 
 def completion(pair: Pair) -> str:
@@ -55,4 +58,5 @@ def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
     kept = tuple(pair for pair in pairs if digest(pair.prompt) not in evaluated)
     if not kept:
         raise UserError(f"{file.name} has no training rows: all of them are evaluated")
-    return TrainingRows(kept, subset.training, len(pairs) - len(kept), subset.borrowed)
+    borrowed_from = subset.fingerprint if subset.borrowed else None
+    return TrainingRows(kept, subset.training, len(pairs) - len(kept), borrowed_from)

@@ -96,7 +96,7 @@ def _rows(options: Options, say: Say) -> tuple[TaskFile, TrainingRows, str]:
     origin = locate(file, options.data)
     rows = load(file, Prompts(file), origin)
     left_out = f", {rows.dropped} left out because they are evaluated" if rows.dropped else ""
-    borrowed = " (of the evaluated split, rows that are not evaluated)" if rows.borrowed else ""
+    borrowed = " (of the evaluated split, rows that are not evaluated)" if rows.borrowed_from else ""
     note = f"; {origin.note}" if origin.note else ""
     place = "sample" if origin.kind == "sample" else origin.place
     say(f"{file.name}: {len(rows.pairs)} training rows ({place}{note}){borrowed}{left_out}")

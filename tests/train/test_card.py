@@ -17,7 +17,7 @@ from tests.train.tiny import pairs
 TRAINED = Trained(
     Curve([5, 10], [2.0, 1.5], [1.9, 1.4321]), 10, 10, 95, 2, 77, 5400.0, "cuda, NVIDIA A10", {"peft": "1.0"}
 )
-ROWS = TrainingRows(tuple(pairs(100)), "f00d", 3, borrowed=False)
+ROWS = TrainingRows(tuple(pairs(100)), "f00d", 3, None)
 
 
 def made(price: float | None = None) -> Card:
