@@ -69,3 +69,10 @@ def test_one_that_learned_from_a_training_split_is_asked_any(card: object, adapt
     if card is not None:
         (adapter / "card.json").write_text(json.dumps(card))
     assert opened(replace(KEPT, seed=1), adapter)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", ""])
+def test_what_is_no_card_is_said(text: str, adapter: Path) -> None:
+    (adapter / "card.json").write_text(text)
+    with pytest.raises(DataError, match=r"card\.json is no card as `harness train` writes it: "):
+        opened(KEPT, adapter)

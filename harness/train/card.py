@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import __version__
 from harness.data.subset import digest
+from harness.errors import DataError
 from harness.provenance import git_state
 from harness.spec.catalog import TaskFile
 from harness.train.recipe import Recipe
@@ -100,9 +101,18 @@ def card(
 
 
 def borrowed_from(adapter: Path) -> str | None:
-    """Return the fingerprint of the evaluated split that an adapter learned from, by its card; None: it did not."""
+    """Return the fingerprint of the evaluated split that an adapter learned from, by its card; None: it did not.
+
+    Raises:
+        DataError: there is something else in place of the card.
+    """
     path = adapter / CARD
-    found: str | None = json.loads(path.read_text(encoding="utf-8")).get("borrowed_from") if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        found: str | None = json.loads(path.read_text(encoding="utf-8")).get("borrowed_from")
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no card as `harness train` writes it: {error}") from None
     return found
 
 

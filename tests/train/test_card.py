@@ -30,6 +30,7 @@ def test_it_says_everything_that_made_the_adapter() -> None:
     assert (found.task, found.base, found.engine, found.recipe["rank"]) == ("jigsaw", "models/mini", "peft", 16)
     assert (found.rows, found.too_long, found.also_evaluated, found.longest_tokens) == (95, 2, 3, 77)
     assert (found.training_fingerprint, found.hours, found.usd) == ("f00d", 1.5, None)
+    assert found.borrowed_from is None
     assert len(found.prompt_hash) == 16
     assert found.hardware.startswith("cuda, NVIDIA A10, ")
     assert {"peft", "python", "lora-leaderboard"} <= set(found.versions)

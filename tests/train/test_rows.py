@@ -69,6 +69,7 @@ def test_no_row_that_is_evaluated_is_learned(
 def test_prompts_and_targets_are_those_of_evaluation(tmp_path: Path) -> None:
     learned, asked = both(task(tmp_path, [row("train", "a ", "no"), row("test", "b")]))
     assert learned.pairs == (Pair("Is a fine?", "no"),)
+    assert learned.borrowed_from is None
     assert asked == {"Is b fine?"}
 
 
@@ -79,9 +80,10 @@ def test_a_row_that_only_looks_different_is_left_out_and_counted(tmp_path: Path)
 
 
 def test_a_task_without_a_training_split_borrows_what_is_not_evaluated(tmp_path: Path) -> None:
-    learned, asked = both(task(tmp_path, [row("test", f"row {place}") for place in range(30)], ONE))
+    file = task(tmp_path, [row("test", f"row {place}") for place in range(30)], ONE)
+    learned, asked = both(file)
     assert (len(learned.pairs), len(asked)) == (20, 10)
-    assert learned.borrowed_from
+    assert learned.borrowed_from == choose(file, Prompts(file), locate(file, "sample")).fingerprint
 
 
 def test_without_such_rows_there_is_nothing_to_learn(tmp_path: Path) -> None:
