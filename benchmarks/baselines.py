@@ -83,17 +83,15 @@ def _sentences(frame: pd.DataFrame, figures: dict[str, list[Published]]) -> str:
     """One sentence for each task on which TF-IDF is above a published figure of a large language model."""
     lines = []
     for task, group in frame[frame.model == "tfidf"].groupby("task", sort=True):
-        ours = {row.metric: row for row in group.itertuples()}
+        ours = {row["metric"]: row for row in group.to_dict("records")}
         beaten: dict[str, list[str]] = {}
         for figure in headline(figures.get(str(task), [])):
             metric = counterpart(figure, ours.keys())
-            if metric and ours[metric].low > figure.score:
+            if metric and ours[metric]["low"] > figure.score:
                 beaten.setdefault(metric, []).append(f"{figure.model} {figure.score:.3f} ({figure.source})")
         for metric, models in beaten.items():
-            row = ours[metric]
             lines.append(
-                f"- **{task}**: TF-IDF scores {row.score:.3f} [{row.low:.3f}, {row.high:.3f}] {metric}, "
-                f"above {', '.join(models)}."
+                f"- **{task}**: TF-IDF scores {with_interval(ours[metric])} {metric}, above {', '.join(models)}."
             )
     intro = (
         "Tasks where the whole 95 % interval of TF-IDF lies above a published figure. The published rows, prompts and "

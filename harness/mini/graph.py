@@ -1,8 +1,9 @@
 """The miniature as onnxruntime-genai runs it: one graph whose LoRA weights are inputs, and a file of them per adapter.
 
-The library's model builder writes a graph with the LoRA branches of one adapter, but none for the input embeddings,
-which is added here. The branches' weights become inputs that default to zero, so that the graph alone is the base, and
-each adapter is a small file that overrides them. All adapters of a graph have the same rank and target modules.
+The library's model builder writes a graph with the LoRA branches of one adapter, but passes over that of the input
+embeddings, which is added here. The branches' weights become inputs that default to zero, so that the graph alone is
+the base, and each adapter is a small file that overrides them. All adapters of a graph have the same rank and target
+modules.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,10 @@ def export_base(base: Path, adapter: Path, out: Path) -> None:
         HarnessError: the model builder failed; its last line says why.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        built, linear = Path(scratch) / "built", Path(scratch) / "linear"
-        _write_linear(adapter, linear)
+        built = Path(scratch) / "built"
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", str(base), "-i", str(base)]
         command += ["-o", str(built), "-p", "fp32", "-e", "cpu", "-c", scratch]
-        command += ["--extra_options", f"adapter_path={linear}"]
+        command += ["--extra_options", f"adapter_path={adapter}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise HarnessError(f"onnxruntime-genai's model builder failed: {done.stderr.strip().splitlines()[-1]}")
@@ -47,20 +47,6 @@ def export_base(base: Path, adapter: Path, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         for name in GRAPH_FILES:
             (out / name).write_bytes((built / name).read_bytes())
-
-
-def _write_linear(adapter: Path, out: Path) -> None:
-    """Write the adapter without its weights for the input embeddings, at which the builder stops."""
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
-
-    config = json.loads((adapter / _CONFIG).read_text(encoding="utf-8"))
-    config["target_modules"] = [name for name in config["target_modules"] if name != EMBEDDINGS]
-    with safe_open(adapter / _WEIGHTS, framework="pt") as tensors:
-        kept = {key: tensors.get_tensor(key).float().numpy() for key in tensors.keys() if EMBEDDINGS not in key}  # noqa: SIM118
-    out.mkdir()
-    (out / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
-    save_file(kept, out / _WEIGHTS)
 
 
 def _open_branches(folder: Path, embeddings: Mapping[str, tuple[int, ...]]) -> None:
@@ -72,9 +58,7 @@ def _open_branches(folder: Path, embeddings: Mapping[str, tuple[int, ...]]) -> N
     model = onnx.load(folder / "model.onnx")
     graph = model.graph
     if embeddings:
-        _add_embeddings(graph, list(embeddings))
-    for name, shape in embeddings.items():
-        graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+        _add_embeddings(graph, embeddings)
     for tensor in graph.initializer:
         if ".lora_" in tensor.name:
             zeros = np.zeros_like(numpy_helper.to_array(tensor))
@@ -90,13 +74,17 @@ def _open_branches(folder: Path, embeddings: Mapping[str, tuple[int, ...]]) -> N
     )
 
 
-def _add_embeddings(graph: onnx.GraphProto, weights: Sequence[str]) -> None:
-    """Add a token's row of A, times B, to its embedding, before anything reads it."""
-    from onnx import helper
+def _add_embeddings(graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Add a token's row of A, times B, to its embedding, before anything reads it; both weights are zero."""
+    import numpy as np
+    from onnx import helper, numpy_helper
 
+    graph.initializer.extend(
+        numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in shapes.items()
+    )
     [place] = [index for index, node in enumerate(graph.node) if node.name == f"/model/{EMBEDDINGS}/Gather"]
     [embedded] = graph.node[place].output
-    first, second = sorted(weights)
+    first, second = sorted(shapes)
     chosen, changed, added = (f"/model/{EMBEDDINGS}/lora_{part}/output_0" for part in ("A", "B", "Add"))
     for node in graph.node:
         node.input[:] = [added if name == embedded else name for name in node.input]
