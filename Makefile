@@ -46,8 +46,8 @@ train: $(if $(filter peft,$(ENGINE)),$(LOCAL),$(READY)) ## fine-tune an adapter 
 
 mini: $(LOCAL) ## make the miniature and its adapters anew from the mirror DATA (hours)
 	rm -rf adapters/mini
-	@$(BIN)/harness mini train-base $(DATA_OPTION)
-	@$(BIN)/harness mini train-adapters $(DATA_OPTION)
+	@$(BIN)/python -m studies.mini train-base $(DATA_OPTION)
+	@$(BIN)/python -m studies.mini train-adapters $(DATA_OPTION)
 
 test: $(DEV) ## run the tests that need nothing but this environment
 	@$(BIN)/python -m pytest -q -m "not browser and not local"

@@ -15,11 +15,12 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from harness.report.frame import long_frame, score_all
+from harness.report.findings import long_frame
 from harness.report.published import Published, counterpart, headline, read
-from harness.report.tables import with_interval
-from harness.spec.catalog import task_names
-from harness.store import Manifest, read_manifests
+from harness.report.words import with_interval
+from harness.score.scoring import score_all
+from harness.store.results import Manifest, read_manifests
+from harness.tasks.catalog import task_names
 
 HEAD = """# Baselines on real rows
 

@@ -112,7 +112,7 @@ async def bare_aiohttp(url: str) -> AsyncIterator[Ask]:
 @contextlib.asynccontextmanager
 async def bare_post(url: str) -> AsyncIterator[Ask]:
     """Ask with the harness's own way of sending a request, and nothing else of it."""
-    from harness.backends.transport import address, client, post
+    from harness.models.http import address, client, post
 
     place = address(url, "/chat/completions")
     async with client() as connection:
@@ -142,16 +142,16 @@ async def loop(name: str, url: str, requests: int, concurrency: int) -> tuple[fl
 
 async def harness(url: str, requests: int, concurrency: int, folder: Path) -> tuple[float, float]:
     """Run the fan-out from rows on disk to answers on disk; return its seconds and its CPU seconds."""
-    from harness.backends.base import Request
-    from harness.backends.openai import OpenAIBackend
-    from harness.backends.transport import client
-    from harness.data.subset import digest
-    from harness.fanout import run
-    from harness.jobs import Job, Limits
-    from harness.progress import Progress
-    from harness.spec.model import OpenAIModel
-    from harness.spending import Budget
-    from harness.store import ResponseLog, read_rows, response_key, rows_path
+    from harness.ask.attempts import Job, Limits
+    from harness.ask.budget import Budget
+    from harness.ask.fanout import run
+    from harness.ask.progress import Progress
+    from harness.hashing import digest
+    from harness.models.backend import Request
+    from harness.models.entry import OpenAIModel
+    from harness.models.http import client
+    from harness.models.openai import OpenAIBackend
+    from harness.store.results import ResponseLog, read_rows, response_key, rows_path
 
     fingerprint, settings = digest("benchmark", str(requests)), digest("settings")
     path = rows_path(folder, "benchmark", fingerprint)

@@ -22,13 +22,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.local.decoding import Engine, Query
-from harness.local.onnx import OnnxEngine
-from harness.local.runner import Runner
-from harness.local.transformers import TransformersEngine
-from harness.preparing import request_for, select_rows
-from harness.spec.catalog import load_task
-from harness.spec.model import LocalModel
+from harness.ask.prepare import request_for, select_rows
+from harness.models.engines.decoding import Engine, Query
+from harness.models.engines.onnx import OnnxEngine
+from harness.models.engines.runner import Runner
+from harness.models.engines.transformers import TransformersEngine
+from harness.models.entry import LocalModel
+from harness.tasks.catalog import load_task
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "models" / "mini"

@@ -17,13 +17,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from harness.pairs import Pair, pairs
-from harness.report.frame import long_frame, score_all
+from harness.compare.paired import ModelPair, compare_pairs
+from harness.report.findings import long_frame
 from harness.report.published import Published, counterpart, read
-from harness.report.tables import with_interval
-from harness.scoring import ScoredRun
-from harness.spec.catalog import load_task, task_names
-from harness.store import Manifest, read_manifests
+from harness.report.words import with_interval
+from harness.score.scoring import ScoredRun, score_all
+from harness.store.results import Manifest, read_manifests
+from harness.tasks.catalog import load_task, task_names
 
 MODELS = ("majority", "tfidf", "mini", "mini-lora")
 AGAINST = {
@@ -62,7 +62,7 @@ def main(results: Path, page: Path) -> None:
     runs = score_all(results, manifests, print)
     frame = long_frame(runs)
     published = read(Path("results/published"))
-    contests = dict(zip(AGAINST, pairs(runs, [("mini-lora", other) for other in AGAINST]), strict=True))
+    contests = dict(zip(AGAINST, compare_pairs(runs, [("mini-lora", other) for other in AGAINST]), strict=True))
     plot = page.parent / "images" / "mini.svg"
     draw(frame, published, plot)
     parts = [HEAD, _run(manifests), "## What the adapters do", _won(contests), WHY]
@@ -82,7 +82,7 @@ def _run(manifests: Sequence[Manifest]) -> str:
     )
 
 
-def _won(contests: Mapping[str, Pair]) -> str:
+def _won(contests: Mapping[str, ModelPair]) -> str:
     """How often the adapters beat each of the others, over all tasks and over those with labels."""
     rows = []
     for other, found in contests.items():
@@ -99,7 +99,7 @@ def _won(contests: Mapping[str, Pair]) -> str:
     return f"{tabulate(rows, head, tablefmt='github')}\n\n{note}"
 
 
-def _scores(scores: pd.DataFrame, contests: Mapping[str, Pair], runs: Sequence[ScoredRun]) -> str:
+def _scores(scores: pd.DataFrame, contests: Mapping[str, ModelPair], runs: Sequence[ScoredRun]) -> str:
     failed = {
         run.manifest.task: run.rows.counts().get("failed", 0) for run in runs if run.manifest.model == "mini-lora"
     }

@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.fanout import ROOT
-from harness.bench import Options, bench
-from harness.data.subset import EvaluationRow
-from harness.report.frame import score_all
-from harness.store import Manifest, read_manifests, read_rows
+from harness.ask.run import BenchOptions, bench
+from harness.rows.evaluation import EvaluationRow
+from harness.score.scoring import score_all
+from harness.store.results import Manifest, read_manifests, read_rows
 from tests.loopback import FAULTS, Fault, Loopback
 
 TASKS = ROOT / "tasks"
@@ -158,7 +158,7 @@ def make(folder: Path, data: str, tasks: int, rows: int) -> Path:
     def ask(group: Group, entries: dict[str, Any]) -> list[Manifest]:
         models.write_text(json.dumps(entries))
         where = {"models_file": models, "tasks_folder": group.folder, "results": results}
-        return bench(Options(tasks=group.names, models=(), data=data, rows=rows, seed=group.seed, **where), print)
+        return bench(BenchOptions(tasks=group.names, models=(), data=data, rows=rows, seed=group.seed, **where), print)
 
     first = ask(Group(()), baselines)
     groups = [Group(tuple(sorted({run.task for run in first})))]

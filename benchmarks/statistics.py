@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.compare import compare_all
-from harness.intervals import estimate_all
-from harness.metrics.base import FloatArray, Metric, ratio
+from harness.compare.intervals import estimate_all
+from harness.compare.paired import compare_all
+from harness.score.metrics.base import FloatArray, Metric, ratio
 
 Rows = Callable[[np.random.Generator, int], tuple[FloatArray, FloatArray]]
 """Draws n rows and gives the statistics of two models on them, each of shape [n, k]."""

@@ -126,7 +126,7 @@ async def ours() -> AsyncIterator[Ask]:
     """Ask as the harness asks."""
     from yarl import URL
 
-    from harness.backends.transport import client, post
+    from harness.models.http import client, post
 
     async with client() as connection:
 

@@ -12,17 +12,17 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from harness.backends.base import Backend, Request
-from harness.backends.lorax import LoraxBackend
-from harness.backends.openai import OpenAIBackend
-from harness.backends.transport import client
-from harness.data.subset import digest
-from harness.fanout import Brake, run
-from harness.jobs import Job, Limits
-from harness.pacing import Patience
-from harness.spec.model import LoraxModel, OpenAIModel
-from harness.spending import Budget
-from harness.store import Response, ResponseLog, read_responses, response_key
+from harness.ask.attempts import Job, Limits
+from harness.ask.budget import Budget
+from harness.ask.fanout import run
+from harness.ask.limiter import Brake, Patience
+from harness.hashing import digest
+from harness.models.backend import Backend, Request
+from harness.models.entry import LoraxModel, OpenAIModel
+from harness.models.http import client
+from harness.models.lorax import LoraxBackend
+from harness.models.openai import OpenAIBackend
+from harness.store.results import Response, ResponseLog, read_responses, response_key
 from tests.loopback import Loopback
 
 Open = Callable[[ClientSession, str], Backend]

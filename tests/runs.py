@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.bench import Options, bench
-from harness.store import Manifest
+from harness.ask.run import BenchOptions, bench
+from harness.store.results import Manifest
 
 TASK = """\
 title: Small
@@ -50,10 +50,10 @@ class Small:
         (self.folder / "models.yaml").write_text(json.dumps(self.models))
 
     @property
-    def options(self) -> Options:
+    def options(self) -> BenchOptions:
         """All tasks and models, all rows."""
         models = self.folder / "models.yaml"
-        return Options((), (), models, self.folder / "tasks", self.results, "sample")
+        return BenchOptions((), (), models, self.folder / "tasks", self.results, "sample")
 
     def bench(self, **changes: Any) -> list[Manifest]:
         """Run what the options, with these changes, ask for."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
-from harness.scoring import RowScores, ScoredRun, Status
-from harness.spec.task import Task
-from harness.store import Manifest
+from harness.score.metrics.base import Metric
+from harness.score.scoring import RowScores, ScoredRun, Status
+from harness.store.results import Manifest
+from harness.tasks.task import Task
 
 
 def unused(_: object) -> list[float]:

@@ -90,7 +90,7 @@ def test_every_command_of_the_program_is_documented() -> None:
 def test_the_example_task_of_the_readme_is_a_task() -> None:
     from ruamel.yaml import YAML
 
-    from harness.spec.task import Task
+    from harness.tasks.task import Task
 
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     task = next(block for block in blocks if block.startswith("title:"))
@@ -108,7 +108,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_page_of_metrics_is_up_to_date() -> None:
-    from harness.metrics.page import metrics_page
+    from docs.generate import metrics_page
 
     assert (ROOT / "docs" / "metrics.md").read_text() == metrics_page()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends import batch
 from harness.cli import main
+from harness.models import batch
 from tests.loopback import Loopback, error
 from tests.loopback_vendors import KEY, AnthropicServer, BatchServer
 

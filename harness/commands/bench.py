@@ -11,8 +11,8 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.bench import Options, Say
-    from harness.store import Manifest
+    from harness.ask.run import BenchOptions, Say
+    from harness.store.results import Manifest
 
 UNANSWERED = 3
 
@@ -22,7 +22,7 @@ UNANSWERED = 3
 @options.unsafe_code
 @click.option("--dry-run", is_flag=True, help="Ask nothing: print what `harness plan` prints.")
 @options.json
-def command(chosen: Options, dry_run: bool, as_json: bool) -> int:
+def command(chosen: BenchOptions, dry_run: bool, as_json: bool) -> int:
     """Ask models the same held-out rows and print the table.
 
     Rows that already have an answer are not asked again. Exit code 3 means that some rows have no answer.
@@ -31,15 +31,15 @@ def command(chosen: Options, dry_run: bool, as_json: bool) -> int:
         from harness.commands.plan import show
 
         return show(chosen, as_json=as_json)
-    from harness.bench import bench
+    from harness.ask.run import bench
 
     return ask(bench, chosen, as_json=as_json)
 
 
-def ask(asking: Callable[[Options, Say], list[Manifest]], chosen: Options, *, as_json: bool) -> int:
+def ask(asking: Callable[[BenchOptions, Say], list[Manifest]], chosen: BenchOptions, *, as_json: bool) -> int:
     """Ask, print the table of what was asked, and return the exit code."""
-    from harness.interrupt import Interrupted
-    from harness.spending import CapReached
+    from harness.ask.budget import CapReached
+    from harness.ask.progress import Interrupted
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -54,8 +54,9 @@ def ask(asking: Callable[[Options, Say], list[Manifest]], chosen: Options, *, as
         print(stop, file=sys.stderr)
         return stop.exit_code
     # Imported only now: what scoring needs takes as long to load as the first answers to come.
-    from harness.report.frame import bench_json, long_frame, score_all, verdicts
-    from harness.report.tables import bench_table
+    from harness.report.findings import long_frame, verdicts
+    from harness.report.tables import bench_json, bench_table
+    from harness.score.scoring import score_all
 
     runs = score_all(chosen.results, manifests, say)
     frame = long_frame(runs)

@@ -14,33 +14,21 @@ from harness.commands import options
 @options.data
 @options.unsafe_code
 @options.tasks_folder
-@click.option(
-    "--markdown",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=None,
-    help="Also write the docs' table of tasks.",
-)
-def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path, markdown: Path | None) -> int:
+def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path) -> int:
     """Validate tasks (default: all) against their rows.
 
     Shows three prompts with their targets, counts and balance.
     """
     from harness.check import check, describe
     from harness.errors import UserError
-    from harness.spec.catalog import task_names
+    from harness.tasks.catalog import task_names
 
     problems: list[str] = []
-    all_checked = []
     for name in tasks or task_names(tasks_folder):
         checked = check(tasks_folder, name, data, strict=bool(tasks))
         print(describe(checked))
         print(f"  {'sound' if not checked.problems else f'{len(checked.problems)} problem(s)'}\n", flush=True)
         problems += checked.problems
-        all_checked.append(checked)
     if problems:
         raise UserError("\n".join([f"{len(problems)} problem(s) found", *problems]))
-    if markdown:
-        from harness.task_table import task_table
-
-        markdown.write_text(task_table(all_checked), encoding="utf-8")
     return 0

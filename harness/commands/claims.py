@@ -13,8 +13,8 @@ from harness.commands import options
 from harness.commands.report import PUBLISHED, SHIPPED
 
 if TYPE_CHECKING:
-    from harness.claims import Claim
-    from harness.scoring import ScoredRun
+    from harness.score.scoring import ScoredRun
+    from harness.studies.claims import Claim
 
 WIDTH = 100
 
@@ -27,7 +27,7 @@ def command(results: Path, markdown: Path | None) -> int:
 
     Where benchmark runs of adapters are recorded, what these give stands beside it.
     """
-    from harness.claims import claims, read_tables
+    from harness.studies.claims import claims, read_tables
 
     published = results / PUBLISHED if (results / PUBLISHED).is_dir() else SHIPPED
     found = claims(read_tables(published), _runs(results))
@@ -39,8 +39,8 @@ def command(results: Path, markdown: Path | None) -> int:
 
 
 def _runs(results: Path) -> list[ScoredRun]:
-    from harness.scoring import score_run
-    from harness.store import read_manifests
+    from harness.score.scoring import score_run
+    from harness.store.results import read_manifests
 
     return [score_run(results, run) for run in read_manifests(results) if run.kind == "benchmark"]
 

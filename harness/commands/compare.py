@@ -12,10 +12,9 @@ from harness.commands import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.compare import Comparison
-    from harness.pairs import Pair
-    from harness.scoring import ScoredRun
-    from harness.telling import Telling
+    from harness.compare.deciding_rows import RowDifference
+    from harness.compare.paired import Comparison, ModelPair
+    from harness.score.scoring import ScoredRun
 
 WIDTH = 100
 
@@ -33,31 +32,31 @@ def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: P
 
     Both must have run. p-values are corrected for the number of tasks.
     """
+    from harness.compare.deciding_rows import deciding_rows
+    from harness.compare.paired import compare_models, of_kind
     from harness.errors import UserError
-    from harness.pairs import of_kind, pair
-    from harness.recorded import chosen_runs
-    from harness.scoring import score_run
-    from harness.telling import telling
+    from harness.score.scoring import score_run
+    from harness.store.results import chosen_runs
 
     if a == b:
         raise UserError(f"'{a}' twice: a comparison needs two models")
     runs = [score_run(results, run) for run in of_kind(chosen_runs(results, tasks, (a, b)), kind)]
-    compared = pair(runs, a, b)
+    compared = compare_models(runs, a, b)
     if not compared.tasks:
         apart = f" on the same rows of {', '.join(compared.apart)}; run bench again for both" if compared.apart else ""
         raise UserError(f"{a} and {b} were not asked{apart or ' one task together'}")
     both = {(run.manifest.task, run.manifest.model): run for run in runs}
     for task, found in compared.tasks.items():
         first, second = both[task, a], both[task, b]
-        print(block(found, first, second, telling(results, first, second)), end="\n\n")
+        print(block(found, first, second, deciding_rows(results, first, second)), end="\n\n")
     print(summary(compared))
     return 0
 
 
-def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[Telling]) -> str:
+def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[RowDifference]) -> str:
     """The verdict on one task and the most telling rows, at most 100 characters wide."""
-    from harness.metrics.base import only_mean
-    from harness.store import LABELS_ONLY
+    from harness.score.metrics.base import only_mean
+    from harness.store.results import LABELS_ONLY
 
     manifest, metric = a.manifest, a.metrics[0]
     scores = [float(metric.summary(run.rows.stats[metric.name].mean(axis=0))) for run in (a, b)]
@@ -96,7 +95,7 @@ def verdict(found: Comparison) -> str:
     )
 
 
-def summary(compared: Pair) -> str:
+def summary(compared: ModelPair) -> str:
     """How many tasks were won, tied and lost, and what could not be compared."""
     count = len(compared.tasks)
     tasks = "1 task" if count == 1 else f"{count} tasks"

@@ -21,7 +21,7 @@ def command(tasks: tuple[str, ...], models: tuple[str, ...], out: Path, results:
 
     One line for each row and model, with answer, status and scores.
     """
-    from harness.export import export
+    from harness.report.export import export
 
     rows = export(results, tasks, models, out)
     print(f"{out}: {rows} rows")

@@ -18,8 +18,7 @@ def command(task: str, model: str, results: Path) -> int:
 
     With the run and the scores; the next bench asks all of it again.
     """
-    from harness.recorded import forget
-    from harness.store import read_responses
+    from harness.store.results import forget, read_responses
 
     answers = sum(line.status != "failed" for line in read_responses(results / task / model))
     removed = forget(results, task, model)

@@ -11,8 +11,8 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.gate import Check
-    from harness.scoring import ScoredRun
+    from harness.compare.gate import Check
+    from harness.score.scoring import ScoredRun
 
 WORSE = 100
 BROKEN = 1
@@ -47,9 +47,9 @@ def command(
 
     Worse means on some task: beyond chance, and by more than the margin. Nothing is asked; both must have run.
     """
+    from harness.compare.gate import gate, margin
+    from harness.compare.gate import junit as document
     from harness.errors import HarnessError
-    from harness.gate import gate, margin
-    from harness.gate import junit as document
 
     try:
         share = margin(allowed)
@@ -77,9 +77,9 @@ def text(checks: list[Check]) -> str:
 
 
 def _runs(results: Path, tasks: tuple[str, ...], models: tuple[str, str], kind: str | None) -> list[ScoredRun]:
-    from harness.pairs import of_kind
-    from harness.recorded import chosen_runs
-    from harness.scoring import score_run
+    from harness.compare.paired import of_kind
+    from harness.score.scoring import score_run
+    from harness.store.results import chosen_runs
 
     return [score_run(results, run) for run in of_kind(chosen_runs(results, tasks, models), kind)]
 

@@ -17,8 +17,8 @@ from harness.commands import options
 @options.tasks_folder
 def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path) -> int:
     """Copy tasks' datasets from the hub for `--data DIR`."""
-    from harness.data.mirror import write
-    from harness.spec.catalog import load_task
+    from harness.rows.mirror import write
+    from harness.tasks.catalog import load_task
 
     files = [load_task(tasks_folder, name) for name in tasks]
     for file in files:

@@ -18,8 +18,8 @@ def command(models_file: Path, as_json: bool) -> int:
     """List the models and whether their keys and addresses are set."""
     from tabulate import tabulate
 
-    from harness.prices import price_of
-    from harness.spec.catalog import load_models
+    from harness.models.entry import load_models
+    from harness.models.prices import price_of
 
     entries = load_models(models_file, (), os.environ)
     prices = {entry.name: priced.price for entry in entries if (priced := price_of(entry.model, entry.name))}

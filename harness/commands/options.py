@@ -55,7 +55,7 @@ kind = click.option(
 
 def _allow_unsafe(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     if value:
-        from harness.metrics.sandbox import allow_unsafe
+        from harness.score.metrics.sandbox import allow_unsafe
 
         allow_unsafe()
     return value
@@ -75,10 +75,10 @@ def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Cal
         def call(**given: Any) -> int:
             from dataclasses import fields
 
-            from harness.bench import Options
+            from harness.ask.run import BenchOptions
 
-            names = {field.name for field in fields(Options)} & given.keys()
-            return command(Options(**{name: given.pop(name) for name in names}), **given)
+            names = {field.name for field in fields(BenchOptions)} & given.keys()
+            return command(BenchOptions(**{name: given.pop(name) for name in names}), **given)
 
         return functools.reduce(lambda made, part: part(made), reversed(parts), call)
 

@@ -12,14 +12,14 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.bench import Options
-    from harness.plan import Estimate, Plan
+    from harness.ask.run import BenchOptions
+    from harness.plan.plan import PairEstimate, Plan
 
 
 @click.command("plan")
 @options.planned
 @options.json
-def command(chosen: Options, as_json: bool) -> int:
+def command(chosen: BenchOptions, as_json: bool) -> int:
     """Estimate what a bench would cost, and what its rows can show.
 
     Tokens, USD and minutes, and the smallest difference that so many rows can show.
@@ -29,9 +29,9 @@ def command(chosen: Options, as_json: bool) -> int:
     return show(chosen, as_json=as_json)
 
 
-def show(chosen: Options, *, as_json: bool) -> int:
+def show(chosen: BenchOptions, *, as_json: bool) -> int:
     """Print the plan of a run."""
-    from harness.plan import plan
+    from harness.plan.plan import plan
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -56,10 +56,10 @@ def text(plan: Plan) -> str:
     from tabulate import tabulate
 
     rows = [
-        {"task": pair.task, "model": pair.model, **_figures({name: getattr(pair, name) for name in plan.totals()})}
+        {"task": pair.task, "model": pair.model, **_significant({name: getattr(pair, name) for name in plan.totals()})}
         for pair in plan.pairs
     ]
-    total = {"task": "total", "model": "", **_figures(plan.totals())}
+    total = {"task": "total", "model": "", **_significant(plan.totals())}
     shown = [
         {
             "task": name,
@@ -80,7 +80,7 @@ def text(plan: Plan) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _figures(values: Mapping[str, float | None]) -> dict[str, str]:
+def _significant(values: Mapping[str, float | None]) -> dict[str, str]:
     """One line of the table from the fields of a plan's totals."""
     return {
         "rows": f"{values['rows']:,}",
@@ -115,7 +115,7 @@ def _grounds(plan: Plan) -> Iterable[str]:
     yield from plan.notes
 
 
-def _by(pairs: Iterable[Estimate], ground: Callable[[Estimate], str]) -> str:
+def _by(pairs: Iterable[PairEstimate], ground: Callable[[PairEstimate], str]) -> str:
     """Each ground with the models it holds for."""
     models: dict[str, dict[str, None]] = {}
     for pair in pairs:

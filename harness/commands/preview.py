@@ -34,10 +34,11 @@ def command(
     """
     import asyncio
 
-    from harness.backends.opening import Opening
+    from harness.ask.prepare import open_backend, prepare_rows, request_for
     from harness.errors import UserError, nearest
-    from harness.preparing import open_backend, prepare_rows, request_for
-    from harness.spec.catalog import load_models, load_task
+    from harness.models.connect import Opening
+    from harness.models.entry import load_models
+    from harness.tasks.catalog import load_task
 
     file = load_task(tasks_folder, task)
     entries = load_models(models_file, [model], os.environ, ready=False) if model else []

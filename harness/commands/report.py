@@ -24,13 +24,13 @@ def command(results: Path, out: Path, single_file: bool) -> int:
     No network, dataset or model is touched.
     """
     from harness.errors import UserError
-    from harness.export import export_scored
     from harness.report import build, start_plots
-    from harness.report.findings import find
-    from harness.report.frame import long_frame, score_all
+    from harness.report.export import export_scored
+    from harness.report.findings import find, long_frame
     from harness.report.page import page
     from harness.report.published import read
-    from harness.store import read_manifests
+    from harness.score.scoring import score_all
+    from harness.store.results import read_manifests
 
     runs = score_all(results, read_manifests(results), lambda line: click.echo(line, err=True))
     if not runs:

@@ -10,7 +10,7 @@ import click
 @click.command("schema")
 def command() -> int:
     """Print the JSON Schema of a task file, for completion in editors."""
-    from harness.spec.task import json_schema
+    from harness.tasks.task import json_schema
 
     print(json.dumps(json_schema(), indent=2))
     return 0

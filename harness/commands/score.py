@@ -25,9 +25,9 @@ def command(task: str, predictions: Path, tasks_folder: Path, as_json: bool) -> 
     A reference is the right answer as text, a list of right answers, or an object: the row's columns (the task's
     target is rendered from them), {"references": [...]}, or the right answer itself where that is an object.
     """
-    from harness.predictions import load
-    from harness.report.frame import score_points
-    from harness.spec.catalog import load_task
+    from harness.report.tables import score_points
+    from harness.score.predictions import load
+    from harness.tasks.catalog import load_task
 
     file = load_task(tasks_folder, task)
     metrics, rows = load(predictions, file)

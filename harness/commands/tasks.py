@@ -17,7 +17,7 @@ def command(tasks_folder: Path, as_json: bool) -> int:
     """List the tasks."""
     from tabulate import tabulate
 
-    from harness.spec.catalog import load_task, task_names
+    from harness.tasks.catalog import load_task, task_names
 
     files = [load_task(tasks_folder, name) for name in task_names(tasks_folder)]
     rows = [

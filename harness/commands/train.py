@@ -51,17 +51,17 @@ def command(
     """
     from dataclasses import asdict
 
-    from harness.train.recipe import ATTENTION, Recipe
-    from harness.train.training import Options, configuration, train
+    from harness.train.recipe import ATTENTION, Hyperparameters
+    from harness.train.train import TrainOptions, configuration, train
 
-    made = Recipe(
+    made = Hyperparameters(
         rank=rank,
         alpha=alpha or 2 * rank,
         target_modules=target_modules or ATTENTION,
         bits=int(bits) if bits else None,
         **recipe,
     )
-    chosen = Options(task, base, engine, made, data, tasks_folder, out, gpu_per_hour)
+    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if as_json or dry_run else sys.stdout, flush=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.report.drawing import Drawn
     from harness.report.findings import Findings
+    from harness.report.plots.draw import Drawn
 
 
 def build(
@@ -32,11 +32,11 @@ def build(
         DataError: a file of published figures is broken.
     """
     # pandas and matplotlib take a second to import, which only this command should pay.
-    from harness.report.drawing import draw, drawings
-    from harness.report.markdown import markdown
+    from harness.report.markdown import latex, markdown, slices_markdown, standings_markdown
+    from harness.report.plots.draw import draw, drawings
     from harness.report.published import read
-    from harness.report.standings import latex, slices_markdown, standings_markdown
-    from harness.report.tables import KINDS, csv
+    from harness.report.tables import csv
+    from harness.rows.origin import KINDS
 
     published = read(published_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def start_plots(df: pd.DataFrame, out: Path, published_dir: Path, found: Sequenc
     Raises:
         DataError: a file of published figures is broken.
     """
-    from harness.report.drawing import draw_aside, drawings
+    from harness.report.plots.draw import draw_aside, drawings
     from harness.report.published import read
 
     return draw_aside(drawings(df, read(published_dir), _references(found)), out / "plots")

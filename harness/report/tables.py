@@ -6,37 +6,33 @@ table. Numbers have three decimals, an en dash stands for what is not there, and
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tabulate import tabulate
 
-from harness.store import LABELS_ONLY
+from harness.compare.paired import Estimate, estimate
+from harness.report.words import ABSENT, _small, absent, count, number, with_interval
+from harness.rows.origin import KINDS
+from harness.score.metrics.base import Metric
+from harness.score.scoring import STATUSES, RowScores
+from harness.store.results import LABELS_ONLY
 
-ABSENT = "\N{EN DASH}"
+if TYPE_CHECKING:
+    import pandas as pd
+
+
 PROBLEMS = ("unparsed", "truncated", "refused", "failed")
-KINDS = ("benchmark", "sample")
+
 
 Row = dict[Hashable, Any]
+
+
 Verdicts = Mapping[str, str]
 """One sentence per task: which model is best, and whether that is more than chance."""
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """A number with that many decimals; an en dash for None and NaN."""
-    return ABSENT if absent(value) else f"{value:.{digits}f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def with_interval(row: Mapping[Hashable, Any]) -> str:
-    """A score as `0.912 [0.893, 0.928]`."""
-    return ABSENT if absent(row["score"]) else f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
 def bench_table(df: pd.DataFrame, verdicts: Verdicts | None = None) -> str:
@@ -130,23 +126,6 @@ def labels_only(df: pd.DataFrame) -> str:
     return f"{who}: {LABELS_ONLY}." if who else ""
 
 
-def absent(value: Any) -> bool:
-    """Whether a cell of the long form holds nothing."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def _small(value: Any) -> str:
-    """Seconds or USD, where 0.000 would hide that something was spent."""
-    if not absent(value) and 0 < value < 0.0005:
-        return "<0.001"
-    return number(value)
-
-
-def count(value: Any) -> str:
-    """A whole number with separators; an en dash when absent."""
-    return ABSENT if absent(value) else f"{int(value):,}"
-
-
 def oriented(df: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
     """Scores turned so that more is better in every column."""
     return wide * [1 if higher_is_better(df[df["task"] == task]) else -1 for task in wide.columns]
@@ -196,3 +175,24 @@ def _text_table(part: pd.DataFrame) -> str:
     align = ["left"] * (1 + len(metrics)) + ["right"] * (len(header) - 1 - len(metrics))
     # The header is a row like the others: as a header tabulate would make every column two characters wider.
     return tabulate([header, *body], tablefmt="plain", disable_numparse=True, colalign=align)
+
+
+def score_points(metrics: Iterable[Metric], rows: RowScores) -> dict[str, Estimate]:
+    """Return each metric's score with its interval."""
+    return {metric.name: estimate(metric, rows.stats[metric.name]) for metric in metrics}
+
+
+def bench_json(frame: pd.DataFrame) -> str:
+    """Return the document of `harness bench --json`: one entry for each task, model and metric."""
+    plain = ["task", "model", "metric", "score", "low", "high", "n"]
+    rest = ["source", "p50_s", "p95_s", "input_tokens", "output_tokens", "usd"]
+    results = []
+    for row in frame.to_dict("records"):
+        entry = {key: row[key] for key in plain} | {"statuses": {status: row[status] for status in STATUSES}}
+        entry |= {key: row[key] for key in rest}
+        results.append({key: None if _absent(value) else value for key, value in entry.items()})
+    return json.dumps({"results": results}, ensure_ascii=False)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from harness.errors import UserError
-from harness.local.decoding import after
-from harness.train.rows import Pair, completion
+from harness.models.engines.decoding import after
+from harness.rows.training import Pair, completion
 
 Tokens = list[int]
 

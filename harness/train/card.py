@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.data.subset import digest
-from harness.errors import DataError
-from harness.provenance import git_state
-from harness.spec.catalog import TaskFile
-from harness.train.recipe import Recipe
-from harness.train.result import Curve, Trained
-from harness.train.rows import TrainingRows
+from harness.hashing import digest
+from harness.models.local import CARD
+from harness.rows.training import TrainingRows
+from harness.store.provenance import git_state
+from harness.tasks.catalog import TaskFile
+from harness.train.recipe import Curve, Hyperparameters, Trained
 
-CARD = "card.json"
 _MODEL_CARD = """---
 base_model: {base}
 library_name: peft
@@ -70,7 +68,7 @@ class Card:
 
 
 def card(
-    file: TaskFile, base: str, engine: str, recipe: Recipe, data: str, rows: TrainingRows, trained: Trained,
+    file: TaskFile, base: str, engine: str, recipe: Hyperparameters, data: str, rows: TrainingRows, trained: Trained,
     gpu_per_hour: float | None,
 ) -> Card:  # fmt: skip
     """Return the card of an adapter that was trained just now."""
@@ -98,22 +96,6 @@ def card(
         versions={"lora-leaderboard": __version__, "python": platform.python_version(), **trained.versions},
         git=git_state(Path.cwd()),
     )
-
-
-def borrowed_from(adapter: Path) -> str | None:
-    """Return the fingerprint of the evaluated split that an adapter learned from, by its card; None: it did not.
-
-    Raises:
-        DataError: there is something else in place of the card.
-    """
-    path = adapter / CARD
-    if not path.is_file():
-        return None
-    try:
-        found: str | None = json.loads(path.read_text(encoding="utf-8")).get("borrowed_from")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} is no card as `harness train` writes it: {error}") from None
-    return found
 
 
 def write(found: Card, folder: Path) -> None:

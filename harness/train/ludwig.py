@@ -17,12 +17,11 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from harness.data.subset import digest
 from harness.errors import HarnessError, UserError
-from harness.local.decoding import after
-from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Recipe
-from harness.train.result import Curve, Trained
-from harness.train.rows import Pair, completion
+from harness.hashing import digest
+from harness.models.engines.decoding import after
+from harness.rows.training import Pair, completion
+from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Curve, Hyperparameters, Trained
 
 Say = Callable[[str], None]
 
@@ -111,7 +110,7 @@ def fitting(base: Base, pairs: Sequence[Pair]) -> Fitting:
     return Fitting(kept, prompt, answer, len(pairs) - len(kept))
 
 
-def configuration(base: Base, recipe: Recipe, rows: Fitting, max_new_tokens: int) -> dict[str, Any]:
+def configuration(base: Base, recipe: Hyperparameters, rows: Fitting, max_new_tokens: int) -> dict[str, Any]:
     """Return Ludwig's configuration of an LLM fine-tuned with LoRA.
 
     Args:
@@ -171,7 +170,7 @@ def configuration(base: Base, recipe: Recipe, rows: Fitting, max_new_tokens: int
     return config
 
 
-def held_out(pairs: Sequence[Pair], recipe: Recipe) -> int:
+def held_out(pairs: Sequence[Pair], recipe: Hyperparameters) -> int:
     """Return how many of the rows, the first, are for validation."""
     return min(MOST_VALIDATION, int(recipe.validation * len(pairs)))
 
@@ -207,7 +206,9 @@ def _uv(*arguments: str) -> None:
         raise UserError(f"Ludwig's environment cannot be made: uv {arguments[0]}: {done.stderr.strip()[-400:]}")
 
 
-def train(python: Path, config: Mapping[str, Any], rows: Fitting, recipe: Recipe, out: Path, say: Say) -> Trained:
+def train(
+    python: Path, config: Mapping[str, Any], rows: Fitting, recipe: Hyperparameters, out: Path, say: Say
+) -> Trained:
     """Train with Ludwig and put the PEFT adapter into `out`.
 
     Ludwig works in `<out>/ludwig`, from where a stopped training goes on; the folder is removed at the end. After
@@ -253,7 +254,7 @@ def train(python: Path, config: Mapping[str, Any], rows: Fitting, recipe: Recipe
     return Trained(curve, best, made, learned, rows.too_long, rows.longest, seconds, device, versions)
 
 
-def _prepare(work: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Recipe, say: Say) -> float:
+def _prepare(work: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Hyperparameters, say: Say) -> float:
     """Write what Ludwig reads; return the seconds that a stopped run of this very training has taken already."""
     name = digest(json.dumps(config), *(text for pair in pairs for text in (pair.prompt, pair.target)))
     if work.is_dir() and not ((work / "name").is_file() and (work / "name").read_text(encoding="utf-8") == name):
@@ -278,7 +279,7 @@ def _call(command: Sequence[str], work: Path) -> tuple[int, bool]:
                 stopped = True
 
 
-def _write_rows(pairs: Sequence[Pair], recipe: Recipe, work: Path) -> None:
+def _write_rows(pairs: Sequence[Pair], recipe: Hyperparameters, work: Path) -> None:
     import pandas as pd
 
     held = held_out(pairs, recipe)
@@ -298,7 +299,7 @@ def _variables() -> dict[str, str]:
     return {**os.environ, "LUDWIG_CACHE": str(scratch), "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
 
 
-def _curve(progress: Mapping[str, Any], recipe: Recipe) -> Curve:
+def _curve(progress: Mapping[str, Any], recipe: Hyperparameters) -> Curve:
     """Return the losses in what Ludwig says of its progress: lists of epoch, step and value."""
     training, validation = (progress[f"{split}_metrics"]["completion"]["loss"] for split in ("train", "validation"))
     steps = [int(step) // recipe.accumulate for _, step, _ in training]

@@ -10,15 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.subset import digest
 from harness.errors import UserError
-from harness.local.transformers import TIED, context, device
+from harness.hashing import digest
+from harness.models.engines.transformers import TIED, context, device
+from harness.rows.training import Pair
 from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
 from harness.train.loss import answer_loss
-from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Recipe, learning_rate_factor
-from harness.train.result import Curve, Trained
-from harness.train.rows import Pair
+from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Curve, Hyperparameters, Trained, learning_rate_factor
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +26,7 @@ Say = Callable[[str], None]
 Rows = Sequence[tuple[Tokens, Tokens]]
 
 
-def train(base: str, pairs: Sequence[Pair], recipe: Recipe, out: Path, say: Say) -> Trained:
+def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, say: Say) -> Trained:
     """Train an adapter and write it to `out` as PEFT does.
 
     A checkpoint beside it lets the same call go on after it was stopped, by whatever. After Ctrl-C the best weights so
@@ -77,7 +76,14 @@ class _Run:
     """One training, from wherever its checkpoint left it; `name` stands for all that decides how it goes."""
 
     def __init__(
-        self, name: str, model: Any, encoded: Encoded, rows: Rows, validation: Rows, recipe: Recipe, device: str
+        self,
+        name: str,
+        model: Any,
+        encoded: Encoded,
+        rows: Rows,
+        validation: Rows,
+        recipe: Hyperparameters,
+        device: str,
     ) -> None:
         import torch
 
@@ -201,7 +207,7 @@ class _Run:
         checkpoint.save(path, self.name, state)
 
 
-def _load(base: str, recipe: Recipe) -> tuple[Any, Any, str]:
+def _load(base: str, recipe: Hyperparameters) -> tuple[Any, Any, str]:
     try:
         import torch
         from peft import LoraConfig, get_peft_model

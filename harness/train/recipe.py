@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ATTENTION = ("q_proj", "v_proj")
+
+
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Hyperparameters:
     """LoRA hyper-parameters. The defaults are the published recipe of LoRA Land (`results/published/training.csv`).
 
     Attributes:
@@ -43,6 +45,8 @@ class Recipe:
 
 
 MOST_VALIDATION = 200
+
+
 EVALUATIONS = 8
 
 
@@ -51,3 +55,30 @@ def learning_rate_factor(done: float, warmup: float) -> float:
     if done < warmup:
         return done / warmup
     return (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+
+
+@dataclass(slots=True)
+class Curve:
+    """Losses in nats a token of the answers: of training since the last point, and of the validation rows."""
+
+    steps: list[int] = field(default_factory=list)
+    training: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training gave. `step` is that of the weights that were kept, those of the lowest validation loss.
+
+    `steps` were made; `device` is `cpu`, or the kind of the GPU with its name.
+    """
+
+    curve: Curve
+    step: int
+    steps: int
+    rows: int
+    too_long: int
+    longest: int
+    seconds: float
+    device: str
+    versions: dict[str, str]

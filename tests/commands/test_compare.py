@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.compare import shortened
-from harness.store import read_manifests, write_manifest
+from harness.store.results import read_manifests, write_manifest
 from tests.commands.conftest import Command
 from tests.loopback import FAULTS, Loopback
 from tests.runs import Small

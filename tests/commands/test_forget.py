@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.store import ResponseLog
+from harness.store.results import ResponseLog
 from tests.commands.conftest import Command
 from tests.loopback import Loopback
 from tests.runs import ROWS, Small

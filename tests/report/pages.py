@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.bench import Options, bench
-from harness.report.findings import find
-from harness.report.frame import long_frame, score_all
+from harness.ask.run import BenchOptions, bench
+from harness.report.findings import find, long_frame
 from harness.report.page import page
 from harness.report.published import Published
-from harness.store import read_manifests, read_rows
+from harness.score.scoring import score_all
+from harness.store.results import read_manifests, read_rows
 
 ROWS = 60
 PLANTED = "</script><script>window.planted = 1</script><img src=x onerror='window.planted = 2'>"
@@ -76,7 +76,7 @@ def make_results(folder: Path) -> Path:
     samples = [{**_row(i), "_split": "train" if i > 20 else "test"} for i in range(30)]
     _jsonl(tasks / "samples" / "small.jsonl", samples)
     models: dict[str, Any] = {name: {"backend": "baseline", "method": name} for name in ("majority", "tfidf")}
-    options = Options((), (), folder / "models.yaml", tasks, folder / "results")
+    options = BenchOptions((), (), folder / "models.yaml", tasks, folder / "results")
     options.models_file.write_text(json.dumps(models))
     bench(options, lambda line: None)
     # The planted markup is part of the folder's name, so that it stands in the error for a row without an answer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.frame import verdicts
+from harness.report.findings import verdicts
 from tests.scored import right, scored
 
 

@@ -14,16 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.contest import Contest, challenger, headline, signed
-from harness.report.findings import find
-from harness.report.frame import long_frame, score_all
+from harness.report.findings import Offer, Scoreboard, break_even, challenger, find, headline, long_frame, market
 from harness.report.page import page
 from harness.report.page.charts import Line, Mark, cost_chart, lines_chart, nice_ticks
-from harness.report.page.cost import Offer, break_even, market
-from harness.report.page.embedding import script_json
-from harness.report.page.evidence import LONGEST, clip, evidence, shared_ends
-from harness.scoring import STATUSES, ScoredRun
-from harness.store import read_manifests
+from harness.report.page.evidence import LONGEST, clip, evidence, script_json, shared_ends
+from harness.report.words import signed
+from harness.score.scoring import STATUSES, ScoredRun, score_all
+from harness.store.results import read_manifests
 from tests.report.pages import FIGURES, PLANTED, ROWS, make_page, make_results
 
 
@@ -159,7 +156,7 @@ def test_behind_the_sentence_stands_by_how_much_and_how_sure_that_is(html: str) 
 
 
 def test_a_tasks_sentence_is_its_tables_verdict_after_holm(html: str, benchmark_runs: list[ScoredRun]) -> None:
-    against = Contest(benchmark_runs).against("tuned")
+    against = Scoreboard(benchmark_runs).against("tuned")
     for task, found in against.items():
         words = Reader(part(html, f'id="task-{task}-benchmark"', "</article>")).words
         assert found.verdict == "better"
@@ -168,7 +165,7 @@ def test_a_tasks_sentence_is_its_tables_verdict_after_holm(html: str, benchmark_
 
 
 def test_with_one_model_there_is_no_verdict(benchmark_runs: list[ScoredRun]) -> None:
-    alone = Contest([run for run in benchmark_runs if run.manifest.model == "tuned"])
+    alone = Scoreboard([run for run in benchmark_runs if run.manifest.model == "tuned"])
     assert headline(alone) == "Only tuned was asked; a comparison needs two models."
 
 
@@ -176,13 +173,13 @@ def test_a_single_task_is_told_with_its_numbers(benchmark_runs: list[ScoredRun])
     chosen = [
         run for run in benchmark_runs if run.manifest.task == "colours" and run.manifest.model in ("gpt", "plain")
     ]
-    said = headline(Contest(chosen))
+    said = headline(Scoreboard(chosen))
     assert said.startswith("plain loses to gpt on colours (−0.667 accuracy, 95 % interval −0.")
     assert said.endswith("n = 60).")
 
 
 def test_without_a_price_the_best_baseline_is_the_reference(benchmark_runs: list[ScoredRun]) -> None:
-    contest = Contest([run for run in benchmark_runs if run.manifest.model in ("majority", "tfidf", "plain")])
+    contest = Scoreboard([run for run in benchmark_runs if run.manifest.model in ("majority", "tfidf", "plain")])
     assert contest.reference in ("majority", "tfidf")
     assert contest.standings.why == "the best baseline"
     first = challenger(contest)
@@ -197,11 +194,11 @@ def test_models_asked_different_rows_are_not_compared(benchmark_runs: list[Score
         for model in ("gpt", "tuned")
     )
     other = replace(tuned, rows=replace(tuned.rows, ids=tuple(reversed(tuned.rows.ids))))
-    assert headline(Contest([gpt, other])) == "No model was asked the same rows as gpt; a comparison needs that."
+    assert headline(Scoreboard([gpt, other])) == "No model was asked the same rows as gpt; a comparison needs that."
 
 
 def test_ties_with_the_best_are_marked_and_clear_losers_are_not(html: str, benchmark_runs: list[ScoredRun]) -> None:
-    assert Contest(benchmark_runs).tied["colours"] == set()
+    assert Scoreboard(benchmark_runs).tied["colours"] == set()
     row = next(row for row in part(html, 'id="board-benchmark"', "</table>").split("<tr ") if "#task/colours/" in row)
     cells = dict(re.findall(r'<td[^>]*data-model="(\w+)"[^>]*>(.*?)</td>', row))
     assert "★" in cells["tuned"]
@@ -343,7 +340,7 @@ def test_without_runs_the_page_says_so(frame: pd.DataFrame, tmp_path: Path) -> N
 
 
 def test_cost_against_quality(benchmark_runs: list[ScoredRun]) -> None:
-    offers = {offer.model: offer for offer in market(Contest(benchmark_runs)).offers}
+    offers = {offer.model: offer for offer in market(Scoreboard(benchmark_runs)).offers}
     assert offers["gpt"].usd == pytest.approx(1000 * (20 * 30 + 5 * 60) / 1e6)
     assert offers["plain"].usd is None
     assert offers["majority"].usd == 0

@@ -21,9 +21,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from harness.report.frame import long_frame, score_all
+from harness.report.findings import long_frame
 from harness.report.tables import csv
-from harness.store import read_manifests
+from harness.score.scoring import score_all
+from harness.store.results import read_manifests
 from tests.report.pages import PLANTED, ROWS, make_page, make_results
 
 pytestmark = pytest.mark.browser

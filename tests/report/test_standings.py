@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.intervals import wilson
-from harness.report.standings import latex, slices_markdown, standings_markdown
-from harness.slices import Slice
-from harness.standings import standings
+from harness.compare.intervals import wilson
+from harness.compare.slices import Slice
+from harness.compare.standings import standings
+from harness.report.markdown import latex, slices_markdown, standings_markdown
 from tests.scored import ERROR, right, scored
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,7 +11,8 @@ import pytest
 
 from harness.report.markdown import markdown
 from harness.report.published import Published
-from harness.report.tables import ABSENT, bench_table, csv, labels_only, leaderboard, number
+from harness.report.tables import bench_table, csv, labels_only, leaderboard
+from harness.report.words import ABSENT, number
 
 GOLDEN = Path(__file__).parent / "golden"
 

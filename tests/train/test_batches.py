@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
+from harness.rows.training import Pair, completion
 from harness.train.batches import encode, shuffled
-from harness.train.rows import Pair, completion
-from tests.local.engine import END, tokenizer
+from tests.models.engines.engine import END, tokenizer
 
 WORDS = tokenizer()
 PAIRS = st.lists(

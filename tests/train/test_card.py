@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.spec.catalog import load_task
+from harness.rows.training import TrainingRows
+from harness.tasks.catalog import load_task
 from harness.train.card import Card, card, write
-from harness.train.recipe import Recipe
-from harness.train.result import Curve, Trained
-from harness.train.rows import TrainingRows
+from harness.train.recipe import Curve, Hyperparameters, Trained
 from tests.train.tiny import pairs
 
 TRAINED = Trained(
@@ -22,7 +21,7 @@ ROWS = TrainingRows(tuple(pairs(100)), "f00d", 3, None)
 
 def made(price: float | None = None) -> Card:
     file = load_task(Path(__file__).parents[2] / "tasks", "jigsaw")
-    return card(file, "models/mini", "peft", Recipe(rank=16), "sample", ROWS, TRAINED, price)
+    return card(file, "models/mini", "peft", Hyperparameters(rank=16), "sample", ROWS, TRAINED, price)
 
 
 def test_it_says_everything_that_made_the_adapter() -> None:

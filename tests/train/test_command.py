@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.local.onnx import ADAPTER_FILE
-from harness.train.training import base_name
-from tests.local.engine import END, tokenizer
+from harness.models.engines.onnx import ADAPTER_FILE
+from harness.train.train import base_name
+from tests.models.engines.engine import END, tokenizer
 from tests.train import tiny
 
 ROOT = Path(__file__).parents[2]

@@ -20,14 +20,13 @@ import pandas as pd
 import pytest
 
 from harness.errors import HarnessError, UserError
+from harness.rows.training import Pair
 from harness.train import ludwig
-from harness.train.recipe import Recipe
-from harness.train.result import Trained
-from harness.train.rows import Pair
-from tests.local.engine import END, tokenizer
+from harness.train.recipe import Hyperparameters, Trained
+from tests.models.engines.engine import END, tokenizer
 from tests.train.tiny import pairs
 
-RECIPE = Recipe(steps=8, batch=2, accumulate=2, validation=0.2)
+RECIPE = Hyperparameters(steps=8, batch=2, accumulate=2, validation=0.2)
 PAIRS = pairs(20)
 ROWS = ludwig.Fitting(tuple(PAIRS), 56, 7, 1)
 
@@ -87,7 +86,7 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-def configuration(folder: Path, recipe: Recipe) -> dict[str, Any]:
+def configuration(folder: Path, recipe: Hyperparameters) -> dict[str, Any]:
     found = ludwig.read_base(str(folder))
     return ludwig.configuration(found, recipe, ludwig.fitting(found, PAIRS), 4)
 
@@ -111,7 +110,7 @@ Train = Callable[..., tuple[Trained, list[str]]]
 
 @pytest.fixture
 def train(python: Path, config: dict[str, Any], tmp_path: Path) -> Train:
-    def training(recipe: Recipe = RECIPE, **changes: Any) -> tuple[Trained, list[str]]:
+    def training(recipe: Hyperparameters = RECIPE, **changes: Any) -> tuple[Trained, list[str]]:
         lines: list[str] = []
         return ludwig.train(python, {**config, **changes}, ROWS, recipe, tmp_path / "out", lines.append), lines
 

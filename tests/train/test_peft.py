@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.local.decoding import Answer, Query, answer
-from harness.train.recipe import ALL_LINEAR, Recipe
+from harness.models.engines.decoding import Answer, Query, answer
+from harness.train.recipe import ALL_LINEAR, Hyperparameters
 from tests.train import tiny
 
 # What the libraries say to each other of their next versions is not for us.
@@ -27,7 +27,7 @@ def _one_thread() -> None:
 
 
 PAIRS = tiny.pairs()
-RECIPE = Recipe(
+RECIPE = Hyperparameters(
     steps=48, rank=8, alpha=16, dropout=0.1, target_modules=ALL_LINEAR, learning_rate=2e-2, batch=8, accumulate=1,
     validation=0.1,
 )  # fmt: skip
@@ -42,7 +42,7 @@ def silent(line: str) -> None:
     """Say nothing."""
 
 
-def train(base: Path, out: Path, recipe: Recipe = RECIPE, say: Any = silent) -> Any:
+def train(base: Path, out: Path, recipe: Hyperparameters = RECIPE, say: Any = silent) -> Any:
     from harness.train import peft
 
     return peft.train(str(base), PAIRS, recipe, out, say)
@@ -87,7 +87,7 @@ class TestATraining:
         assert right > 20
 
     def test_the_harness_answers_with_it(self, base: Path, trained: tuple[Any, Path]) -> None:
-        from harness.local.transformers import TransformersEngine
+        from harness.models.engines.transformers import TransformersEngine
 
         found = answer(TransformersEngine(str(base)), str(trained[1]), [Query(pair.prompt, 8) for pair in PAIRS[:24]])
         right = [

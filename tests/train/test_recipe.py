@@ -6,24 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.train.recipe import Recipe, learning_rate_factor
+from harness.train.recipe import Hyperparameters, learning_rate_factor
 
 
 @pytest.mark.parametrize(
     ("recipe", "rows", "updates"),
     [
-        (Recipe(), 1000, 188),
-        (Recipe(epochs=0.5, batch=4, accumulate=2), 100, 7),
-        (Recipe(steps=40), 1000, 40),
-        (Recipe(), 1, 1),
+        (Hyperparameters(), 1000, 188),
+        (Hyperparameters(epochs=0.5, batch=4, accumulate=2), 100, 7),
+        (Hyperparameters(steps=40), 1000, 40),
+        (Hyperparameters(), 1, 1),
     ],
 )
-def test_epochs_become_updates_unless_steps_are_given(recipe: Recipe, rows: int, updates: int) -> None:
+def test_epochs_become_updates_unless_steps_are_given(recipe: Hyperparameters, rows: int, updates: int) -> None:
     assert recipe.updates(rows) == updates
 
 
 def test_the_defaults_are_the_published_recipe() -> None:
-    recipe = Recipe()
+    recipe = Hyperparameters()
     assert (recipe.rank, recipe.alpha, recipe.dropout, recipe.target_modules) == (8, 16, 0.05, ("q_proj", "v_proj"))
     assert (recipe.learning_rate, recipe.warmup, recipe.batch, recipe.accumulate) == (2e-4, 0.03, 1, 16)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.train.rows import Pair
+from harness.rows.training import Pair
 
 FRUIT = ("apple", "pear", "plum", "fig")
 TOOLS = ("hammer", "saw", "drill", "file")

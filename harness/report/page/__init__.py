@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report.findings import Findings
-from harness.report.page.embedding import script_json, utf8
-from harness.report.page.evidence import evidence
+from harness.report.page.evidence import evidence, script_json, utf8
 from harness.report.page.overview import overview
 from harness.report.page.provenance import of_all, usd
 from harness.report.page.tasks import task_view
 from harness.report.published import Published
-from harness.report.tables import number
-from harness.scoring import ScoredRun
+from harness.report.words import number
+from harness.score.scoring import ScoredRun
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from harness.report.page.cost import Offer
+from harness.report.findings import Offer
 
 LINE = 26
 LEFT = 210  # at most: shorter names leave more room

@@ -5,6 +5,8 @@ Columns, not records, and the text that all prompts share is kept once: 1,000 ro
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -13,18 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from harness.answers import read
-from harness.data.subset import EvaluationRow
-from harness.metrics.base import FloatArray, Metric
-from harness.metrics.labels import per_class
-from harness.scoring import STATUSES, RowScores, ScoredRun
-from harness.spec.task import LabelAnswer, Task
-from harness.store import Response, read_responses, read_rows, response_key
+from harness.rows.evaluation import EvaluationRow
+from harness.score.answers import read
+from harness.score.metrics.base import FloatArray, Metric
+from harness.score.metrics.labels import per_class
+from harness.score.scoring import STATUSES, RowScores, ScoredRun
+from harness.store.results import Response, read_responses, read_rows, response_key
+from harness.tasks.task import LabelAnswer, Task
 
 Reading = Callable[[str], Any]
 """What a text is as an answer of the task."""
+
+
 LONGEST = 8_000
 """Characters of a text that the page holds; of a longer one it shows beginning and end."""
+
+
 _SHORT_ANSWERS = ("label", "number", "regex")
 """Answer types whose extracted value is worth showing beside the completion."""
 
@@ -182,3 +188,39 @@ def _classes(task: Task, rows: Sequence[EvaluationRow], reads: Mapping[str, str]
         ],
         "confusion": [[g, a, count] for (g, a), count in sorted(pairs.items())],
     }
+
+
+# The two separators end a line of JavaScript in old engines, though JSON allows them raw.
+_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def script_json(value: Any) -> str:
+    """Return JSON that is safe inside `<script>`, as JavaScript and as JSON; NaN and infinities become null."""
+    try:
+        text = _encode(value)
+    except ValueError:  # rare, and looking for it first would double the time
+        text = _encode(_finite(value))
+    for character, escape in _ESCAPES.items():  # `translate` takes ten times as long
+        text = text.replace(character, escape)
+    return text
+
+
+def utf8(text: str) -> bytes:
+    """Text as UTF-8; half a surrogate pair, which UTF-8 cannot carry, becomes its JSON escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+        case _:
+            return value

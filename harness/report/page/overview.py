@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.metrics.base import FloatArray
-from harness.report import contest as words
-from harness.report.contest import Contest, score, signed
-from harness.report.frame import UNTIMED
+from harness.compare.standings import Lift, Standing
+from harness.report import findings as words
+from harness.report.findings import EXAMPLE_SERVER, UNTIMED, Scoreboard, break_even, market, score, server_price
 from harness.report.page.charts import Line, Mark, cost_chart, lines_chart
-from harness.report.page.cost import EXAMPLE_SERVER, break_even, market, server_price
 from harness.report.published import Published, counterpart, headline
-from harness.report.tables import labels_only, main_rows, number, plural
-from harness.standings import Lift, Standing
+from harness.report.tables import labels_only, main_rows
+from harness.report.words import number, plural, signed
+from harness.score.metrics.base import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,7 @@ MEANING = {
 }
 
 
-def overview(contest: Contest, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> View:
+def overview(contest: Scoreboard, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> View:
     """Everything the template says about all tasks of one kind; `frame` holds that kind's rows of the long form."""
     offers = market(contest)
     return {
@@ -51,7 +50,7 @@ def overview(contest: Contest, frame: pd.DataFrame, published: Mapping[str, Sequ
     }
 
 
-def _model(contest: Contest, row: Standing) -> View:
+def _model(contest: Scoreboard, row: Standing) -> View:
     runs = contest.runs_of(row.model).values()
     return {
         "name": row.model,
@@ -69,7 +68,7 @@ def _model(contest: Contest, row: Standing) -> View:
     }
 
 
-def leaderboard(contest: Contest, frame: pd.DataFrame) -> list[View]:
+def leaderboard(contest: Scoreboard, frame: pd.DataFrame) -> list[View]:
     """A row per task: what it is, and for each model the score with how it stands to the best and to the reference."""
     rows = []
     against = contest.reference
@@ -111,7 +110,7 @@ def leaderboard(contest: Contest, frame: pd.DataFrame) -> list[View]:
     return rows
 
 
-def _cost(contest: Contest, found: Any) -> View:
+def _cost(contest: Scoreboard, found: Any) -> View:
     priced = sorted((o for o in found.offers if o.usd), key=lambda o: -o.usd)
     server = server_price(contest)
     rate = EXAMPLE_SERVER if server is None else server
@@ -128,7 +127,7 @@ def _cost(contest: Contest, found: Any) -> View:
     }
 
 
-def _latency(contest: Contest) -> View:
+def _latency(contest: Scoreboard) -> View:
     rows: list[View] = []
     for model in contest.models:
         runs = contest.runs_of(model).values()
@@ -155,7 +154,7 @@ def _median(seconds: Sequence[FloatArray]) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
-def _lift(contest: Contest, found: Lift) -> View:
+def _lift(contest: Scoreboard, found: Lift) -> View:
     """An adapter minus its base on every task, with the reference beside them."""
     model, base, lifts = found.pair.a, found.pair.b, found.pair.tasks
     third = contest.reference if contest.reference not in (model, base) else None

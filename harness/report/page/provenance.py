@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from harness.report.contest import MINUS
-from harness.report.tables import ABSENT, plural
-from harness.scoring import ScoredRun
-from harness.store import Manifest
+from harness.report.words import ABSENT, MINUS, plural
+from harness.score.scoring import ScoredRun
+from harness.store.results import Manifest
 
 Facts = list[tuple[str, str]]
 

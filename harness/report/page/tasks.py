@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.compare import Comparison
-from harness.report.contest import signed
+from harness.compare.paired import Comparison
+from harness.compare.slices import Slice
 from harness.report.findings import Findings
 from harness.report.page.charts import Line, Mark, lines_chart
 from harness.report.page.overview import MEANING, View
 from harness.report.page.provenance import one_line, provenance, usd
 from harness.report.published import Published, counterpart
-from harness.report.tables import ABSENT, labels_only, main_rows, number, rows_asked, sources
-from harness.scoring import STATUSES
-from harness.slices import Slice
+from harness.report.tables import labels_only, main_rows, rows_asked, sources
+from harness.report.words import ABSENT, number, signed
+from harness.score.scoring import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from harness.report.plots.adapters import adapter_plot, adapters
-from harness.report.plots.bars import task_plot
-from harness.report.plots.calibration import calibration_plot
-from harness.report.plots.heat import heat_plot
-from harness.report.plots.overview import overview_plot
-from harness.report.plots.spent import frontier_plot, latency_plot
+from harness.report.plots.cost import frontier_plot, latency_plot
+from harness.report.plots.overall import calibration_plot, heat_plot, overview_plot
 from harness.report.plots.style import WATERMARK
+from harness.report.plots.tasks import adapter_plot, adapters, task_plot
 
 __all__ = [
     "WATERMARK",

@@ -1,0 +1,1 @@
+"""Asking: every model every row, once."""

@@ -1,0 +1,237 @@
+"""One row on its way to an answer: its attempts, what becomes of each, and how long it waits for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from harness.ask.limiter import Gate, Halted, Patience
+from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.models.backend import Backend, Reply, Request
+from harness.store.results import Response, ResponseStatus
+
+AGAIN = (Throttled, Unavailable, BadReply)
+
+
+_STATUS: dict[str, ResponseStatus] = {"length": "truncated", "refusal": "refused"}
+
+
+_TROUBLE: tuple[tuple[type[AskError], Trouble], ...] = (
+    (Throttled, "throttled"),
+    (Unavailable, "unavailable"),
+    (BadReply, "malformed"),
+    (Rejected, "rejected"),
+)
+
+
+class Row:
+    """One row that is being asked.
+
+    Args:
+        job: Whose row it is.
+        key: The key under which its answer is kept.
+        request: What is asked.
+        gate: The way to the endpoint.
+        patience: When to give up.
+        idle: Called when the row begins to wait for its next attempt.
+        lost: Called when an attempt may have been charged although no answer came.
+
+    Attributes:
+        attempts: Requests sent.
+    """
+
+    def __init__(
+        self, job: Job, key: str, request: Request, gate: Gate, patience: Patience,
+        idle: Callable[[], None], lost: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.attempts = 0
+        self._lost = lost
+        self._job, self._key, self._request = job, key, request
+        self._gate, self._patience, self._idle = gate, patience, idle
+        self._faults = 0
+        self._throttled_since = 0.0
+        self._seconds = 0.0
+
+    async def ask(self) -> Reply:
+        """Ask until there is an answer.
+
+        Raises:
+            AskError: the last failure, when there is no hope left.
+            Halted: the run, the endpoint or the job ended first.
+        """
+        try:
+            return await self._attempt()
+        except AGAIN as error:
+            first: AskError | None = error
+
+        async def attempt() -> Reply:
+            nonlocal first
+            if first is not None:
+                failed, first = first, None
+                raise failed
+            return await self._attempt()
+
+        # tenacity's bookkeeping takes a tenth of the time of a request, so it comes in only after a failure, which it
+        # gets to see as the first attempt.
+        retrying = AsyncRetrying(
+            stop=self._exhausted, wait=self._wait, sleep=self._sleep, retry=retry_if_exception_type(AGAIN), reraise=True
+        )
+        return await retrying(attempt)
+
+    def response(self, reply: Reply) -> Response:
+        """The row's response when it was answered; its latency is that of the attempt that succeeded."""
+        return Response(
+            key=self._key,
+            row=self._request.row,
+            status=_STATUS.get(reply.finish_reason, "ok"),
+            completion=reply.completion,
+            model=reply.model,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            latency_s=round(self._seconds, 6),
+            ttft_s=reply.ttft_s,
+            tpot_s=reply.tpot_s,
+            attempts=self.attempts,
+            at=now(),
+        )
+
+    def failure(self, error: Exception) -> Response:
+        """The row's response when it was not."""
+        message = str(error) if isinstance(error, AskError) else f"{type(error).__name__}: {error}"
+        row, attempts = self._request.row, self.attempts
+        return Response(key=self._key, row=row, status="failed", attempts=attempts, at=now(), error=message[:500])
+
+    async def _attempt(self) -> Reply:
+        """Ask once, as soon as the gate lets it through."""
+        sent = await self._gate.enter()
+        try:
+            if self._job.stopped:
+                raise Halted(self._job.stopped)
+            self.attempts += 1
+            reply = await self._reply()
+        except AskError as error:
+            self._learn(error, sent)
+            raise
+        else:
+            self._seconds = time.monotonic() - sent
+            self._gate.answered((reply.input_tokens or 0) + (reply.output_tokens or 0))
+            return reply
+        finally:
+            self._gate.leave()
+
+    async def _reply(self) -> Reply:
+        try:
+            async with asyncio.timeout(self._job.limits.timeout):
+                return await self._job.backend.ask(self._request)
+        except TimeoutError:
+            self._lost()
+            raise Unavailable(f"no answer within {self._job.limits.timeout:g} s") from None
+        except BadReply:
+            self._lost()
+            raise
+
+    def _learn(self, error: AskError, sent: float) -> None:
+        """Count a failure, for the row and for its endpoint.
+
+        Raises:
+            ModelRejected: the server asks for so long a pause that it amounts to a refusal.
+        """
+        self._job.trouble[next(name for kind, name in _TROUBLE if isinstance(error, kind))] += 1
+        if isinstance(error, Throttled):
+            if (error.retry_after or 0.0) > self._patience.longest_pause:
+                # A quota of a day or a month, which other models of the endpoint need not share.
+                raise ModelRejected(f"{error} (come back in {error.retry_after:.0f} s)") from error
+            self._throttled_since = self._throttled_since or time.monotonic()
+            self._gate.slow_down(sent, error.retry_after, str(error))
+        elif isinstance(error, Unavailable):
+            if error.overloaded:
+                self._gate.narrow(sent)
+            self._gate.failed(str(error))
+            # While the whole endpoint is down, it is not the row's fault.
+            self._faults += not self._gate.down
+        else:
+            self._gate.alive()
+            self._faults += 1
+
+    def _exhausted(self, state: RetryCallState) -> bool:
+        """Whether to ask no more; being asked to slow down uses up no attempt, but patience."""
+        throttled = time.monotonic() - self._throttled_since if self._throttled_since else 0.0
+        return self._faults >= self._job.limits.attempts or throttled >= self._patience.throttled
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Exponential back-off with full jitter; after Retry-After a little jitter, so that not all return at once."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            return random.uniform(0, self._patience.first_wait)
+        longest = self._patience.first_wait * 2.0 ** min(state.attempt_number, 30)
+        return random.uniform(0, min(self._patience.longest_wait, longest))
+
+    async def _sleep(self, seconds: float) -> None:
+        self._idle()
+        await self._gate.sleep(seconds)
+
+
+def now() -> str:
+    """The time in UTC, as ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+Trouble = Literal["throttled", "unavailable", "malformed", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an endpoint bears: requests in flight, requests a minute; and how long and often a row is tried."""
+
+    concurrency: int
+    requests_per_minute: float | None
+    timeout: float
+    attempts: int
+
+
+@dataclass(slots=True)
+class Job:
+    """The rows that one model has still to answer for one task.
+
+    Attributes:
+        requests: Yields the key and the request of each row, `pending` in number; it is read only as fast as answers
+            come.
+        save: Keeps a response; an OSError ends the run.
+        finish: Awaited once, when all rows are settled or the job is stopped.
+        proven: Whether the model has answered other rows of the task before.
+        stopped: Why rows of it were given up.
+        in_flight: Rows taken from `requests` and not yet settled.
+        settled: Rows that have got a status.
+        answered: Those of them that have an answer.
+        trouble: Attempts that brought no answer, by kind.
+    """
+
+    task: str
+    model: str
+    backend: Backend
+    endpoint: str
+    limits: Limits
+    requests: Iterator[tuple[str, Request]]
+    pending: int
+    save: Callable[[Response], None]
+    finish: Callable[[], Awaitable[None]]
+    proven: bool = False
+    stopped: str | None = None
+    in_flight: int = 0
+    settled: int = 0
+    answered: int = 0
+    trouble: Counter[Trouble] = field(default_factory=Counter)
+    finished: bool = False
+
+    @property
+    def left(self) -> int:
+        """How many rows have no answer."""
+        return self.pending - self.answered

@@ -1,0 +1,126 @@
+"""The money of a run: what its answers have cost, and whether the next request still fits under the cap."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.errors import HarnessError
+from harness.models.backend import Reply, Request
+from harness.models.entry import Model, Sampled
+from harness.models.prices import Priced, price_of
+from harness.store.results import Manifest
+
+# English text has four to five bytes in a token; three leaves room for other languages and the chat's frame.
+BYTES_PER_TOKEN = 3
+HOUR = 3600.0
+
+
+class CapReached(HarnessError):
+    """The run ended before the cap on spending would be passed; `manifests` are those of the pairs that had begun."""
+
+    exit_code = 3
+
+    def __init__(self, reason: str, manifests: Sequence[Manifest]) -> None:
+        super().__init__(f"stopped: {reason}; go on with a higher --max-usd")
+        self.manifests = manifests
+
+
+@dataclass(slots=True)
+class Budget:
+    """Lets a request be sent only when its worst case, with that of all others in flight, stays under the cap.
+
+    A server paid by the hour costs its time while anything is asked of it, however much; its worst case is that the
+    model's deadline passes before the next answer.
+
+    Attributes:
+        cap: Most USD that may be spent; None for no cap.
+        models: What may be asked, by name; another model costs nothing here.
+        spent: USD spent so far, in this run.
+        clock: The time in seconds.
+    """
+
+    cap: float | None
+    models: Mapping[str, Model] = field(default_factory=dict)
+    spent: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    _prices: dict[tuple[str, str], Priced | None] = field(default_factory=dict)
+    _reserved: float = 0.0
+    _open: Counter[str] = field(default_factory=Counter)
+    _since: float = 0.0
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def price(self, model: str, task: str) -> Priced | None:
+        """What the answers of a model to a task cost, None when it is not known."""
+        if (model, task) not in self._prices:
+            self._prices[model, task] = price_of(self.models[model], task) if model in self.models else None
+        return self._prices[model, task]
+
+    def worst(self, model: str, request: Request) -> float:
+        """The most that the tokens of one attempt can cost, in USD."""
+        priced = self.price(model, request.task)
+        if priced is None or priced.price is None:
+            return 0.0
+        entry = self.models[model]
+        own = entry.max_tokens if isinstance(entry, Sampled) else None
+        return priced.price.usd(len(request.prompt.encode()) // BYTES_PER_TOKEN + 1, own or request.max_tokens)
+
+    def cost(self, model: str, request: Request, reply: Reply) -> float:
+        """What an answer's tokens cost, in USD; the worst case when the server does not say how many they were."""
+        priced = self.price(model, request.task)
+        if priced is None or priced.price is None or reply.input_tokens is None or reply.output_tokens is None:
+            return self.worst(model, request)
+        return priced.price.usd(reply.input_tokens, reply.output_tokens)
+
+    async def reserve(self, model: str, worst: float) -> bool:
+        """Put so much aside, once enough of what is in flight has proved cheaper; False when it never fits."""
+        costs = worst or self._a_second(model)
+        while self.cap is not None and costs and self._now() + self._ahead(model) + worst > self.cap:
+            if not self._open.total():
+                return False
+            self._settled.clear()
+            await self._settled.wait()
+        self._now()
+        self._reserved += worst
+        self._open[model] += 1
+        return True
+
+    def lose(self, worst: float) -> bool:
+        """Book an attempt that may have been charged in full; whether all that is reserved still fits under the cap."""
+        self.spent += worst
+        return self.cap is None or self._now() + self._reserved <= self.cap
+
+    def settle(self, model: str, reserved: float, spent: float) -> None:
+        """Put back what was reserved, and book what was spent instead."""
+        self._now()
+        self._open[model] -= 1
+        # Sums of fractions leave a remainder, which must not stay for good.
+        self._reserved = self._reserved - reserved if self._open.total() else 0.0
+        self.spent += spent
+        self._settled.set()
+
+    def explanation(self) -> str:
+        """Say why nothing more is asked."""
+        return f"the next request could pass the limit of {self.cap:g} USD ({self.spent:.4f} USD spent)"
+
+    def _a_second(self, model: str) -> float:
+        """What a second of a model's server costs, in USD."""
+        entry = self.models.get(model)
+        return (entry.gpu_per_hour or 0.0) / HOUR if entry else 0.0
+
+    def _now(self) -> float:
+        """Book the time that has passed on servers paid by the hour, and return what is spent by now, in USD."""
+        clock = self.clock()
+        busy = sum(self._a_second(model) for model, open_ in self._open.items() if open_)
+        self.spent += busy * (clock - self._since)
+        self._since = clock
+        return self.spent
+
+    def _ahead(self, model: str) -> float:
+        """The most that what is in flight can still cost, and the time of one request more, in USD."""
+        busy = {name for name, open_ in self._open.items() if open_} | {model}
+        hours = (self._a_second(name) * self.models[name].timeout for name in busy if name in self.models)
+        return self._reserved + sum(hours)

@@ -1,0 +1,234 @@
+"""Asking: every model its rows, at once, within each endpoint's limits, until each row has an answer or a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from harness.ask.attempts import Job, Row
+from harness.ask.budget import Budget
+from harness.ask.limiter import Brake, Gate, Halted, Notice, Patience
+from harness.errors import HarnessError, ModelRejected
+from harness.models.backend import HEAR, Request
+from harness.store.results import Response
+
+
+@dataclass(slots=True)
+class _Run:
+    """What all endpoints of a run share."""
+
+    watch: Callable[[Job, Response], None]
+    brake: Brake
+    budget: Budget
+    patience: Patience
+    notice: Notice
+    group: asyncio.TaskGroup
+    unsaved: list[tuple[Job, Response]] = field(default_factory=list)
+
+
+class _Endpoint:
+    """One server with the jobs that share it.
+
+    There is a worker for each request that may be in flight. A row that waits for its next attempt keeps its worker, so
+    another is hired in its place, up to twice the number.
+    """
+
+    def __init__(self, name: str, jobs: Sequence[Job], run: _Run) -> None:
+        self.jobs = jobs
+        self.run = run
+        self.workers = 0
+        self._left = deque(jobs)
+        self._most = min(job.limits.concurrency for job in jobs)
+        rates = [job.limits.requests_per_minute for job in jobs if job.limits.requests_per_minute]
+        self.gate = Gate(name, self._most, min(rates, default=None), run.patience, run.notice)
+        run.brake.connect(self.gate)
+
+    def begin(self) -> None:
+        """Put the first workers to work."""
+        for _ in range(min(self._most, sum(job.pending for job in self.jobs))):
+            self.hire()
+
+    def hire(self) -> None:
+        """Add a worker, if there may be one more and there is work for it."""
+        if self._left and self.workers < 2 * self._most:
+            self.workers += 1
+            self.run.group.create_task(_work(self))
+
+    def next(self) -> tuple[Job, str, Request] | None:
+        """Take the next row. One job is emptied before the next begins, so that finished tasks come early."""
+        while self._left and self.gate.halted is None:
+            job = self._left[0]
+            item = None if job.stopped else next(job.requests, None)
+            if item is not None:
+                job.in_flight += 1
+                return job, *item
+            self._left.popleft()
+        return None
+
+
+async def run(
+    jobs: Sequence[Job],
+    watch: Callable[[Job, Response], None],
+    *,
+    brake: Brake | None = None,
+    budget: Budget | None = None,
+    patience: Patience | None = None,
+    notice: Notice = lambda line: None,
+) -> str | None:
+    """Ask all jobs, each endpoint on its own, and save every response as it arrives.
+
+    Never more requests are in memory than twice those that may be in flight. A model whose key, name or address is
+    refused is stopped (`Job.stopped`) while the others go on; so are all models of an endpoint that stays down.
+
+    Args:
+        jobs: What to ask.
+        watch: Gets every response once it is saved.
+        brake: To end the run early from outside.
+        budget: What may be spent.
+        patience: When to give up what.
+        notice: Gets a line when an endpoint goes down or comes back.
+
+    Returns:
+        None, or why the run was ended early, by the brake or the budget. A job that had not begun by then is not
+        finished.
+
+    Raises:
+        HarnessError: an answer could not be saved. What was in flight has been waited for.
+    """
+    brake = brake or Brake()
+    for job in jobs:
+        if job.pending == 0:
+            await _finish(job, brake)
+    with _few_collections():
+        async with asyncio.TaskGroup() as group:
+            shared = _Run(watch, brake, budget or Budget(None), patience or Patience(), notice, group)
+            for name, members in _by_endpoint(jobs).items():
+                _Endpoint(name, members, shared).begin()
+    lost = sum(not _save(shared, job, response) for job, response in shared.unsaved)
+    for job in jobs:
+        if not job.finished and (brake.reason is None or job.settled):
+            await _finish(job, brake)
+    if brake.error:
+        raise HarnessError(f"{brake.error}; {lost} answers that were on their way are lost") if lost else brake.error
+    return brake.reason
+
+
+@contextlib.contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage less often, and not among what was there before: a quarter of a request's CPU goes into it."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
+
+
+def _by_endpoint(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    shared: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.pending:
+            shared.setdefault(job.endpoint, []).append(job)
+    return shared
+
+
+async def _work(endpoint: _Endpoint) -> None:
+    HEAR.set(endpoint.gate.hear)
+    run = endpoint.run
+    try:
+        while (item := endpoint.next()) is not None:
+            job, key, request = item
+            response = await _settle(endpoint, job, key, request)
+            job.in_flight -= 1
+            if response is not None and not _save(run, job, response):
+                run.unsaved.append((job, response))
+            if job.in_flight == 0 and (job.stopped or job.settled == job.pending):
+                await _finish(job, run.brake)
+            # A model that runs in this process never waits for anything; the others get their turn here.
+            await asyncio.sleep(0)
+    except HarnessError as error:
+        run.brake.pull(str(error), error)
+    finally:
+        endpoint.workers -= 1
+
+
+async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> Response | None:
+    """Ask a row until there is an answer or no hope; None when it stays as it was."""
+    run = endpoint.run
+    budget = run.budget
+    worst = budget.worst(job.model, request)
+    if not await budget.reserve(job.model, worst):
+        run.brake.pull(budget.explanation())
+        return None
+
+    def lost() -> None:
+        # The row's own reservation stands for its next attempt, which must still fit beside this one.
+        if not budget.lose(worst):
+            run.brake.pull(budget.explanation())
+
+    row = Row(job, key, request, endpoint.gate, run.patience, endpoint.hire, lost)
+    spent = 0.0
+    try:
+        reply = await row.ask()
+        spent = budget.cost(job.model, request, reply)
+        return row.response(reply)
+    except Halted:
+        _give_up(endpoint)
+    except ModelRejected as error:
+        _reject(endpoint, job, str(error))
+    except Exception as error:  # noqa: BLE001  the edge: one request's failure must never end the others
+        return row.failure(error)
+    finally:
+        budget.settle(job.model, worst, spent)
+    return None
+
+
+def _save(run: _Run, job: Job, response: Response) -> bool:
+    """Save a response and count it; False, with the brake pulled, when it cannot be saved."""
+    try:
+        job.save(response)
+    except OSError as error:
+        reason = f"the answers of {job.model} on {job.task} cannot be written ({error.strerror})"
+        message = f"{reason}; asking has stopped, what was written is kept. Mend that and give the same command again"
+        run.brake.pull(reason, HarnessError(message))
+        return False
+    job.settled += 1
+    job.answered += response.status != "failed"
+    if not (job.answered or job.proven or job.stopped) and job.settled >= run.patience.hopeless:
+        job.stopped = f"the first {job.settled} rows all failed: {response.error}"
+    run.watch(job, response)
+    return True
+
+
+def _give_up(endpoint: _Endpoint) -> None:
+    """When the endpoint is down for good, none of its jobs can go on."""
+    if endpoint.run.brake.reason is None and endpoint.gate.halted is not None:
+        for job in endpoint.jobs:
+            if not job.finished and not job.stopped:
+                job.stopped = f"{endpoint.gate.halted}; {job.left} rows stay unanswered until the next run"
+
+
+def _reject(endpoint: _Endpoint, job: Job, reason: str) -> None:
+    """Stop a model on this task; on all tasks when two have been refused and none has ever been answered.
+
+    One refusal may be the task's own: its adapter is not there.
+    """
+    job.stopped = job.stopped or reason
+    same = [other for other in endpoint.jobs if other.model == job.model]
+    refused = sum(other.stopped is not None for other in same)
+    if refused > 1 and not any(other.answered or other.proven for other in same):
+        for other in same:
+            other.stopped = other.stopped or reason
+
+
+async def _finish(job: Job, brake: Brake) -> None:
+    job.finished = True
+    if job.settled < job.pending and not job.stopped:
+        job.stopped = brake.reason
+    await job.finish()

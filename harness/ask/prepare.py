@@ -1,0 +1,132 @@
+"""A task made ready to be asked: its rows fixed, and the models opened that are to answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import DataError
+from harness.hashing import digest
+from harness.models.backend import Backend, Request
+from harness.models.connect import Opening
+from harness.models.entry import LocalModel, ModelEntry
+from harness.rows.evaluation import EvaluationRow, Subset, select
+from harness.rows.origin import Origin, locate
+from harness.rows.training import training_rows
+from harness.tasks.catalog import TaskFile
+from harness.tasks.prompts import Prompts
+
+_PROBE = "\x00prompt\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTask:
+    """A task whose `n` rows are fixed and stored under the fingerprint `rows`; `subset` is without the rows.
+
+    `evaluated` holds their ids where baselines are fitted on other rows of the same split.
+    """
+
+    file: TaskFile
+    prompts: Prompts
+    origin: Origin
+    subset: Subset
+    rows: str
+    n: int
+    evaluated: frozenset[str] = frozenset()
+    seed: int = 0
+
+
+def settings_of(backend: Backend, file: TaskFile) -> str:
+    """Return the hash of everything but the prompt that determines a model's answers to a task."""
+    request = Request(file.name, _PROBE, _PROBE, file.task.max_tokens, tuple(file.task.stop))
+    return digest(repr(sorted(backend.identity.items())), repr(backend.body(request)))
+
+
+def prepare_rows(
+    file: TaskFile, data: str | None, seed: int, rows: int | None = None, *, strict: bool = True
+) -> tuple[PreparedTask, tuple[EvaluationRow, ...]]:
+    """Choose a task's evaluation rows; return the task with them, and them.
+
+    Raises:
+        UserError: the rows cannot be had or rendered.
+    """
+    prepared, rendered = select_rows(file, data, seed, rows, strict=strict)
+    return prepared, tuple(rendered)
+
+
+def select_rows(
+    file: TaskFile, data: str | None, seed: int, rows: int | None, *, strict: bool
+) -> tuple[PreparedTask, Iterator[EvaluationRow]]:
+    """The same, with the rows one by one, as they are rendered.
+
+    Raises:
+        UserError: the rows cannot be had or, only when they are read, rendered.
+    """
+    prompts = Prompts(file)
+    origin = locate(file, data, strict=strict)
+    subset, ids, rendered = select(file, prompts, origin, seed, rows)
+    evaluated = frozenset(ids) if subset.borrowed else frozenset()
+    return PreparedTask(file, prompts, origin, subset, "", len(ids), evaluated, seed), rendered
+
+
+def request_for(file: TaskFile, row: EvaluationRow) -> Request:
+    """The request that asks a row of a task."""
+    return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop))
+
+
+def open_backend(opening: Opening, task: PreparedTask, entry: ModelEntry, folder: Path | None = None) -> Backend:
+    """Open a model for a prepared task, with the folder of its results where batches are to be sent.
+
+    Raises:
+        DataError: a baseline has no training rows, a local model no adapter, or one that may have learned these very
+            rows, or recorded answers cannot be read.
+    """
+    spec = task.file.task
+    _refuse_learned(task, entry)
+    return opening.backend(
+        entry,
+        task.file.name,
+        classify=spec.answer.type == "label",
+        labels=spec.choices,
+        fingerprint=task.subset.training,
+        training=lambda: training_rows(task.file, task.prompts, task.origin, task.evaluated),
+        folder=folder,
+    )
+
+
+def _refuse_learned(task: PreparedTask, entry: ModelEntry) -> None:
+    """An adapter that learned from the evaluated split may be asked only what `harness train` kept from it.
+
+    Raises:
+        DataError: it may have learned some of these rows.
+    """
+    if not isinstance(entry.model, LocalModel) or task.origin.kind == "sample":
+        return
+    from harness.models.local import adapter_of, borrowed_from
+
+    adapter = adapter_of(entry.model, task.file.name)
+    split = borrowed_from(Path(adapter)) if adapter else None
+    kept = task.subset.fingerprint == split and task.seed == 0 and task.n <= task.file.task.evaluation.rows
+    if split and not kept:
+        raise DataError(
+            f"{adapter} learned from rows of the evaluated split, and may have learned these: it can be asked only the "
+            f"rows that were kept from it, {task.file.task.evaluation.rows:,} at most of the same data, with --seed 0"
+        )
+
+
+def described(task: PreparedTask) -> dict[str, object]:
+    """Where the rows of a task are from, as the manifest says it."""
+    spec, subset = task.file.task.dataset, task.subset
+    return {
+        "hub": spec.hub,
+        "config": spec.config,
+        "revision": spec.revision,
+        "split": task.file.task.evaluation.split,
+        "fingerprint": subset.fingerprint,
+        "training_fingerprint": subset.training,
+        "baselines_fitted_on": "evaluation split, rows not evaluated" if subset.borrowed else "training split",
+        "rows": subset.total,
+        "repeated": subset.repeated,
+        "in_training": subset.in_training,
+    }

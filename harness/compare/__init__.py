@@ -1,0 +1,1 @@
+"""Statistics of one model, of two, of many."""

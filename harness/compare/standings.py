@@ -1,0 +1,211 @@
+"""Leaderboards over several tasks: wins against a reference, lift over base, mean rank, macro average.
+
+All of it is over the rows recorded for these tasks: intervals say what other rows of the same tasks could have given,
+not what other tasks would. Scores are put on one scale by dividing by the metric's highest value, so that a point is a
+hundredth of the scale for every metric.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.compare.intervals import CHUNK, Estimate, weights
+from harness.compare.paired import MARGIN, ModelPair, by_task, compare_pairs, same_rows, scale
+from harness.score.metrics.base import FloatArray, Metric
+from harness.score.scoring import ScoredRun
+
+RESAMPLES = 1_000
+"""Resamples of mean ranks and mean lifts, which are shown with two digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """What an adapter gains over the model it was tuned from: mean difference in shares of the scale, and the pair."""
+
+    mean: Estimate
+    pair: ModelPair
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One model. `against` is it against the reference, `lead` its mean difference over the tasks of that pair.
+
+    `usd` is per row, None where no price is known.
+
+    `mean_rank` (1 is best) and `macro` are over the tasks that every model has, None when there are none.
+    """
+
+    model: str
+    tasks: int
+    mean_rank: Estimate | None
+    macro: Estimate | None
+    against: ModelPair | None
+    lead: Estimate | None
+    lift: Lift | None
+    usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """All models, best mean rank first. `common` are the tasks that every model was asked, on the same rows.
+
+    `why` says what made the reference it: "the most expensive model". `left_out` are the common tasks without a place
+    in the macro average: their metric has no highest value or counts errors.
+    """
+
+    reference: str
+    why: str
+    models: tuple[Standing, ...]
+    common: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def most_expensive(runs: Iterable[ScoredRun]) -> str | None:
+    """The model that costs most per row, None when no model is known to cost anything."""
+    by_model: dict[str, list[ScoredRun]] = {}
+    for run in runs:
+        by_model.setdefault(run.manifest.model, []).append(run)
+    costs = {model: usd_per_row(found) or 0.0 for model, found in by_model.items()}
+    dearest = max(sorted(costs), key=lambda model: costs[model], default=None)
+    return dearest if dearest is not None and costs[dearest] > 0 else None
+
+
+def usd_per_row(runs: Iterable[ScoredRun]) -> float | None:
+    """Mean USD of a row over the runs whose cost is known, each task counting the same; None when none is."""
+    known = [run.usd / len(run.rows.ids) for run in runs if run.usd is not None and run.rows.ids]
+    return sum(known) / len(known) if known else None
+
+
+def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: float = MARGIN) -> Standings:
+    """Rank all models of these runs, of which there are some, all of one kind of rows.
+
+    The reference is the most expensive model unless one is named; where nothing has a price it is the best baseline,
+    else the best model. Mean rank: ranks within a task (ties share their mean rank) averaged over the common tasks. Its
+    interval, and those of macro average and lift, is the percentile bootstrap's over rows, within each task, with the
+    same resamples for all models of a task.
+    """
+    of = by_task(runs)
+    models = sorted({run.manifest.model for run in runs})
+    common = tuple(task for task, found in of.items() if _complete(found, models))
+    sampled = {task: _resampled([of[task][model] for model in models]) for task in common}
+    metrics = {task: of[task][models[0]].metrics[0] for task in common}
+    averaged = [task for task in common if _on_scale(metrics[task])]
+    ranks = _mean([_ranks(sampled[task], metrics[task]) for task in common])
+    macros = _mean([sampled[task] / scale(metrics[task]) for task in averaged])
+    place = {model: i for i, model in enumerate(models)}
+    order = sorted(models, key=lambda model: (ranks[0, place[model]] if common else 0.0, model))
+    reference, why = (reference, "as asked") if reference else _reference(runs, order)
+    against, lifts = _pairs(runs, models, reference, margin)
+    n = sum(len(of[task][models[0]].rows.ids) for task in common)
+    rows = [
+        Standing(
+            model,
+            sum(model in found for found in of.values()),
+            _percentile(ranks[:, place[model]], n) if common else None,
+            _percentile(macros[:, place[model]], n) if averaged else None,
+            against.get(model),
+            _gain(of, against[model]) if model in against else None,
+            Lift(gain, lifts[model]) if model in lifts and (gain := _gain(of, lifts[model])) else None,
+            usd_per_row(run for run in runs if run.manifest.model == model),
+        )
+        for model in order
+    ]
+    return Standings(reference, why, tuple(rows), common, tuple(task for task in common if task not in averaged))
+
+
+def is_baseline(runs: Iterable[ScoredRun]) -> bool:
+    """Whether the model of these runs is one of the harness's own baselines."""
+    return all(run.manifest.model_settings.get("backend") == "baseline" for run in runs)
+
+
+def _reference(runs: Sequence[ScoredRun], order: Sequence[str]) -> tuple[str, str]:
+    """The model that the others are compared with, and why it; `order` holds all, the best first."""
+    dearest = most_expensive(runs)
+    if dearest is not None:
+        return dearest, "the most expensive model"
+    of = {model: [run for run in runs if run.manifest.model == model] for model in order}
+    baselines = [model for model in order if is_baseline(of[model])]
+    chosen = max(baselines or order, key=lambda model: len(of[model]))  # the first of those with most tasks
+    return chosen, "the best baseline" if baselines else "the best model by mean rank"
+
+
+def _pairs(
+    runs: Sequence[ScoredRun], models: Sequence[str], reference: str, margin: float
+) -> tuple[dict[str, ModelPair], dict[str, ModelPair]]:
+    """Each model against the reference, and each that names a base against that; all compared at once."""
+    bases = {model: base for model in models if (base := _base(runs, model))}
+    rest = [(model, reference) for model in models if model != reference]
+    found = compare_pairs(runs, [*rest, *bases.items()], margin)
+    return {one.a: one for one in found[: len(rest)]}, {one.a: one for one in found[len(rest) :]}
+
+
+def _complete(found: Mapping[str, ScoredRun], models: Sequence[str]) -> bool:
+    """Whether every model has run the task, on the same rows, of which there are some."""
+    first = next(iter(found.values()))
+    return len(found) == len(models) and bool(first.rows.ids) and all(same_rows(first, run) for run in found.values())
+
+
+def _on_scale(metric: Metric) -> bool:
+    return metric.higher_is_better and math.isfinite(metric.high)
+
+
+def _resampled(runs: Sequence[ScoredRun]) -> FloatArray:
+    """Scores of runs on the same rows: the measured ones in line 0, resampled ones below, shape [1 + B, runs]."""
+    metric = runs[0].metrics[0]
+    tables = [run.rows.stats[metric.name] for run in runs]
+    n, k = tables[0].shape
+    stats = np.hstack(tables)
+    counts = weights(n, RESAMPLES)
+    # Small pieces, because an integer product is slow and all counts as floats would be eight times the memory.
+    drawn = [counts[i : i + CHUNK].astype(np.float64) @ stats / n for i in range(0, len(counts), CHUNK)]
+    means = np.vstack([stats.mean(axis=0), *drawn])
+    return np.column_stack([metric.summary(means[:, k * i : k * (i + 1)]) for i in range(len(runs))])
+
+
+def _ranks(scores: FloatArray, metric: Metric) -> FloatArray:
+    from scipy.stats import rankdata  # half a second to import, and not every command ranks
+
+    ranks: FloatArray = rankdata(-scores if metric.higher_is_better else scores, axis=1)
+    return ranks
+
+
+def _mean(tables: Sequence[FloatArray]) -> FloatArray:
+    """The mean over tasks of tables that may differ in their number of resamples; of no tables an empty one."""
+    if not tables:
+        return np.empty((0, 0))
+    lines = min(len(table) for table in tables)
+    total: FloatArray = sum((table[:lines] for table in tables), np.zeros((lines, tables[0].shape[1])))
+    return total / len(tables)
+
+
+def _percentile(values: FloatArray, n: int) -> Estimate:
+    """The first value with the 2.5th and 97.5th percentile of the others, widened to it where they leave it out."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return Estimate(float(values[0]), min(float(low), float(values[0])), max(float(high), float(values[0])), n)
+
+
+def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
+    """The model that most runs of this one name as their base."""
+    named = [run.manifest.model_settings.get("base") for run in runs if run.manifest.model == model]
+    found = Counter(base for base in named if base)
+    return str(found.most_common(1)[0][0]) if found else None
+
+
+def _gain(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Estimate | None:
+    """By how much the first of two models scores better in the mean of tasks, None without a task that both have."""
+    if not found.tasks:
+        return None
+    gains, n = [], 0
+    for task in found.tasks:
+        both = [tasks[task][found.a], tasks[task][found.b]]
+        metric = both[0].metrics[0]
+        scores = _resampled(both) / scale(metric)
+        gain = scores[:, :1] - scores[:, 1:]
+        gains.append(gain if metric.higher_is_better else -gain)
+        n += len(both[0].rows.ids)
+    return _percentile(_mean(gains)[:, 0], n)

@@ -1,0 +1,21 @@
+"""Short hashes of texts, by which rows, prompts and settings are known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+
+def digest(*parts: str) -> str:
+    """Return 16 hex digits that stand for these texts and their order."""
+    # JSON can carry half a surrogate pair, which UTF-8 cannot.
+    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def digest_all(parts: Iterable[str]) -> str:
+    """Return the `digest` of these texts, which are read one by one and never held together."""
+    running, between = hashlib.blake2b(digest_size=8), b""
+    for part in parts:
+        running.update(between + part.encode("utf-8", "surrogatepass"))
+        between = b"\x1f"
+    return running.hexdigest()

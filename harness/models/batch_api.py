@@ -1,0 +1,287 @@
+"""The calls of OpenAI's Batch API: upload requests, submit them, look how they stand, fetch the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import random
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from aiohttp import ClientSession, FormData
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay
+
+from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.models.http import Answer, Deadlines, address, json_object, send
+from harness.models.http_errors import failure
+
+# Each call's longest silence: nobody keeps the time of a request that may take a day.
+_SILENCE = Deadlines(silence=60.0)
+
+
+_PAGE = 100
+
+
+T = TypeVar("T")
+
+
+QUEUE_FULL = "token_limit_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How a batch stands. `errors` say why it failed as a whole."""
+
+    id: str
+    status: str
+    input_file: str
+    output_file: str | None = None
+    error_file: str | None = None
+    errors: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def queue_full(self) -> bool:
+        """Whether it failed only because too many tokens of the organisation wait in batches already."""
+        return self.status == "failed" and any(error.get("code") == QUEUE_FULL for error in self.errors)
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in the server's words."""
+        return "; ".join(dict.fromkeys(error["message"] for error in self.errors)) or "no reason given"
+
+
+@dataclass(frozen=True)
+class BatchApi:
+    """The Batch API at an address; `secrets` are kept out of all messages.
+
+    All calls raise AskError as `harness.models.http.post` does.
+    """
+
+    client: ClientSession
+    base_url: str
+    headers: Mapping[str, str]
+    secrets: tuple[str, ...]
+
+    async def upload(self, requests: BinaryIO) -> str:
+        """Upload a JSONL file of requests, from its beginning, and return its id; it is read as it is sent."""
+        requests.seek(0)
+        form = FormData({"purpose": "batch"})
+        # aiohttp closes what it has sent, and an upload may have to be made again.
+        again = os.fdopen(os.dup(requests.fileno()), "rb")
+        form.add_field("file", again, filename="requests.jsonl", content_type="application/jsonl")
+        reply = await self._call("POST", "/files", data=form)
+        return _text(json_object(reply, self.secrets), "id")
+
+    async def create(self, file: str, endpoint: str) -> Batch:
+        """Submit an uploaded file. This is the call that costs money."""
+        body = {"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"}
+        headers = {"Content-Type": "application/json"}
+        reply = await self._call("POST", "/batches", headers=headers, data=json.dumps(body).encode())
+        return batch_of(json_object(reply, self.secrets), self.secrets)
+
+    async def batch(self, batch: str) -> Batch:
+        """Return how a batch stands."""
+        return batch_of(json_object(await self._call("GET", f"/batches/{batch}"), self.secrets), self.secrets)
+
+    async def find(self, file: str) -> Batch | None:
+        """Return the batch that was made of a file, None when there is none."""
+        query: dict[str, Any] = {"limit": _PAGE}
+        while True:
+            page = json_object(await self._call("GET", "/batches", query), self.secrets)
+            batches = [value for value in page.get("data") or [] if isinstance(value, dict)]
+            for value in batches:
+                if value.get("input_file_id") == file:
+                    return batch_of(value, self.secrets)
+            if not page.get("has_more") or not batches:
+                return None
+            query["after"] = _text(batches[-1], "id")
+
+    async def lines(self, file: str, take: Callable[[dict[str, Any]], T]) -> list[T]:
+        """Return what `take` makes of each line of a file of answers or errors; no more than one is held as JSON.
+
+        Raises:
+            BadReply: a line is no JSON object. To leave it out would be to ask, and pay, for its row again.
+        """
+        reply = await self._call("GET", f"/files/{file}/content", headers={"Accept": "*/*"})
+        taken = []
+        for text in io.BytesIO(reply.content):
+            if not text.strip():
+                continue
+            try:
+                line = json.loads(text)
+            except ValueError as error:
+                raise BadReply(f"the file {file} holds a line that is not JSON") from error
+            if not isinstance(line, dict):
+                raise BadReply(f"the file {file} holds a line that is not a JSON object")
+            taken.append(take(line))
+        return taken
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | FormData | None = None,
+    ) -> Answer:
+        url = address(self.base_url, path).update_query(query or {})
+        sent = {**self.headers, **(headers or {})}
+        return await send(self.client, method, url, sent, self.secrets, _SILENCE, data)
+
+
+def batch_of(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Batch:
+    """Read a batch; the messages of its errors are shortened, and hold none of `secrets`.
+
+    Raises:
+        BadReply: it has no id, status or input file.
+    """
+    errors = reply.get("errors")
+    data = errors.get("data") if isinstance(errors, dict) else None
+    return Batch(
+        id=_text(reply, "id"),
+        status=_text(reply, "status"),
+        input_file=_text(reply, "input_file_id"),
+        output_file=reply.get("output_file_id"),
+        error_file=reply.get("error_file_id"),
+        errors=tuple({**error, "message": _said(error, secrets)} for error in data or [] if isinstance(error, dict)),
+    )
+
+
+def _said(error: Mapping[str, Any], secrets: tuple[str, ...]) -> str:
+    message = failure(400, json.dumps({"error": {"message": error.get("message") or error.get("code")}}), None, secrets)
+    return str(message).removeprefix("HTTP 400: ")
+
+
+def _text(reply: Mapping[str, Any], name: str) -> str:
+    value = reply.get(name)
+    if not isinstance(value, str) or not value:
+        raise BadReply(f"the reply holds no {name}")
+    return value
+
+
+MOST_ROWS = 50_000
+
+
+MOST_BYTES = 200_000_000
+
+
+VALIDATING = frozenset({"validating"})
+
+
+UNFINISHED = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+
+
+PASSING = (Throttled, Unavailable, BadReply)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Times in seconds, and sizes, by which batches are made and watched.
+
+    Attributes:
+        quiet: A batch is closed when no request has joined it for so long.
+        poll: First wait between two looks at a batch; each further wait is half as long again.
+        longest_poll: Longest such wait.
+        patience: How long a call may fail before the model is given up for this run.
+        queue: How long a full queue is waited for: longer than any batch that is in it may take.
+        rows: Most requests in a batch.
+        bytes: Largest file of a batch.
+    """
+
+    quiet: float = 2.0
+    poll: float = 5.0
+    longest_poll: float = 60.0
+    patience: float = 3600.0
+    queue: float = 25 * 3600.0
+    rows: int = MOST_ROWS
+    bytes: int = MOST_BYTES
+
+
+@dataclass(frozen=True)
+class BatchCalls:
+    """What a backend does with the Batch API. `state` is the file that it is told of in messages.
+
+    All methods raise ModelRejected when the server refuses the call, or has failed for too long.
+    """
+
+    api: BatchApi
+    pace: Pace
+    state: Path
+
+    async def upload(self, lines: Iterable[bytes]) -> str:
+        """Upload requests, which wait in a temporary file, and return the file's id."""
+        with tempfile.TemporaryFile() as requests:
+            requests.writelines(lines)
+            requests.flush()
+            return await self._persist(partial(self.api.upload, requests))
+
+    async def batch(self, batch_id: str) -> Batch:
+        """Return how a batch stands."""
+        return await self._persist(partial(self.api.batch, batch_id), f"batch {batch_id}")
+
+    async def lines(self, file: str, batch: Batch, take: Callable[[dict[str, Any]], T]) -> list[T]:
+        """Return what `take` makes of each line of a batch's file of answers or errors."""
+        return await self._persist(partial(self.api.lines, file, take), f"batch {batch.id}")
+
+    async def create(self, file: str, endpoint: str) -> Batch:
+        """Submit an uploaded file once, although the answer to the submission may be lost."""
+        tried = False
+
+        async def once() -> Batch:
+            nonlocal tried
+            if tried and (found := await self.api.find(file)):
+                return found
+            tried = True
+            return await self.api.create(file, endpoint)
+
+        return await self._persist(once)
+
+    async def find(self, file: str) -> Batch | None:
+        """Look for a file's batch, twice: the process may have been killed a moment before it came to be."""
+        if found := await self._persist(partial(self.api.find, file)):
+            return found
+        await asyncio.sleep(self.pace.poll)
+        return await self._persist(partial(self.api.find, file))
+
+    async def watch(self, batch: Batch, statuses: frozenset[str]) -> Batch:
+        """Look at a batch, less and less often, until it has left these statuses."""
+        wait = self.pace.poll
+        while batch.status in statuses:
+            await asyncio.sleep(wait)
+            wait = min(1.5 * wait, self.pace.longest_poll)
+            batch = await self.batch(batch.id)
+        return batch
+
+    async def _persist(self, call: Callable[[], Awaitable[T]], batch: str = "") -> T:
+        """Make a call until it succeeds.
+
+        Raises:
+            ModelRejected: the server refuses it, or has failed for too long.
+        """
+        retrying = AsyncRetrying(
+            stop=stop_after_delay(self.pace.patience),
+            wait=self._pause,
+            retry=retry_if_exception_type(PASSING),
+            reraise=True,
+        )
+        try:
+            return await retrying(call)
+        except PASSING as error:
+            again = f"; given up for now, the same command goes on with what is in {self.state}"
+            raise ModelRejected(f"{error}{again}") from error
+        except Rejected as error:
+            paid = f"; to ask the rows of {batch} anew, and pay for them again, delete {self.state}" if batch else ""
+            raise ModelRejected(f"{error}{paid}") from error
+
+    def _pause(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            return min(error.retry_after, self.pace.patience)
+        longest = min(self.pace.longest_poll, self.pace.poll * 2.0 ** min(state.attempt_number, 30))
+        return random.uniform(longest / 2, longest)

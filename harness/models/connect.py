@@ -1,0 +1,120 @@
+"""From an entry of the models file to the backend that reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from harness.errors import DataError
+from harness.models.backend import Backend
+from harness.models.entry import (
+    AnthropicModel,
+    BaselineModel,
+    LocalModel,
+    LoraxModel,
+    ModelEntry,
+    OpenAIModel,
+    RecordedModel,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from harness.models.engines.runner import Runner
+
+Training = Callable[[], tuple[list[str], list[str]]]
+
+
+class Opening:
+    """Opens backends that share one pool of connections, and those in this process that share a base model.
+
+    A context manager that closes both.
+    """
+
+    def __init__(self) -> None:
+        self._client: ClientSession | None = None
+        self._runners: dict[tuple[str, bool], Runner] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+        for runner in self._runners.values():
+            runner.close()
+
+    def backend(
+        self,
+        entry: ModelEntry,
+        task: str,
+        *,
+        classify: bool,
+        labels: tuple[str, ...] = (),
+        fingerprint: str | None,
+        training: Training,
+        folder: Path | None = None,
+    ) -> Backend:
+        """Open a model for one task.
+
+        `classify` says that answers are labels, and `labels` which, where each answer is one of them. `training` loads
+        the prompts and targets of the training split when a baseline needs them, and `fingerprint` stands for them,
+        None where there are none. `folder` holds the pair's results; a model with `batch: true` keeps its batches
+        there, and is asked directly where there is none.
+
+        Raises:
+            DataError: a baseline has no training rows, a local model no adapter, or recorded answers cannot be read.
+        """
+        match entry.model:
+            case OpenAIModel(batch=True) as model if folder is not None:
+                from harness.models.batch import BatchBackend
+
+                return BatchBackend(model, self._shared(), folder / "batches.jsonl")
+            case OpenAIModel() as model:
+                from harness.models.openai import OpenAIBackend
+
+                return OpenAIBackend(model, self._shared())
+            case AnthropicModel() as model:
+                from harness.models.anthropic import AnthropicBackend
+
+                return AnthropicBackend(model, self._shared())
+            case LoraxModel() as model:
+                from harness.models.lorax import LoraxBackend
+
+                return LoraxBackend(model, self._shared())
+            case LocalModel() as model:
+                from harness.models.local import LocalBackend, adapter_of
+
+                adapter = adapter_of(model, task)
+                return LocalBackend(model, adapter, labels, self._runner(model.model, adapter))
+            case RecordedModel() as model:
+                from harness.models.recorded import RecordedBackend
+
+                return RecordedBackend(model, task)
+            case BaselineModel() as model:
+                from harness.models.baseline import BaselineBackend
+
+                if fingerprint is None:
+                    raise DataError("there are no training rows to fit it on")
+                return BaselineBackend(model.method, training, classify, fingerprint)
+
+    def _runner(self, base: str, adapter: str | None) -> Runner:
+        from harness.models.engines.onnx import is_exported
+        from harness.models.engines.runner import Runner, load
+
+        # An adapter that is not exported, such as one trained just now, needs the engine that reads it as it is.
+        exported = is_exported(Path(base).expanduser(), Path(adapter) if adapter else None)
+        if (base, exported) not in self._runners:
+            self._runners[base, exported] = Runner(lambda: load(base, exported))
+        return self._runners[base, exported]
+
+    def _shared(self) -> ClientSession:
+        if self._client is None:
+            from harness.models.http import client
+
+            self._client = client()
+        return self._client

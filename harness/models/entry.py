@@ -1,0 +1,276 @@
+"""A model entry of `models.yaml` as a pydantic model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from harness.errors import SpecError, UserError, nearest
+from harness.tasks.catalog import NAME
+from harness.tasks.task import Strict
+from harness.tasks.yaml import Source, read, validate
+
+
+class Price(Strict):
+    """USD per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+    def usd(self, input_tokens: int, output_tokens: int) -> float:
+        """What these tokens cost."""
+        return (self.input * input_tokens + self.output * output_tokens) / 1_000_000
+
+
+class Common(Strict):
+    """What every entry may say."""
+
+    base: str | None = Field(None, description="Name of the entry this adapter was tuned from; gives the lift.")
+    price: Price | None = Field(
+        None, description="The usual price, USD per million tokens, input and output; a batch costs half of it."
+    )
+    gpu_per_hour: float | None = Field(
+        None, ge=0, description="USD an hour of the server, for a model of one's own, instead of a price."
+    )
+    tokens_per_second: float | None = Field(
+        None, gt=0, description="Tokens a second, read and written, that the server works through; for `harness plan`."
+    )
+    concurrency: int = Field(32, ge=1, description="Most requests in flight at the model's endpoint.")
+    requests_per_minute: float | None = Field(None, gt=0, description="Most requests a minute at the endpoint.")
+    timeout: float = Field(60, gt=0, description="Deadline of one attempt, in seconds.")
+    attempts: int = Field(6, ge=1, description="Most attempts for one row before it counts as failed.")
+
+    @field_validator("gpu_per_hour")
+    @classmethod
+    def _one_kind_of_price(cls, value: float | None, seen: ValidationInfo) -> float | None:
+        # Not a check of the whole entry, because the message would show what it was given, and with it the key.
+        if value is not None and seen.data.get("price") is not None:
+            raise ValueError("a model has a price for its tokens or a gpu_per_hour, not both")
+        return value
+
+
+class Sampled(Common):
+    """Settings of a served model that are sent with each request."""
+
+    temperature: float = Field(0, ge=0)
+    max_tokens: int | None = Field(
+        None, ge=1, description="Instead of the task's limit, for models that think before they answer."
+    )
+    omit: list[Literal["temperature", "stop", "max_tokens"]] = Field(
+        default_factory=list, description="Parameters this model rejects; they are left out."
+    )
+    connect_timeout: float = Field(10, gt=0, description="Deadline of taking a connection, in seconds.")
+    first_byte_timeout: float | None = Field(
+        None, gt=0, description="Deadline of the first byte of an answer, of its first token when it is streamed."
+    )
+    stream: bool = Field(False, description="Have answers streamed, to record the times of their tokens.")
+    extra: dict[str, Any] = Field(default_factory=dict, description="Further keys of the request body, as they are.")
+
+
+class OpenAIModel(Sampled):
+    """Any OpenAI-compatible server."""
+
+    backend: Literal["openai"]
+    model: str = Field(description="Model name to ask for; `{task}` is replaced by the task's name.")
+    base_url: str = Field("https://api.openai.com/v1", description="Address up to and including the version.")
+    api: Literal["chat", "completions"] = "chat"
+    api_key: str | None = None
+    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    batch: bool = Field(False, description="Ask through the Batch API: half the price, answers within 24 hours.")
+
+    @field_validator("batch")
+    @classmethod
+    def _whole(cls, value: bool, seen: ValidationInfo) -> bool:
+        if value and seen.data.get("stream"):
+            raise ValueError("the answers of a batch cannot be streamed; leave out batch or stream")
+        return value
+
+
+class AnthropicModel(Sampled):
+    """Anthropic's Messages API."""
+
+    backend: Literal["anthropic"]
+    model: str = Field(description="Model name to ask for; `{task}` is replaced by the task's name.")
+    base_url: str = Field("https://api.anthropic.com", description="Address without the version.")
+    api_key: str | None = None
+
+    @field_validator("omit")
+    @classmethod
+    def _length_is_required(cls, value: list[str]) -> list[str]:
+        if "max_tokens" in value:
+            raise ValueError("Anthropic requires max_tokens; it cannot be left out")
+        return value
+
+
+class LoraxModel(Sampled):
+    """A LoRAX server: its own `/generate`, or its OpenAI-compatible `/v1`."""
+
+    backend: Literal["lorax"]
+    base_url: str
+    adapter: str | None = Field(None, description="Adapter id; `{task}` is replaced by the task's name.")
+    adapter_source: Literal["hub", "local", "s3", "pbase"] | None = None
+    api: Literal["generate", "completions", "chat"] = "generate"
+    api_token: str | None = Field(None, description="Token with which the server fetches a private adapter.")
+    api_key: str | None = Field(None, description="Bearer token of the server itself.")
+
+
+class RecordedModel(Common):
+    """Answers made elsewhere, from a JSONL file."""
+
+    backend: Literal["recorded"]
+    path: str = Field(description="JSONL file of {row | prompt, completion}; `{task}` is replaced by the task's name.")
+
+
+class LocalModel(Common):
+    """A causal language model that runs in this process, with or without a LoRA adapter."""
+
+    backend: Literal["local"]
+    model: str = Field(description="Folder or hub id of the base model.")
+    adapter: str | None = Field(
+        None, description="Folder or hub id of a PEFT adapter; `{task}` is replaced by the task's name."
+    )
+    api: Literal["chat", "completions"] = Field(
+        "completions", description="Whether the prompt goes into the model's chat template."
+    )
+    decode: Literal["generate", "labels"] = Field(
+        "generate", description="`labels` lets a model answer nothing but the task's labels, where it has them."
+    )
+    max_tokens: int | None = Field(None, ge=1, description="Instead of the task's limit.")
+    concurrency: int = Field(64, ge=1, description="Most rows that wait together to be put into batches.")
+    # A row waits for the model to be loaded, and for the batches before its own.
+    timeout: float = Field(3600, gt=0, description="Deadline of one answer, in seconds.")
+
+
+class BaselineModel(Common):
+    """A reference point that costs nothing, fitted on the task's training split."""
+
+    backend: Literal["baseline"]
+    method: Literal["majority", "tfidf"]
+    # The first answer waits for the fit, which on a hub-sized training split takes minutes.
+    timeout: float = Field(3600, gt=0, description="Deadline of one answer, the fit included, in seconds.")
+
+
+Model = Annotated[
+    OpenAIModel | AnthropicModel | LoraxModel | LocalModel | RecordedModel | BaselineModel,
+    Field(discriminator="backend"),
+]
+
+
+def in_batches(model: Model) -> bool:
+    """Whether a model is asked through the Batch API."""
+    return isinstance(model, OpenAIModel) and model.batch
+
+
+# The user, password, query and fragment of an address, where people put keys.
+_PRIVATE = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
+
+
+# YAML forbids braces in an unquoted value of a {flow: mapping}, where people write ${KEY} all the same. So the file is
+# parsed with other characters in their place, from the range that Unicode leaves for private use.
+_WRITTEN = re.compile(r"\$\{(\w+)\}")
+
+
+_VARIABLE = re.compile("\ue000(\\w+)\ue001")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model of the file. `unset` names the environment variables it needs and does not find.
+
+    `extra` is that setting as the file writes it, with its variables not replaced.
+    """
+
+    name: str
+    model: Model
+    unset: tuple[str, ...]
+    extra: Mapping[str, Any] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """What shares limits with this model: the server, or the process itself for models that run in it."""
+        return _PRIVATE.sub("", str(getattr(self.model, "base_url", self.model.backend))).rstrip("/")
+
+    def public(self) -> dict[str, Any]:
+        """The settings as they may be shown and stored: without secrets, and without what is at its default."""
+        shown = self.model.model_dump(mode="json", exclude_defaults=True, exclude={"api_key", "api_token"})
+        if "base_url" in shown:
+            shown["base_url"] = _PRIVATE.sub("", shown["base_url"])
+        # A key that goes into the request body is known by its variable only.
+        return {**shown, "extra": self.extra} if self.extra else shown
+
+
+def load_models(
+    path: Path, names: Sequence[str], environment: Mapping[str, str], *, ready: bool = True
+) -> list[ModelEntry]:
+    """Load the models of a file: those named, or all when `names` is empty.
+
+    `${VAR}` in a value is replaced from `environment`. With `ready` unset, a named model may lack its variables.
+
+    Raises:
+        UserError: a model asked for by name does not exist, or a variable it needs is not set.
+        SpecError: the file is wrong.
+    """
+    source = read(path, lambda text: _WRITTEN.sub("\ue000\\1\ue001", text))
+    known = [name for name in source.data if isinstance(name, str)]
+    problems = [
+        source.problem([name], "a model's name must be a text; write it in quotes")
+        for name in source.data
+        if not isinstance(name, str)
+    ]
+    entries: list[ModelEntry] = []
+    for name in known:
+        try:
+            entries.append(_entry(source, name, known, environment))
+        except SpecError as error:
+            problems.append(str(error))
+    if problems:
+        raise SpecError("\n".join(problems))
+    for name in names:
+        if name not in known:
+            raise UserError(f"no model '{name}' in {path}{nearest(name, known)}")
+    chosen = [entry for entry in entries if not names or entry.name in names]
+    for entry in chosen:
+        if names and entry.unset and ready:
+            variables = " and ".join(entry.unset)
+            raise UserError(
+                f"model '{entry.name}' needs {variables} in the environment ({path}:{source.line([entry.name])})"
+            )
+    return chosen
+
+
+def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping[str, str]) -> ModelEntry:
+    if not NAME.fullmatch(name):
+        raise SpecError(source.problem([name], "a model's name may hold letters, digits, '.', '_' and '-' only"))
+    unset: dict[str, None] = {}
+    written = _fill(source.data[name], {}, {})
+    data = {**source.data, name: _fill(source.data[name], environment, unset)}
+    filled = Source(source.path, source.text, data, source.positions)
+    used = _VARIABLE.findall(json.dumps(source.data[name], ensure_ascii=False, default=str))
+    hidden = {value: f"${{{variable}}}" for variable in used if len(value := environment.get(variable, "")) > 3}
+    model = validate(filled, Model, [name], hidden)
+    if model.base is not None and model.base not in known:
+        raise SpecError(source.problem([name, "base"], f"no model '{model.base}'{nearest(model.base, known)}"))
+    return ModelEntry(name, model, tuple(unset), written.get("extra"))
+
+
+def _fill(value: Any, environment: Mapping[str, str], unset: dict[str, None]) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(inner, environment, unset) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill(inner, environment, unset) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        found = environment.get(match[1], "")
+        if not found:
+            unset[match[1]] = None
+        return found or f"${{{match[1]}}}"
+
+    return _VARIABLE.sub(variable, value)

@@ -1,0 +1,94 @@
+"""What a model's answers cost: as the models file says, else as the package genai-prices knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from harness.models.entry import BaselineModel, Model, Price, in_batches
+
+BATCH_SHARE = 0.5
+"""What the Batch API takes of the usual price."""
+_TYPICAL_TOKENS = 1000
+"""Where a vendor's price grows with the prompt's length, the price of a prompt of this size is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What answers cost, by the token or by the hour of the server, and where that is from, as the user is told."""
+
+    source: str
+    price: Price | None = None
+    per_hour: float | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing that is asked costs anything."""
+        return not self.per_hour and (self.price is None or not (self.price.input or self.price.output))
+
+
+def price_of(model: Model, task: str) -> Priced | None:
+    """Return what a model's answers to a task cost, None when it is not known. All that reckons with money asks here.
+
+    The models file comes first. The package is asked for the model's name at its address, so a server of one's own
+    never gets a vendor's price. Charges for a request or a search, and discounts for cached prompts, are not in it.
+    """
+    if isinstance(model, BaselineModel):
+        return Priced("free", Price(input=0, output=0))
+    if model.gpu_per_hour is not None:
+        return Priced("gpu_per_hour", per_hour=model.gpu_per_hour)
+    if model.price is not None:
+        found: Priced | None = Priced("models file", model.price)
+    else:
+        name, address = getattr(model, "model", None), getattr(model, "base_url", None)
+        found = _listed(str(name).replace("{task}", task), str(address)) if name and address else None
+    if found and found.price and in_batches(model):
+        half = Price(input=BATCH_SHARE * found.price.input, output=BATCH_SHARE * found.price.output)
+        return replace(found, source=f"{found.source}, half of it in batches", price=half)
+    return found
+
+
+@lru_cache
+def _listed(name: str, address: str) -> Priced | None:
+    if _private(urlsplit(address).hostname or ""):
+        return None
+    from genai_prices import Usage, calc_price  # up to half a second to import, with all its prices
+
+    today = datetime.now(UTC)
+    usage = Usage(input_tokens=_TYPICAL_TOKENS, output_tokens=_TYPICAL_TOKENS)
+    try:
+        found = calc_price(usage, name, provider_api_url=address, genai_request_timestamp=today)
+    except LookupError:
+        return None
+    scale = 1_000_000 / _TYPICAL_TOKENS
+    price = Price(input=float(found.input_price) * scale, output=float(found.output_price) * scale)
+    return Priced(f"genai-prices {version('genai-prices')} (newest dated price {_newest(today.date())})", price)
+
+
+def _private(host: str) -> bool:
+    """Whether a host is no vendor's: an IP address, or a name without a dot, such as localhost."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return "." not in host
+    return True
+
+
+@lru_cache
+def _newest(today: date) -> date:
+    """The newest dated price that was in force by `today`: the package tells no date of its whole list."""
+    from genai_prices.data import providers
+    from genai_prices.types import ConditionalPrice, StartDateConstraint
+
+    dates = [
+        price.constraint.start_date
+        for provider in providers
+        for model in provider.models
+        for price in (model.prices if isinstance(model.prices, list) else [])
+        if isinstance(price, ConditionalPrice) and isinstance(price.constraint, StartDateConstraint)
+    ]
+    return max(day for day in dates if day <= today)

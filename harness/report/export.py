@@ -1,0 +1,135 @@
+"""Recorded runs as one Parquet file: a line for each row of each run, with its answer and its scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from harness.rows.evaluation import EvaluationRow
+from harness.score.metrics.base import Metric, only_mean
+from harness.score.metrics.registry import build_all
+from harness.score.scoring import ScoredRun, score_run
+from harness.store.results import Response, chosen_runs, read_responses, read_rows, response_key
+
+ROWS_AT_ONCE = 1000
+DICTIONARY = 64 * 1024 * 1024
+TEXT_AT_ONCE = 128 * 1024 * 1024
+SCORE = "score_"
+TIMES = ("latency_s", "ttft_s", "tpot_s")
+
+
+def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path) -> int:
+    """Write the recorded runs of these tasks and models (empty: of all) to a Parquet file; return its number of rows.
+
+    The columns are task, model, kind, source, row, prompt, references, completion, status, latency_s, ttft_s, tpot_s,
+    input_tokens, output_tokens, and `score_<metric>` for every metric that scores rows one by one, empty where a task
+    does not use it; the times are in seconds, those of tokens only where answers were streamed.
+    Memory holds the answers of one task at a time.
+
+    Raises:
+        UserError: a name is unknown, there is no run, or the file cannot be written.
+    """
+    runs = chosen_runs(results, tasks, models)
+    names = {metric.name for run in runs for metric in _by_row(build_all(run.spec.metrics, run.spec.answer))}
+    return _write(results, (score_run(results, run) for run in runs), names, out)
+
+
+def export_scored(results: Path, runs: Sequence[ScoredRun], out: Path) -> int:
+    """Write runs that are scored already, in the order given, as `export` does.
+
+    Raises:
+        UserError: the rows of a run are not there any more, or the file cannot be written.
+    """
+    return _write(results, runs, {metric.name for run in runs for metric in _by_row(run.metrics)}, out)
+
+
+def _write(results: Path, runs: Iterable[ScoredRun], metrics: Collection[str], out: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, whole, number = pa.string(), pa.int64(), pa.float64()
+    columns = [(name, text) for name in ("task", "model", "kind", "source", "row", "prompt")]
+    columns += [("references", pa.list_(text)), ("completion", text), ("status", text)]
+    columns += [(name, number) for name in TIMES]
+    columns += [
+        ("input_tokens", whole),
+        ("output_tokens", whole),
+        *((SCORE + name, number) for name in sorted(metrics)),
+    ]
+    schema, written = pa.schema(columns), 0
+    part = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        # Prompts are the same for all models of a task: the dictionary of a row group must have room for them.
+        settings = {"compression": "zstd", "dictionary_pagesize_limit": DICTIONARY}
+        with pq.ParquetWriter(part, schema, **settings) as file:
+            for _, group in groupby(runs, key=lambda run: (run.manifest.task, run.manifest.rows)):
+                for lines in _pieces(results, list(group)):
+                    file.write_table(pa.Table.from_pylist(lines, schema))
+                    written += len(lines)
+        os.replace(part, out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return written
+
+
+def _by_row(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics whose score of a set is the mean of the rows' scores."""
+    return [metric for metric in metrics if metric.kind != "corpus" and metric.summary is only_mean]
+
+
+def _pieces(results: Path, runs: Sequence[ScoredRun]) -> Iterator[list[dict[str, Any]]]:
+    """The lines of runs on the same rows: all runs on the first thousand rows or fewer, then all on the next."""
+    manifest = runs[0].manifest
+    rows = list(read_rows(results, manifest.task, manifest.rows))
+    given = [
+        {line.key: line for line in read_responses(results / run.manifest.task / run.manifest.model)} for run in runs
+    ]
+    longest = max((len(row.prompt) for row in rows), default=0)
+    size = max(1, min(ROWS_AT_ONCE, TEXT_AT_ONCE // max(1, longest * len(runs))))
+    for start in range(0, len(rows), size):
+        chosen = range(start, min(start + size, len(rows)))
+        shared = [(_text(rows[i].prompt), [_text(reference) for reference in rows[i].references]) for i in chosen]
+        yield [
+            line
+            for run, answers in zip(runs, given, strict=True)
+            for line in _lines(run, answers, rows[start : chosen.stop], shared, start)
+        ]
+
+
+def _lines(
+    run: ScoredRun,
+    answers: Mapping[str, Response],
+    rows: Sequence[EvaluationRow],
+    shared: Sequence[tuple[str, list[str]]],
+    start: int,
+) -> Iterator[dict[str, Any]]:
+    manifest = run.manifest
+    scores = {SCORE + metric.name: run.rows.stats[metric.name][:, 0].tolist() for metric in _by_row(run.metrics)}
+    for index, (row, (prompt, references)) in enumerate(zip(rows, shared, strict=True), start):
+        response = answers.get(response_key(manifest.settings, row.prompt))
+        yield {
+            "task": manifest.task,
+            "model": manifest.model,
+            "kind": manifest.kind,
+            "source": manifest.source,
+            "row": row.id,
+            "prompt": prompt,
+            "references": references,
+            "completion": _text(response.completion) if response and response.status != "failed" else None,
+            "status": run.rows.statuses[index],
+            **{name: getattr(response, name, None) for name in TIMES},
+            "input_tokens": response.input_tokens if response else None,
+            "output_tokens": response.output_tokens if response else None,
+            **{name: values[index] for name, values in scores.items()},
+        }
+
+
+def _text(text: str) -> str:
+    """A text that Parquet can carry: half a surrogate pair, which JSON may hold, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()

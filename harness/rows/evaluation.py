@@ -1,0 +1,191 @@
+"""The fixed evaluation subset: the same rows on every machine, whatever the order of the files."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.errors import SpecError, nearest
+from harness.hashing import digest
+from harness.rows.files import Row, Split
+from harness.rows.origin import Origin
+from harness.tasks.catalog import TaskFile
+from harness.tasks.prompts import Prompts
+
+SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One held-out row, rendered. `fields` are the columns that metrics and slices need."""
+
+    id: str
+    prompt: str
+    references: tuple[str, ...]
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """The evaluation rows with what was left out of the split, and fingerprints of the evaluation and training splits.
+
+    Baselines are fitted on the training split; where there is none (`borrowed`), on the rows of the evaluation split
+    that were not chosen. `training` is the fingerprint of those rows, None when there are none either.
+    """
+
+    rows: tuple[EvaluationRow, ...]
+    total: int
+    repeated: int
+    in_training: int
+    fingerprint: str
+    training: str | None
+    borrowed: bool = False
+
+
+def row_id(row: Row, columns: Iterable[str]) -> str:
+    """Return the hash of a row's content in these columns."""
+    content = {name: row.get(name) for name in sorted(columns)}
+    return digest(json.dumps(content, ensure_ascii=False, sort_keys=True, default=str))
+
+
+def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns that stay with a row because a slice, the SQL table or the code's tests need them."""
+    answer = file.task.answer
+    if answer.type == "sql":
+        return frozenset({*file.task.slices, answer.table})
+    if answer.type == "code":
+        return frozenset(file.task.slices) | prompts.names(answer.program) - {"completion"}
+    return frozenset(file.task.slices)
+
+
+def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None) -> Subset:
+    """Choose and render the evaluation rows of a task, as `select` does, all at once.
+
+    Raises:
+        SpecError: the split is empty, lacks a column, or a template fails.
+    """
+    subset, _, rendered = select(file, prompts, origin, seed, rows)
+    return replace(subset, rows=tuple(rendered))
+
+
+def select(
+    file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None
+) -> tuple[Subset, Sequence[str], Iterator[EvaluationRow]]:
+    """Choose the evaluation rows of a task; return the subset without them, their ids, and them, rendered one by one.
+
+    Rows are ranked by a hash of `seed` and their content and the first `rows` of them (default: the task's number)
+    are taken. A row whose prompt columns also stand in the training split is dropped, and so is a repeated row.
+
+    Raises:
+        SpecError: the split is empty, lacks a column, or, only when the rows are read, a template fails.
+    """
+    split = origin.splits[file.task.evaluation.split]
+    kept = kept_columns(file, prompts)
+    _check_columns(file, prompts, kept, split)
+    training = origin.splits.get(file.task.training.split)
+    if training is split:
+        training = None
+    seen, training_fingerprint = _training(training, prompts) if training else (set(), None)
+    group, identity = file.task.dataset.group_by, _identity(file, prompts)
+    ranks: dict[str, int] = {}
+    total = repeated = 0
+    leaked: set[str] = set()
+    for row in split.read(prompts.columns | identity):
+        total += 1
+        name = row_id(row, identity)
+        if row_id(row, prompts.prompt_columns) in seen:
+            leaked.add(name)
+        elif name in ranks:
+            repeated += 0 if group else 1
+        else:
+            ranks[name] = int(digest(str(seed), name), 16)
+    for name in leaked:  # a group goes whole, though only one of its rows may be in the training split
+        ranks.pop(name, None)
+    if not ranks:
+        reason = "every row also stands in the training split" if total else "it has no rows"
+        raise SpecError(file.source.problem(["evaluation", "split"], f"nothing to evaluate in this split: {reason}"))
+    wanted = heapq.nsmallest(rows or file.task.evaluation.rows, ranks, key=ranks.__getitem__)
+    left = sorted(ranks.keys() - set(wanted)) if training is None else []
+    subset = Subset(
+        rows=(),
+        total=total,
+        repeated=repeated,
+        in_training=len(leaked),
+        fingerprint=digest(*sorted(ranks)),
+        training=digest(*left) if left else training_fingerprint,
+        borrowed=bool(left),
+    )
+    return subset, wanted, _render(prompts, split, kept, identity, wanted)
+
+
+def _identity(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns in which rows of one id agree."""
+    group = file.task.dataset.group_by
+    return frozenset({group}) if group else prompts.columns
+
+
+def _training(split: Split, prompts: Prompts) -> tuple[set[str], str]:
+    """The hashes of the training rows' prompt columns, and a fingerprint of the rows whatever their order."""
+    seen: set[str] = set()
+    total = 0
+    for row in split.read(prompts.columns):
+        seen.add(row_id(row, prompts.prompt_columns))
+        total += int(row_id(row, prompts.columns), 16)
+    return seen, digest(str(total))
+
+
+def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split: Split) -> None:
+    task = file.task
+    keys: dict[str, Iterator[str]] = {
+        "prompt": iter(prompts.names(task.prompt)),
+        "target": iter(prompts.names(task.target)),
+        "references": iter(prompts.answer_columns - prompts.names(task.target)),
+        "dataset.group_by": iter([task.dataset.group_by] if task.dataset.group_by else []),
+        "slices": iter(task.slices),
+        "answer": iter(kept - set(task.slices)),
+    }
+    problems = [
+        file.source.problem(key.split("."), f"no column '{name}' in the rows{nearest(name, split.columns)}")
+        for key, names in keys.items()
+        for name in sorted(names)
+        if name not in split.columns
+    ]
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def _render(
+    prompts: Prompts, split: Split, kept: frozenset[str], identity: Iterable[str], wanted: Sequence[str]
+) -> Iterator[EvaluationRow]:
+    """Render the wanted rows in their order; rows of one group become one row with all their references.
+
+    Rows of one group, or repeated rows that differ in a kept column, are ordered by their content, not by the file. The
+    file has another order than the ranks, so the rows wait in a temporary file: memory holds only where in it.
+    """
+    columns = prompts.columns | kept | set(identity)
+    places: dict[str, list[int]] = {name: [] for name in wanted}
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
+        for row in split.read(columns):
+            if (found := places.get(row_id(row, identity))) is not None:
+                found.append(spool.tell())
+                pickle.dump(row, spool)
+        for name in wanted:
+            alike: list[Row] = []
+            for place in places.pop(name):
+                spool.seek(place)
+                alike.append(pickle.load(spool))  # noqa: S301  written above
+            if len(alike) > 1:
+                by_content = {row_id(row, columns): row for row in alike}
+                alike = [by_content[key] for key in sorted(by_content)]
+            yield _merge(prompts, kept, name, alike)
+
+
+def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row]) -> EvaluationRow:
+    references = dict.fromkeys(reference for row in rows for reference in prompts.references(row))
+    fields = {column: rows[0][column] for column in sorted(kept)}
+    return EvaluationRow(name, prompts.prompt(rows[0]), tuple(references), fields)

@@ -1,0 +1,119 @@
+"""Which rows a run uses: hub, local mirror, files had by hand, or the shipped samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import DataError, nearest
+from harness.rows import hub, mirror
+from harness.rows.files import Split, jsonl_splits, local
+from harness.tasks.catalog import TaskFile
+
+Kind = Literal["benchmark", "sample"]
+
+
+Place = Literal["hub", "mirror", "files", "sample"]
+
+
+SPLIT_COLUMN = "_split"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The splits of a task at one place, by our names for them. `note` says why these are sample rows."""
+
+    place: Place
+    splits: Mapping[str, Split]
+    note: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Scores of different kinds never share a table."""
+        return "sample" if self.place == "sample" else "benchmark"
+
+    def label(self, rows: int) -> str:
+        """How tables name these rows."""
+        return f"sample (n={rows})" if self.kind == "sample" else f"benchmark ({self.place})"
+
+
+def locate(file: TaskFile, data: str | None, *, strict: bool = True) -> Origin:
+    """Find the rows of a task.
+
+    `data` is "hub", "sample", a mirror's folder, or None for the hub with the sample rows as a fallback. With
+    `strict` unset, a mirror or hub that lacks this one task is no error either: sample rows stand in, with a note. A
+    folder that does not exist always is one.
+
+    Raises:
+        DataError: the rows cannot be had from there.
+    """
+    if data == "sample":
+        return _samples(file, None)
+    if data not in (None, "hub"):
+        if not Path(data).is_dir():
+            raise DataError(f"{data}: no such folder{nearest(data, ['hub', 'sample'])}")
+        if file.task.dataset.hub is None:
+            data = None  # no mirror can hold it, so asking for one is no reason to refuse the rows there are
+    try:
+        if data is None or data == "hub":
+            return _from_hub(file)
+        return _from_mirror(file, Path(data))
+    except DataError as error:
+        if data is not None and strict:
+            raise
+        # The first line is the reason; what may follow tells how to get the data, which `--data hub` shows.
+        return _samples(file, str(error).splitlines()[0])
+
+
+def _from_hub(file: TaskFile) -> Origin:
+    spec = file.task.dataset
+    if spec.files:
+        folder = file.source.path.parent
+        try:
+            splits = {name: local(folder / path, spec.columns) for name, path in spec.files.items()}
+            return Origin("files", _required(file, splits, str(folder)))
+        except DataError as error:
+            raise DataError(f"{error}{_how(file)}") from None
+    if spec.hub is None or spec.obtain:
+        raise DataError(f"{file.name}'s data is not on the hub{_how(file)}")
+    if not (hub.reachable() or hub.cached(spec)):
+        raise DataError("the Hugging Face hub cannot be reached")
+    return Origin("hub", _required(file, _open(file, lambda name: hub.split(spec, name)), "dataset.splits"))
+
+
+def _how(file: TaskFile) -> str:
+    """How to get the data by hand, on a line of its own."""
+    obtain = file.task.dataset.obtain
+    return f"\n{obtain.strip()}" if obtain else ""
+
+
+def _from_mirror(file: TaskFile, folder: Path) -> Origin:
+    spec = file.task.dataset
+    splits = _open(file, lambda name: mirror.split(folder, spec, name))
+    evaluated = spec.splits.get(file.task.evaluation.split, file.task.evaluation.split)
+    return Origin("mirror", _required(file, splits, str(mirror.paths(folder, spec, evaluated)[0])))
+
+
+def _open(file: TaskFile, find: Callable[[str], Split | None]) -> dict[str, Split]:
+    wanted = {file.task.evaluation.split, file.task.training.split}
+    found = {ours: find(theirs) for ours, theirs in file.task.dataset.splits.items() if ours in wanted}
+    return {name: split for name, split in found.items() if split is not None}
+
+
+def _required(file: TaskFile, splits: dict[str, Split], place: str) -> dict[str, Split]:
+    wanted = file.task.evaluation.split
+    if wanted not in splits:
+        raise DataError(f"{file.name}: no rows of split '{wanted}' ({place})")
+    return splits
+
+
+def _samples(file: TaskFile, note: str | None) -> Origin:
+    if not file.samples.is_file():
+        raise DataError(f"{note + '; and ' if note else ''}{file.samples}: no sample rows are shipped for {file.name}")
+    splits = jsonl_splits(file.samples, lambda row: str(row.pop(SPLIT_COLUMN, "")))
+    return Origin("sample", _required(file, splits, str(file.samples)), note)
+
+
+KINDS = ("benchmark", "sample")

@@ -1,0 +1,1 @@
+"""Scores: recorded answers to statuses and statistics."""

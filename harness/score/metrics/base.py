@@ -1,0 +1,103 @@
+"""What a metric is: some statistics of each row, and the score as a function of their mean.
+
+A plain per-row metric has one statistic, the row's score. Macro F1 has three a class, correlation five, corpus BLEU
+ten. Because every score is a function of column means, a bootstrap over rows is one matrix product for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One answered row as a metric sees it.
+
+    `answer` is what extraction found (str, float, list or dict by answer type), None when there is no valid answer:
+    a metric then gives the row its worst score. `text` is the completion with any thinking part removed, "" when
+    there was none. `references` are the right answers as written, never empty; `gold` the same through the extractor.
+    `fields` are the row's columns that the task's metrics need.
+    """
+
+    answer: Any
+    text: str
+    references: tuple[str, ...]
+    gold: tuple[Any, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def only_mean(means: FloatArray) -> FloatArray:
+    """The score of a metric with a single statistic: its mean. Shape [..., 1] to [...]."""
+    return means[..., 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A named score over the rows of a task.
+
+    Score rows through `table`; `stats` alone is not enough for a metric whose rows' statistics depend on other rows.
+
+    `stats` gives a row's statistics, always the same number of them. `summary` turns their means over rows,
+    shape [..., k], into scores, shape [...]; it must be vectorised and must not raise or return NaN where a
+    resample makes it undefined (it returns the worst value). `kind` is "binary" when each row scores 0 or 1 (Wilson,
+    McNemar), "mean" for other per-row scores, "corpus" when only the whole set has a score.
+    """
+
+    name: str
+    stats: Callable[[Example], Sequence[float]]
+    summary: Callable[[FloatArray], FloatArray] = only_mean
+    kind: Literal["binary", "mean", "corpus"] = "mean"
+    low: float = 0.0
+    high: float = 1.0
+    higher_is_better: bool = True
+    together: Callable[[Sequence[Example]], FloatArray] | None = None
+    """Statistics of all rows at once, shape [n, k], where those of a row depend on the others (ranks, or a score that
+    only the whole set has). The bootstrap takes them as fixed, which the metrics that use it say something about."""
+    judged: int | None = None
+    """Which statistic is 1 where a row can be judged and else 0, for a metric that not every row can be judged by."""
+
+    def table(self, examples: Sequence[Example]) -> FloatArray:
+        """Return the statistics of all rows, shape [n, k]."""
+        if self.together is not None:
+            return self.together(examples)
+        return np.array([tuple(self.stats(example)) for example in examples], dtype=np.float64)
+
+    def score(self, examples: Sequence[Example]) -> float:
+        """Return the score of these rows, the worst one when there are none."""
+        if not examples:
+            return self.low
+        return float(self.summary(self.table(examples).mean(axis=0)))
+
+
+def needs_table(example: Example) -> Sequence[float]:
+    """The `stats` of a metric that only has statistics of all rows together.
+
+    Raises:
+        TypeError: always; a row by itself would silently give another score.
+    """
+    raise TypeError("this metric scores all rows together: call Metric.table")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFactory:
+    """How a metric is made for a task: `make` takes the answer spec and, as keywords, the options of the YAML.
+
+    The names, types and defaults of the options are those of the keyword parameters of `make`. `fits` are the answer
+    types that the metric can score.
+    """
+
+    make: Callable[..., Metric]
+    fits: frozenset[str]
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Divide element by element; 0 where the denominator is 0."""
+    quotient = np.zeros(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)))
+    return np.divide(numerator, denominator, out=quotient, where=denominator != 0)

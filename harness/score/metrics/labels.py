@@ -1,0 +1,229 @@
+"""Metrics of label answers.
+
+The gold label of a row is the first reference; where a row has several right labels, the answer counts as gold when it
+is any of them. A row without a valid answer is in its gold class without being predicted as any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.errors import UserError, nearest
+from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
+from harness.tasks.task import LabelAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """One label's precision, recall and F1 (0 where undefined), and how many rows have it as gold."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+def per_class(gold: Sequence[str | None], pred: Sequence[str | None], labels: Sequence[str]) -> list[ClassReport]:
+    """Return a report for each label, in the order given; None is a row without a (valid) label.
+
+    Precision is TP / (TP + FP), recall TP / (TP + FN), F1 their harmonic mean, all in [0, 1].
+    """
+    reports = []
+    for label in labels:
+        support = sum(g == label for g in gold)
+        predicted = sum(p == label for p in pred)
+        hits = sum(g == label == p for g, p in zip(gold, pred, strict=True))
+        precision = hits / predicted if predicted else 0.0
+        recall = hits / support if support else 0.0
+        f1 = 2 * hits / (support + predicted) if support + predicted else 0.0
+        reports.append(ClassReport(label, precision, recall, f1, support))
+    return reports
+
+
+def gold_and_answer(example: Example) -> tuple[Any, Any]:
+    """Return a row's gold value and its answer: the gold value is the answer itself where that is one of several."""
+    gold = example.answer if example.answer is not None and example.answer in example.gold else example.gold[0]
+    return gold, example.answer
+
+
+def accuracy(answer: LabelAnswer) -> Metric:
+    """Share of rows whose answer is the right label (for sets of labels: exactly the right set). Range [0, 1]."""
+
+    def stats(example: Example) -> tuple[float]:
+        return (float(example.answer is not None and example.answer in example.gold),)
+
+    return Metric("accuracy", stats, kind="binary")
+
+
+def adjacent_accuracy(answer: LabelAnswer, *, within: int = 1) -> Metric:
+    """Share of rows whose label is at most `within` places from the right one in the task's order. Range [0, 1]."""
+    if answer.many:
+        raise UserError("metric 'adjacent_accuracy' needs one label as the answer, not a set of them")
+    order = {label: place for place, label in enumerate(answer.labels)}
+
+    def stats(example: Example) -> tuple[float]:
+        place = order.get(example.answer)
+        golds = [order[gold] for gold in example.gold if gold in order]
+        return (float(place is not None and any(abs(place - gold) <= within for gold in golds)),)
+
+    return Metric("adjacent_accuracy", stats, kind="binary")
+
+
+def _counts(name: str, answer: LabelAnswer) -> Callable[[Example], Sequence[float]]:
+    """Statistics [gold, predicted, both] of each label, shape [3 x labels]: the marginals of the confusion matrix."""
+    if answer.many:
+        raise UserError(f"metric '{name}' needs one label as the answer, not a set of them (did you mean 'micro_f1'?)")
+    order = {label: place for place, label in enumerate(answer.labels)}
+    size = len(order)
+
+    def stats(example: Example) -> list[float]:
+        row = [0.0] * (3 * size)
+        gold, answered = gold_and_answer(example)
+        if gold in order:
+            row[order[gold]] = 1.0
+        if answered in order:
+            row[size + order[answered]] = 1.0
+            row[2 * size + order[answered]] = float(gold == answered)
+        return row
+
+    return stats
+
+
+def _parts(means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    gold, predicted, both = np.split(means, 3, axis=-1)
+    return gold, predicted, both
+
+
+def _f1_mean(means: FloatArray, average: Literal["macro", "weighted"]) -> FloatArray:
+    gold, predicted, both = _parts(means)
+    f1 = ratio(2 * both, gold + predicted)
+    weight = np.asarray(gold + predicted > 0, dtype=np.float64) if average == "macro" else gold
+    return ratio((weight * f1).sum(axis=-1), weight.sum(axis=-1))
+
+
+def macro_f1(answer: LabelAnswer) -> Metric:
+    """Unweighted mean of the labels' F1, over the labels that occur as gold or as an answer. Range [0, 1].
+
+    As `sklearn.metrics.f1_score(average="macro")` does: a label of the task that neither occurs nor is predicted does
+    not count as 0.
+    """
+    stats = _counts("macro_f1", answer)
+    return Metric("macro_f1", stats, lambda means: _f1_mean(means, "macro"), kind="corpus")
+
+
+def weighted_f1(answer: LabelAnswer) -> Metric:
+    """Mean of the labels' F1, weighted by how often each is gold (scikit-learn's "weighted"). Range [0, 1]."""
+    stats = _counts("weighted_f1", answer)
+    return Metric("weighted_f1", stats, lambda means: _f1_mean(means, "weighted"), kind="corpus")
+
+
+def balanced_accuracy(answer: LabelAnswer) -> Metric:
+    """Unweighted mean of the recall of every label that occurs as gold. Range [0, 1].
+
+    Source: `sklearn.metrics.balanced_accuracy_score`; K. H. Brodersen et al., ICPR 2010.
+    """
+
+    def summary(means: FloatArray) -> FloatArray:
+        gold, _, both = _parts(means)
+        return ratio(ratio(both, gold).sum(axis=-1), np.asarray((gold > 0).sum(axis=-1), dtype=np.float64))
+
+    return Metric("balanced_accuracy", _counts("balanced_accuracy", answer), summary, kind="corpus")
+
+
+def mcc(answer: LabelAnswer) -> Metric:
+    """Matthews correlation of gold and predicted labels, for any number of labels. Range [-1, 1], 0 is chance.
+
+    Rows without a valid answer are a label of their own that is never gold. 0 where gold or answers are constant.
+    Source: J. Gorodkin, Computational Biology and Chemistry 28, 2004; `sklearn.metrics.matthews_corrcoef`.
+    """
+
+    def summary(means: FloatArray) -> FloatArray:
+        gold, predicted, both = _parts(means)
+        unread = 1 - predicted.sum(axis=-1)
+        lost = 1 - gold.sum(axis=-1)
+        covariance = both.sum(axis=-1) - (gold * predicted).sum(axis=-1)
+        spread_gold = 1 - (gold**2).sum(axis=-1) - lost**2
+        spread_predicted = 1 - (predicted**2).sum(axis=-1) - unread**2
+        product = spread_gold * spread_predicted
+        # Below rounding a spread is that of a constant.
+        return ratio(covariance, np.where(product > 1e-15, np.sqrt(np.maximum(product, 0)), 0.0))
+
+    return Metric("mcc", _counts("mcc", answer), summary, kind="corpus", low=-1.0)
+
+
+def _one_label(name: str, answer: LabelAnswer, positive: str | None) -> Callable[[Example], Sequence[float]]:
+    """Statistics [gold, predicted, both] of the positive label."""
+    if answer.many:
+        raise UserError(f"metric '{name}' needs one label as the answer, not a set of them (did you mean 'micro_f1'?)")
+    label = positive or answer.positive
+    if label is None:
+        raise UserError(f"metric '{name}' needs answer.positive, the label that it looks at")
+    if label not in answer.labels:
+        raise UserError(f"metric '{name}': '{label}' is not one of the answer's labels{nearest(label, answer.labels)}")
+
+    def stats(example: Example) -> tuple[float, float, float]:
+        gold, answered = gold_and_answer(example)
+        return float(gold == label), float(answered == label), float(gold == label == answered)
+
+    return stats
+
+
+def _f1_summary(means: FloatArray) -> FloatArray:
+    return ratio(2 * means[..., 2], means[..., 0] + means[..., 1])
+
+
+def f1(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
+    """F1 of the positive label (`answer.positive`, or the option): 2 TP / (2 TP + FP + FN). Range [0, 1]."""
+    return Metric("f1", _one_label("f1", answer, positive), _f1_summary, kind="corpus")
+
+
+def precision(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
+    """Of the rows answered with the positive label, the share where it is right; 0 when there are none."""
+    stats = _one_label("precision", answer, positive)
+    return Metric("precision", stats, lambda means: ratio(means[..., 2], means[..., 1]), kind="corpus")
+
+
+def recall(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
+    """Of the rows whose gold is the positive label, the share answered with it; 0 when there are none."""
+    stats = _one_label("recall", answer, positive)
+    return Metric("recall", stats, lambda means: ratio(means[..., 2], means[..., 0]), kind="corpus")
+
+
+def micro_f1(answer: LabelAnswer) -> Metric:
+    """F1 over all (row, label) decisions: 2 x right labels / (labels answered + gold labels). Range [0, 1].
+
+    For sets of labels as `f1_score(average="micro")` of scikit-learn on indicator matrices; with one label a row it is
+    the accuracy when every row is answered.
+    """
+
+    def stats(example: Example) -> tuple[float, float, float]:
+        gold, answered = (_as_set(value) for value in gold_and_answer(example))
+        return float(len(gold)), float(len(answered)), float(len(gold & answered))
+
+    return Metric("micro_f1", stats, _f1_summary, kind="corpus")
+
+
+def _as_set(value: Any) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    return frozenset([value]) if isinstance(value, str) else frozenset(value)
+
+
+_LABEL = frozenset({"label"})
+RECIPES = {
+    "accuracy": MetricFactory(accuracy, frozenset({"label", "regex"})),
+    "adjacent_accuracy": MetricFactory(adjacent_accuracy, _LABEL),
+    "balanced_accuracy": MetricFactory(balanced_accuracy, _LABEL),
+    "f1": MetricFactory(f1, _LABEL),
+    "macro_f1": MetricFactory(macro_f1, _LABEL),
+    "mcc": MetricFactory(mcc, _LABEL),
+    "micro_f1": MetricFactory(micro_f1, _LABEL),
+    "precision": MetricFactory(precision, _LABEL),
+    "recall": MetricFactory(recall, _LABEL),
+    "weighted_f1": MetricFactory(weighted_f1, _LABEL),
+}

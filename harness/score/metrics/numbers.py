@@ -1,0 +1,122 @@
+"""Metrics of number answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.errors import UserError
+from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
+from harness.tasks.task import NumberAnswer
+
+
+def number_match(answer: NumberAnswer, *, tolerance: float = 0.0) -> Metric:
+    """Share of rows whose number differs from a right one by at most `tolerance` (default: not at all).
+
+    Range [0, 1]. Numbers are compared after extraction, so "$1,234.50" and "1234.5" match.
+    """
+    if tolerance < 0:
+        raise UserError("metric 'number_match': tolerance must not be negative")
+
+    def stats(example: Example) -> tuple[float]:
+        return (float(any(abs(error) <= tolerance for error in _errors(example))),)
+
+    return Metric("number_match", stats, kind="binary")
+
+
+def closeness(answer: NumberAnswer, *, scale: float = 5.0) -> Metric:
+    """Mean of 1 - |error| / `scale`, not below 0 for a row; `scale` is the width of the rating scale. Range [0, 1].
+
+    This is LoRA Land's score for STS-B (scale 5), where it is called mean absolute error although higher is better.
+    """
+    if scale <= 0:
+        raise UserError("metric 'closeness': scale must be positive")
+
+    def stats(example: Example) -> tuple[float]:
+        return (max([0.0, *(1 - abs(error) / scale for error in _errors(example))]),)
+
+    return Metric("closeness", stats)
+
+
+def _errors(example: Example) -> list[float]:
+    """Answer minus each right number, empty without an answer."""
+    if example.answer is None:
+        return []
+    return [example.answer - gold for gold in example.gold if gold is not None]
+
+
+def _correlation(means: FloatArray) -> FloatArray:
+    """Pearson's r of the rows that have both values, times their share of all rows; 0 where a value is constant."""
+    share, x, y, xx, yy, xy = np.moveaxis(means, -1, 0)
+    mean_x, mean_y, mean_xy = ratio(x, share), ratio(y, share), ratio(xy, share)
+    square_x, square_y = ratio(xx, share), ratio(yy, share)
+    spread_x, spread_y = square_x - mean_x**2, square_y - mean_y**2
+    # What is left after subtracting two large equal numbers is rounding, not spread.
+    spread = np.where(
+        (spread_x > 1e-12 * (square_x + 1e-300)) & (spread_y > 1e-12 * (square_y + 1e-300)), spread_x * spread_y, 0.0
+    )
+    correlation = np.clip(ratio(mean_xy - mean_x * mean_y, np.sqrt(spread)), -1, 1)
+    return np.asarray(correlation * share, dtype=np.float64)
+
+
+def pearson(answer: NumberAnswer) -> Metric:
+    """Pearson's correlation of answers and gold numbers, times the share of rows that have an answer. Range [-1, 1].
+
+    The factor keeps rows without an answer in the score: a model that answers half of the rows perfectly has 0.5.
+    With all rows answered it is `scipy.stats.pearsonr`. 0 when the answers or the gold numbers are constant.
+    """
+
+    def together(examples: Sequence[Example]) -> FloatArray:
+        x, y, known = _columns(examples)
+        for values in (x, y):
+            # Correlation does not change with unit and origin; around 0 and 1 the squares lose no digits.
+            values /= max(np.abs(values).max(initial=0.0), 1e-300)
+            values[known] -= values[known].mean() if known.any() else 0.0
+        return _statistics(x, y, known)
+
+    return Metric("pearson", needs_table, _correlation, kind="corpus", low=-1.0, together=together)
+
+
+def spearman(answer: NumberAnswer) -> Metric:
+    """Spearman's rank correlation of answers and gold numbers, times the share of rows with an answer. Range [-1, 1].
+
+    Ranks (ties share their mean rank) are taken among all answered rows of the task; with all rows answered it is
+    `scipy.stats.spearmanr`. The bootstrap resamples rows with these ranks instead of ranking each resample anew, which
+    treats the ranks as an estimate of the distribution function and differs by the order of 1/n.
+    """
+
+    def together(examples: Sequence[Example]) -> FloatArray:
+        from scipy.stats import rankdata
+
+        x, y, known = _columns(examples)
+        for values in (x, y):
+            count = int(known.sum())
+            values[known] = (rankdata(values[known]) - (count + 1) / 2) / max(count, 1)
+        return _statistics(x, y, known)
+
+    return Metric("spearman", needs_table, _correlation, kind="corpus", low=-1.0, together=together)
+
+
+def _columns(examples: Sequence[Example]) -> tuple[FloatArray, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Answers, gold numbers and where both are known, each of shape [n]; 0 where not."""
+    pairs = [(example.answer, example.gold[0]) for example in examples]
+    known = np.array([None not in pair for pair in pairs], dtype=bool)
+    x = np.array([pair[0] if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
+    y = np.array([pair[1] if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
+    return x, y, known
+
+
+def _statistics(x: FloatArray, y: FloatArray, known: np.ndarray[Any, np.dtype[np.bool_]]) -> FloatArray:
+    columns = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
+    return np.where(known[:, None], columns, 0.0)
+
+
+_NUMBER = frozenset({"number"})
+RECIPES = {
+    "closeness": MetricFactory(closeness, _NUMBER),
+    "number_match": MetricFactory(number_match, _NUMBER),
+    "pearson": MetricFactory(pearson, _NUMBER),
+    "spearman": MetricFactory(spearman, _NUMBER),
+}

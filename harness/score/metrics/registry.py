@@ -1,0 +1,107 @@
+"""Metrics by the name and options that a task file gives."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import UserError, nearest
+from harness.score.metrics import code, entities, explanations, external, labels, numbers, published, qa, sql, text
+from harness.score.metrics.base import Metric, MetricFactory
+from harness.tasks.task import AnswerFormat, MetricSpec
+
+_RECIPES: Mapping[str, MetricFactory] = {
+    name: recipe
+    for family in (labels, numbers, text, qa, entities, explanations, sql, code, published, external)
+    for name, recipe in family.RECIPES.items()
+}
+
+
+def names() -> list[str]:
+    """Return the names of all metrics, sorted."""
+    return sorted(_RECIPES)
+
+
+def fitting(answer_type: str) -> list[str]:
+    """Return the names of the metrics that can score answers of this type, sorted."""
+    return sorted(name for name, recipe in _RECIPES.items() if answer_type in recipe.fits)
+
+
+def recipe(name: str) -> MetricFactory:
+    """Return how a metric is made.
+
+    Raises:
+        KeyError: there is no metric of this name.
+    """
+    return _RECIPES[name]
+
+
+def description(name: str) -> str:
+    """Return the first sentence of a metric's definition.
+
+    Raises:
+        KeyError: there is no metric of this name.
+    """
+    return (inspect.getdoc(_RECIPES[name].make) or "").split("\n")[0]
+
+
+def build(spec: MetricSpec, answer: AnswerFormat) -> Metric:
+    """Return the metric that a task file asks for.
+
+    Raises:
+        UserError: the metric or one of its options is unknown, an option has a wrong type, or the metric does not
+            score answers of this type.
+    """
+    recipe = _RECIPES.get(spec.name)
+    if recipe is None:
+        raise UserError(f"unknown metric '{spec.name}'{nearest(spec.name, names())}")
+    if answer.type not in recipe.fits:
+        raise UserError(
+            f"metric '{spec.name}' does not fit answers of type {answer.type}{nearest(spec.name, fitting(answer.type))}"
+        )
+    metric: Metric = recipe.make(answer, **_options(spec, recipe))
+    return metric
+
+
+def build_all(specs: Iterable[MetricSpec], answer: AnswerFormat) -> tuple[Metric, ...]:
+    """Return the metrics of a task; one named twice carries its options in the later name: `rouge_l(stemmer=True)`.
+
+    Raises:
+        UserError: as `build`; also when two are the same.
+    """
+    from dataclasses import replace
+
+    built: dict[str, Metric] = {}
+    for spec in specs:
+        metric = build(spec, answer)
+        if metric.name in built and spec.options:
+            options = ", ".join(f"{name}={value}" for name, value in sorted(spec.options.items()))
+            metric = replace(metric, name=f"{metric.name}({options})")
+        if metric.name in built:
+            raise UserError(f"metric '{spec.name}' stands twice in the list with the same options")
+        built[metric.name] = metric
+    return tuple(built.values())
+
+
+def _options(spec: MetricSpec, recipe: MetricFactory) -> dict[str, Any]:
+    """The options with their types checked against the keyword parameters of the recipe."""
+    hints = get_type_hints(recipe.make)
+    parameters = inspect.signature(recipe.make).parameters.values()
+    known = {one.name: one for one in parameters if one.kind is one.KEYWORD_ONLY}
+    checked = {}
+    for name, value in spec.options.items():
+        if name not in known:
+            choices = nearest(name, known) or " (it has none)"
+            raise UserError(f"metric '{spec.name}' has no option '{name}'{choices}")
+        try:
+            checked[name] = TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise UserError(f"metric '{spec.name}', option '{name}': {reason}, found {value!r}") from None
+    missing = [one.name for one in known.values() if one.default is one.empty and one.name not in checked]
+    if missing:
+        raise UserError(f"metric '{spec.name}' needs the option '{missing[0]}'")
+    return checked

@@ -1,0 +1,340 @@
+"""Metrics of free text: exact match, ROUGE, BLEU and chrF.
+
+A row is compared with all its references, and the best one counts. Text answers are compared as extracted; for answers
+that are no text (entities, JSON) ROUGE compares the completion, without its thinking part, with the written target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
+from harness.tasks.task import AnswerFormat
+
+Tokens = tuple[str, ...]
+
+
+_WORD = re.compile("[a-z0-9]+")
+
+
+def candidate(example: Example) -> str:
+    """Return the text to be scored, "" for a row without a valid answer."""
+    if example.answer is None:
+        return ""
+    return example.answer if isinstance(example.answer, str) else example.text
+
+
+def targets(example: Example) -> Sequence[str]:
+    """Return the texts that `candidate` is compared with: the right answers, extracted the same way."""
+    if isinstance(example.answer, str):
+        return [
+            gold if isinstance(gold, str) else text for gold, text in zip(example.gold, example.references, strict=True)
+        ]
+    return example.references
+
+
+def exact_match(answer: AnswerFormat, *, ignore_case: bool = False) -> Metric:
+    """Share of rows whose answer equals a right one, spaces around it aside. Range [0, 1].
+
+    With `ignore_case` texts are compared case-folded. Entities, JSON and label sets are compared as values.
+    """
+
+    def same(value: Any, gold: Any) -> bool:
+        if isinstance(value, str) and isinstance(gold, str):
+            value, gold = value.strip(), gold.strip()
+            return bool(value.casefold() == gold.casefold() if ignore_case else value == gold)
+        return bool(value == gold)
+
+    def stats(example: Example) -> tuple[float]:
+        return (float(example.answer is not None and any(same(example.answer, gold) for gold in example.gold)),)
+
+    return Metric("exact_match", stats, kind="binary")
+
+
+def rouge_n_f(prediction: Tokens, reference: Tokens, n: int) -> float:
+    """Return the F1 of n-grams, counted with repetitions; 0 when either has none."""
+    ours, theirs = _ngrams(prediction, n), _ngrams(reference, n)
+    hits = (ours & theirs).total()
+    return _f(hits, ours.total(), theirs.total())
+
+
+def rouge_l_f(prediction: Tokens, reference: Tokens) -> float:
+    """Return the F1 of the longest common subsequence of tokens; 0 when either is empty."""
+    if not prediction or not reference:
+        return 0.0
+    from rapidfuzz.distance import LCSseq
+
+    return _f(LCSseq.similarity(prediction, reference), len(prediction), len(reference))
+
+
+def _f(hits: int, predicted: int, gold: int) -> float:
+    return 2 * hits / (predicted + gold) if hits else 0.0
+
+
+def _ngrams(tokens: Tokens, n: int) -> Counter[Any]:
+    if n == 1:
+        return Counter(tokens)
+    if n == 2:
+        return Counter(pairwise(tokens))
+    return Counter(zip(*(tokens[start:] for start in range(n)), strict=False))
+
+
+@lru_cache(maxsize=8192)
+def tokens(text: str, *, stemmer: bool = False) -> Tokens:
+    """Return rouge-score's tokens: lower-case runs of a-z and 0-9, Porter-stemmed above 3 letters if asked for."""
+    found = _WORD.findall(text.lower())
+    return tuple(_stem(token) if len(token) > 3 else token for token in found) if stemmer else tuple(found)
+
+
+@lru_cache(maxsize=100_000)
+def _stem(token: str) -> str:
+    return str(_porter().stem(token))
+
+
+@lru_cache(maxsize=1)
+def _porter() -> Any:
+    from nltk.stem.porter import PorterStemmer  # what rouge-score stems with; its import takes seconds
+
+    return PorterStemmer()
+
+
+def _rouge(name: str, score: Callable[[str, str], float]) -> Metric:
+    """The metric whose row score is the best over references."""
+
+    def stats(example: Example) -> tuple[float]:
+        text = candidate(example)
+        return (max(score(text, target) for target in targets(example)) if text else 0.0,)
+
+    return Metric(name, stats)
+
+
+def _rouge_n(name: str, n: int, stemmer: bool) -> Metric:
+    return _rouge(
+        name, lambda text, target: rouge_n_f(tokens(text, stemmer=stemmer), tokens(target, stemmer=stemmer), n)
+    )
+
+
+def rouge_1(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
+    """Mean F1 of single words (C.-Y. Lin, Text Summarization Branches Out, 2004), as rouge-score computes it. [0, 1].
+
+    `stemmer` is off by default, as in `evaluate` and torchmetrics; much of the literature has it on, which scores some
+    points higher.
+    """
+    return _rouge_n("rouge_1", 1, stemmer)
+
+
+def rouge_2(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
+    """Mean F1 of word pairs, as rouge-score computes it; `stemmer` as for `rouge_1`. Range [0, 1]."""
+    return _rouge_n("rouge_2", 2, stemmer)
+
+
+def rouge_l(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
+    """Mean F1 of the longest common subsequence of words, as rouge-score's rougeL; line breaks do not count. [0, 1].
+
+    Summarisation papers mostly report `rouge_lsum` under the name ROUGE-L. `stemmer` as for `rouge_1`.
+    """
+    return _rouge(
+        "rouge_l", lambda text, target: rouge_l_f(tokens(text, stemmer=stemmer), tokens(target, stemmer=stemmer))
+    )
+
+
+def rouge_lsum(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
+    """Mean F1 of the union of the sentences' common subsequences, as rouge-score's rougeLsum. Range [0, 1].
+
+    Sentences are lines: texts whose sentences are not separated by line breaks get `rouge_l`. `stemmer` as for
+    `rouge_1`.
+    """
+
+    def lines(text: str) -> list[Tokens]:
+        return [tokens(line, stemmer=stemmer) for line in text.split("\n") if line]
+
+    return _rouge("rouge_lsum", lambda text, target: rouge_lsum_f(lines(text), lines(target)))
+
+
+def bleu(
+    answer: AnswerFormat, *, lowercase: bool = False, tokenize: Literal["13a", "char", "intl", "none", "zh"] = "13a"
+) -> Metric:
+    """Corpus BLEU (K. Papineni et al., ACL 2002) against all references, as sacrebleu computes it. Range [0, 1].
+
+    sacrebleu prints 100 times this. Its defaults: up to 4-grams, exponential smoothing, mixed case, tokeniser 13a.
+    """
+    table = bleu_table(_compared, lowercase, tokenize)
+    return Metric("bleu", needs_table, bleu_summary, kind="corpus", together=table)
+
+
+def chrf(answer: AnswerFormat, *, word_order: int = 0, lowercase: bool = False) -> Metric:
+    """Corpus chrF (M. Popović, WMT 2015) against the best reference of each row, as sacrebleu does. Range [0, 1].
+
+    sacrebleu prints 100 times this. Characters up to 6-grams, beta 2; `word_order: 2` is chrF++.
+    """
+    return Metric("chrf", chrf_stats(_compared, word_order, lowercase), chrf_summary, kind="corpus")
+
+
+def _compared(example: Example) -> tuple[str, Sequence[str]]:
+    return candidate(example), targets(example)
+
+
+_WRITTEN = frozenset({"text", "regex", "sql", "code", "json", "entities", "label", "label_and_explanation"})
+
+
+_TEXT = frozenset({"text", "regex", "sql", "code"})
+
+
+RECIPES = {
+    "bleu": MetricFactory(bleu, _TEXT),
+    "chrf": MetricFactory(chrf, _TEXT),
+    "exact_match": MetricFactory(
+        exact_match, frozenset({"text", "regex", "sql", "code", "label", "json", "entities", "number"})
+    ),
+    "rouge_1": MetricFactory(rouge_1, _WRITTEN),
+    "rouge_2": MetricFactory(rouge_2, _WRITTEN - {"label"}),
+    "rouge_l": MetricFactory(rouge_l, _WRITTEN),
+    "rouge_lsum": MetricFactory(rouge_lsum, _WRITTEN),
+}
+
+
+ORDERS = 4
+
+
+_BETA_SQUARED = 4.0
+
+
+@lru_cache(maxsize=4)
+def _bleu(lowercase: bool, tokenize: str) -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    # With the effective order sacrebleu does not warn about sentences; the counts are the same.
+    return BLEU(lowercase=lowercase, tokenize=tokenize, effective_order=True)
+
+
+@lru_cache(maxsize=4)
+def _chrf(word_order: int, lowercase: bool) -> Any:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF(word_order=word_order, lowercase=lowercase)
+
+
+def bleu_table(
+    pairs: Callable[[Example], tuple[str, Sequence[str]]], lowercase: bool, tokenize: str
+) -> Callable[[Sequence[Example]], FloatArray]:
+    """Return the statistics function of BLEU, shape [n, 11].
+
+    Columns: answer length, closest reference length, matched n-grams (4 orders), answered n-grams (4 orders), and n in
+    every row, because smoothing goes by absolute counts.
+    """
+
+    def together(examples: Sequence[Example]) -> FloatArray:
+        rows = []
+        for example in examples:
+            text, references = pairs(example)
+            found = _bleu(lowercase, tokenize).sentence_score(text, references)
+            rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals, len(examples)])
+        return np.array(rows, dtype=np.float64)
+
+    return together
+
+
+def bleu_summary(means: FloatArray) -> FloatArray:
+    """Corpus BLEU in [0, 1] with exponential smoothing from means of `bleu_table`, shape [..., 11] to [...]."""
+    length, reference, rows = means[..., 0], means[..., 1], means[..., -1:]
+    matched, answered = means[..., 2 : 2 + ORDERS], means[..., 2 + ORDERS : 2 + 2 * ORDERS]
+    # The k-th order without a match counts as 1 / 2^k of a match.
+    halvings = np.cumsum(matched == 0, axis=-1)
+    smoothed = np.where(matched == 0, 0.5**halvings, matched * rows)
+    precisions = ratio(smoothed, answered * rows)
+    defined = (answered > 0).all(axis=-1) & (matched > 0).any(axis=-1)
+    geometric = np.exp(np.log(np.where(precisions > 0, precisions, 1.0)).mean(axis=-1))
+    brevity = np.exp(np.minimum(0.0, 1 - ratio(reference, np.where(length > 0, length, 1.0))))
+    return np.where(defined, np.clip(geometric * brevity, 0, 1), 0.0)
+
+
+def chrf_stats(
+    pairs: Callable[[Example], tuple[str, Sequence[str]]], word_order: int, lowercase: bool
+) -> Callable[[Example], Sequence[float]]:
+    """Return the statistics of one row for chrF: n-grams of answer, of the best reference, and matches, per order."""
+
+    def stats(example: Example) -> Sequence[float]:
+        text, references = pairs(example)
+        # The counts are what sacrebleu itself adds up over a corpus; it has no public name for them.
+        (counts,) = _chrf(word_order, lowercase)._extract_corpus_statistics([text], [[one] for one in references])
+        return [float(count) for count in counts]
+
+    return stats
+
+
+def chrf_summary(means: FloatArray) -> FloatArray:
+    """Corpus chrF in [0, 1] from means of `chrf_stats`, shape [..., 3 x orders] to [...]."""
+    answered, gold, matched = means[..., 0::3], means[..., 1::3], means[..., 2::3]
+    counted = (answered > 0) & (gold > 0)
+    orders = np.asarray(counted.sum(axis=-1), dtype=np.float64)
+    precision = ratio(np.where(counted, ratio(matched, answered), 0.0).sum(axis=-1), orders)
+    recall = ratio(np.where(counted, ratio(matched, gold), 0.0).sum(axis=-1), orders)
+    return ratio((1 + _BETA_SQUARED) * precision * recall, _BETA_SQUARED * precision + recall)
+
+
+def rouge_lsum_f(prediction: Sequence[Sequence[str]], reference: Sequence[Sequence[str]]) -> float:
+    """Return the summary-level LCS F1 of Lin (2004, section 3.2) of two lists of sentences, in [0, 1].
+
+    For each reference sentence, the tokens on a longest common subsequence with any predicted sentence are hits. No
+    token counts more often than it occurs on either side, as in ROUGE 1.5.5 and rouge-score.
+    """
+    ours, theirs = Counter(chain.from_iterable(prediction)), Counter(chain.from_iterable(reference))
+    total = ours.total() + theirs.total()
+    if not (ours and theirs):
+        return 0.0
+    others = [(sentence, _places(sentence)) for sentence in prediction]
+    hits = 0
+    for sentence in reference:
+        matched: set[int] = set()
+        for other, places in others:
+            if not places.keys().isdisjoint(sentence):
+                matched.update(_on_common_subsequence(sentence, other, places))
+        for place in sorted(matched):
+            token = sentence[place]
+            if ours[token] > 0 and theirs[token] > 0:
+                hits += 1
+                ours[token] -= 1
+                theirs[token] -= 1
+    return 2 * hits / total
+
+
+def _places(sentence: Sequence[str]) -> dict[str, int]:
+    """For each token, an integer with a bit set wherever it stands."""
+    places: dict[str, int] = {}
+    for place, token in enumerate(sentence):
+        places[token] = places.get(token, 0) | 1 << place
+    return places
+
+
+def _on_common_subsequence(reference: Sequence[str], other: Sequence[str], places: Mapping[str, int]) -> list[int]:
+    """Places in `reference` on one longest common subsequence with `other`.
+
+    Row i of the table of common lengths is an integer whose bit j says that the length grows at j (H. Hyyrö, "Bit-
+    parallel LCS-length computation revisited", 2004). Of several longest ones, which is taken moves the score; walking
+    back from the ends, a step in the reference is preferred unless the other direction is longer, as in rouge-score.
+    """
+    full = (1 << len(other)) - 1
+    flat, rows = full, [0]
+    for token in reference:
+        found = flat & places.get(token, 0)
+        flat = ((flat + found) | (flat - found)) & full
+        rows.append(full ^ flat)
+    i, j = len(reference), len(other)
+    taken = []
+    while i > 0 and j > 0:
+        before = (1 << j) - 1
+        if reference[i - 1] == other[j - 1]:
+            i, j = i - 1, j - 1
+            taken.append(i)
+        elif (rows[i] & before).bit_count() > (rows[i - 1] & before).bit_count():
+            j -= 1
+        else:
+            i -= 1
+    return taken

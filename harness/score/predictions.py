@@ -1,0 +1,102 @@
+"""Predictions made elsewhere, scored like our own answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DataError, SpecError
+from harness.hashing import digest
+from harness.rows.evaluation import EvaluationRow, kept_columns
+from harness.rows.files import jsonl
+from harness.score.metrics.base import Metric
+from harness.score.metrics.registry import build_all
+from harness.score.scoring import RowScores, available, score_rows
+from harness.store.results import Response
+from harness.tasks.catalog import TaskFile
+from harness.tasks.prompts import Prompts
+
+NAMED = ("references", "reference", "target", "answers", "answer", "query")
+"""Keys under which an object may hold the right answers, the first found wins; a key ending in s holds several."""
+
+
+def load(path: Path, file: TaskFile) -> tuple[tuple[Metric, ...], RowScores]:
+    """Score a JSONL file of predictions with all metrics of a task; a null prediction counts as failed.
+
+    Raises:
+        DataError: a line lacks a key or has a value of another type.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    lines = list(jsonl(path))
+    if not lines:
+        raise DataError(f"{path}: the file holds no predictions")
+    metrics = build_all(file.task.metrics, file.task.answer)
+    scores = score_rows(file.task, metrics, _pairs(path, lines, file))
+    return available(metrics, scores), scores
+
+
+def _pairs(path: Path, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Response | None]]:
+    prompts = Prompts(file)
+    kept = kept_columns(file, prompts)
+    for number, line in enumerate(lines, start=1):
+        for key in ("prediction", "reference"):
+            if key not in line:
+                raise DataError(f"{path}:{number}: missing key '{key}' (a line holds prediction, reference, id)")
+        prediction = line["prediction"]
+        if not isinstance(prediction, str | None):
+            raise DataError(f"{path}:{number}: prediction: expected a text, found {type(prediction).__name__}")
+        try:
+            references, fields = _references(line["reference"], file, prompts, kept)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: reference: {error}") from None
+        row = EvaluationRow(str(line.get("id", number)), "", references, fields)
+        key = digest(str(number))
+        yield row, None if prediction is None else Response(key, row.id, "ok", prediction)
+
+
+def _references(
+    value: Any, file: TaskFile, prompts: Prompts, kept: frozenset[str]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The right answers as texts, and the columns that metrics need."""
+    if isinstance(value, Mapping):
+        fields = {name: value[name] for name in kept if name in value}
+        return tuple(_of_object(value, file, prompts)), fields
+    if isinstance(value, list) and file.task.answer.type != "json":
+        return tuple(_several(value)), {}
+    if value is None:
+        raise ValueError("expected a text, a list of texts or an object, found null")
+    return (_text(value),), {}
+
+
+def _of_object(value: Mapping[str, Any], file: TaskFile, prompts: Prompts) -> list[str]:
+    """The right answers in an object: named in it, rendered from it as a row of the task, or the object itself."""
+    for key in NAMED:
+        named = value.get(key)
+        if isinstance(named, Mapping) and isinstance(named.get("text"), list):  # SQuAD's form
+            named = named["text"]
+        if isinstance(named, list) and key.endswith("s"):
+            return _several(named)
+        if isinstance(named, str) and key not in prompts.answer_columns:
+            return [named]
+    if prompts.answer_columns <= set(value):
+        try:
+            return prompts.references(value)
+        except SpecError:
+            texts = [value[name] for name in sorted(prompts.answer_columns) if isinstance(value[name], str)]
+            if len(texts) == 1:
+                return texts
+            raise
+    return [_text(value)]
+
+
+def _several(values: list[Any]) -> list[str]:
+    if not values:
+        raise ValueError("an empty list holds no right answer")
+    return [_text(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

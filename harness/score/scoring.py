@@ -1,0 +1,278 @@
+"""Recorded responses and the task's metrics to each row's status and statistics."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from harness.errors import UserError
+from harness.hashing import digest_all
+from harness.rows.evaluation import EvaluationRow
+from harness.score.answers import read, text_of
+from harness.score.metrics.base import Example, FloatArray, Metric
+from harness.score.metrics.registry import build_all
+from harness.store.results import PIECE, Manifest, Response, _responses, _rows, response_key
+from harness.tasks.task import CodeAnswer, Task
+
+if TYPE_CHECKING:
+    pass
+
+
+Status = Literal["ok", "unparsed", "truncated", "refused", "failed"]
+
+
+STATUSES: tuple[Status, ...] = ("ok", "unparsed", "truncated", "refused", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class RowScores:
+    """The rows of one run in the order asked: ids, statuses, and each metric's statistics, shape [n, k].
+
+    Rows without a valid answer are in it with the metric's worst score.
+    """
+
+    ids: tuple[str, ...]
+    statuses: tuple[Status, ...]
+    stats: Mapping[str, FloatArray]
+
+    def counts(self) -> dict[Status, int]:
+        """How many rows have each status."""
+        found = Counter(self.statuses)
+        return {status: found[status] for status in STATUSES}
+
+    def answered(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Mask over rows: those with a valid answer."""
+        return np.array([status == "ok" for status in self.statuses], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """A run with its scores and what its answers took: seconds, tokens, USD (None where unknown).
+
+    `ttft` and `tpot` are the seconds to the first token and for each further one, empty unless answers were streamed.
+    `unavailable` names the task's metrics by which no row can be judged; they have no score, rather than the worst one.
+    """
+
+    manifest: Manifest
+    metrics: tuple[Metric, ...]
+    rows: RowScores
+    latencies: FloatArray
+    input_tokens: int | None
+    output_tokens: int | None
+    usd: float | None
+    unavailable: tuple[str, ...] = ()
+    ttft: FloatArray = field(default_factory=lambda: np.empty(0))
+    tpot: FloatArray = field(default_factory=lambda: np.empty(0))
+
+
+def score_rows(
+    task: Task, metrics: Iterable[Metric], answered: Iterable[tuple[EvaluationRow, Response | None]]
+) -> RowScores:
+    """Score rows against their responses; a row without a response counts as failed.
+
+    Memory holds a piece of the rows at a time, unless a metric needs all of them together.
+    """
+    metrics = tuple(metrics)
+    size = None if any(metric.together for metric in metrics) else PIECE
+    ids: list[str] = []
+    statuses: list[Status] = []
+    tables: dict[str, list[FloatArray]] = {metric.name: [] for metric in metrics}
+    rest = iter(answered)
+    while piece := list(islice(rest, size)):
+        scored = [_example(task, row, response) for row, response in piece]
+        ids += (row.id for row, _ in piece)
+        statuses += (status for status, _ in scored)
+        for metric in metrics:
+            tables[metric.name].append(metric.table([example for _, example in scored]))
+    stats = {
+        metric.name: np.concatenate(tables[metric.name]) if tables[metric.name] else metric.table([])
+        for metric in metrics
+    }
+    return RowScores(tuple(ids), tuple(statuses), stats)
+
+
+def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple[Status, Example]:
+    text = ""
+    answer = None
+    status: Status = "failed"
+    if response is not None and response.status != "failed":
+        text = text_of(response.completion)
+        status = response.status
+        if status != "refused" and not (status == "truncated" and _lost_its_end(task, text)):
+            answer = read(response.completion, task.answer)
+        if answer is None and status == "ok":
+            status = "unparsed"
+        elif answer is not None and task.answer.type in {"label", "number", "regex"}:
+            status = "ok"  # cut off behind the answer is no loss
+    fields = dict(row.fields)
+    if isinstance(task.answer, CodeAnswer) and answer is not None:
+        fields["program"] = _program(task.answer, row, answer)
+    gold = tuple(read(reference, task.answer) for reference in row.references)
+    return status, Example(answer, text, row.references, gold, fields)
+
+
+def _lost_its_end(task: Task, text: str) -> bool:
+    """Whether a cut-off completion never reached the marker behind which the answer stands.
+
+    What looks like an answer in half a chain of thought is an accident.
+    """
+    after: str | None = getattr(task.answer, "after", None)
+    return after is not None and re.search(after, text) is None
+
+
+def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> str:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    template = ImmutableSandboxedEnvironment(autoescape=False).from_string(answer.program)
+    return template.render({**row.fields, "completion": completion})
+
+
+def score_run(results: Path, manifest: Manifest) -> ScoredRun:
+    """Score a run from what is recorded of it, with the scores of an unchanged run taken from its cache.
+
+    Raises:
+        UserError: the rows of the run are not there any more, or a metric is unknown.
+    """
+    metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
+    responses = _responses(results, manifest)
+    cache, state = _cache(results, manifest), _state(manifest, responses)
+    scores = _load(cache, state, metrics)
+    if scores is None:
+        keys = ((row, response_key(manifest.settings, row.prompt)) for row in _rows(results, manifest))
+        scores = score_rows(manifest.spec, metrics, ((row, responses.get(key)) for row, key in keys))
+        _save(cache, state, scores)
+    shown = available(metrics, scores)
+    given = [line for line in responses.values() if line.status != "failed"]
+    return ScoredRun(
+        manifest=manifest,
+        metrics=shown,
+        rows=scores,
+        latencies=np.array([line.latency_s for line in given if line.latency_s is not None], dtype=np.float64),
+        input_tokens=_total(line.input_tokens for line in given),
+        output_tokens=_total(line.output_tokens for line in given),
+        usd=_usd(manifest, given),
+        ttft=np.array([line.ttft_s for line in given if line.ttft_s is not None], dtype=np.float64),
+        tpot=np.array([line.tpot_s for line in given if line.tpot_s is not None], dtype=np.float64),
+        unavailable=tuple(metric.name for metric in metrics if metric not in shown),
+    )
+
+
+def available(metrics: Sequence[Metric], scores: RowScores) -> tuple[Metric, ...]:
+    """The metrics by which a row can be judged at all.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = tuple(
+        metric for metric in metrics if metric.judged is None or scores.stats[metric.name][:, metric.judged].any()
+    )
+    if not found:
+        raise UserError(f"no row can be judged by {metrics[0].name}")
+    return found
+
+
+def saved_scores(results: Path, manifest: Manifest) -> tuple[tuple[Metric, ...], RowScores] | None:
+    """Return the metrics and scores of a run from its cache, None when it has not been scored since its last answer.
+
+    Raises:
+        UserError: the rows of the run are not there any more, or a metric is unknown.
+    """
+    if not _cache(results, manifest).is_file():
+        return None
+    metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
+    scores = _load(_cache(results, manifest), _state(manifest, _responses(results, manifest)), metrics)
+    return None if scores is None else (metrics, scores)
+
+
+def _cache(results: Path, manifest: Manifest) -> Path:
+    return results / manifest.task / manifest.model / f"scores-{manifest.kind}.npz"
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _usd(manifest: Manifest, responses: Sequence[Response]) -> float | None:
+    """What the answers cost at the price of the run, None when that or what it is counted in is not known."""
+    priced = manifest.price
+    if priced is None or priced.free:
+        return None if priced is None else 0.0
+    if priced.per_hour is not None:
+        seconds = busy_seconds(responses)
+        return None if seconds is None else priced.per_hour * seconds / 3600
+    usd = 0.0
+    for line in responses:
+        if priced.price is None or line.input_tokens is None or line.output_tokens is None:
+            return None
+        usd += priced.price.usd(line.input_tokens, line.output_tokens)
+    return usd
+
+
+def busy_seconds(responses: Iterable[Response]) -> float | None:
+    """The seconds in which at least one of these answers was on its way, in whatever number of runs.
+
+    None when the time of an answer is not known. Attempts that brought no answer are not in it.
+    """
+    spans = []
+    for line in responses:
+        if not line.at or line.latency_s is None:
+            return None
+        end = datetime.fromisoformat(line.at).timestamp()
+        spans.append((end - line.latency_s, end))
+    busy, until = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return busy
+
+
+def _state(manifest: Manifest, responses: Mapping[str, Response]) -> str:
+    """What the scores of a run depend on."""
+    lines = (f"{key}{responses[key].status}{responses[key].completion}" for key in sorted(responses))
+    return digest_all(chain([manifest.rows, manifest.settings, manifest.spec.model_dump_json()], lines))
+
+
+def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as saved:
+            if str(saved["state"]) != state:
+                return None
+            stats = {metric.name: saved[f"stats:{metric.name}"].astype(np.float64) for metric in metrics}
+            return RowScores(tuple(saved["ids"].tolist()), tuple(saved["statuses"].tolist()), stats)
+    except (OSError, ValueError, KeyError, EOFError):
+        return None  # a cache from another version or a killed run: score again
+
+
+def _save(path: Path, state: str, scores: RowScores) -> None:
+    arrays: dict[str, Any] = {f"stats:{name}": values for name, values in scores.stats.items()}
+    arrays |= {"state": np.array(state), "ids": np.array(scores.ids), "statuses": np.array(scores.statuses)}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str], None]) -> list[ScoredRun]:
+    """Score runs from what is recorded; `say` gets a line for each run that cannot be scored here.
+
+    One run whose rows are gone, or whose programs no sandbox can run, must not hide the others.
+    """
+    runs = []
+    for manifest in manifests:
+        try:
+            runs.append(score_run(results, manifest))
+        except UserError as error:
+            say(f"not scored: {manifest.model} on {manifest.task}: {error}")
+            continue
+        for name in runs[-1].unavailable:
+            say(f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be judged by it")
+    return runs

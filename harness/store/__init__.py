@@ -1,0 +1,1 @@
+"""What is recorded: `results/` on disk."""

@@ -1,0 +1,152 @@
+"""Rendering: a row's columns through the task's templates, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jinja2
+import jinja2.meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from harness.errors import SpecError, nearest
+from harness.tasks.catalog import TaskFile
+
+Columns = Mapping[str, Any]
+
+
+# What a template may raise on a row whose columns are not as its author thought.
+_RENDERING = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+
+
+def entities(tokens: Sequence[str], tags: Sequence[int], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the entities of a BIO-tagged sentence, by type, in order of appearance.
+
+    `tags` holds for each token an index into `names`, which are `O`, `B-<type>` or `I-<type>`. An `I-` tag that
+    continues no entity of its type starts one, as the CoNLL scorer reads it. Every type is a key, found or not.
+    """
+    found: dict[str, list[str]] = {name[2:]: [] for name in names if name != "O"}
+    current: list[str] = []
+    current_type = ""
+    for token, tag in zip([*tokens, ""], [*(names[index] for index in tags), "O"], strict=True):
+        kind, _, entity_type = tag.partition("-")
+        if current and (kind != "I" or entity_type != current_type):
+            found[current_type].append(" ".join(current))
+            current = []
+        if kind != "O":
+            current.append(token)
+            current_type = entity_type
+    return found
+
+
+def _json(value: Any) -> str:
+    # Jinja's own `tojson` escapes for HTML, which would put \u0027 where the answer has an apostrophe.
+    return json.dumps(value, ensure_ascii=False)
+
+
+class Prompts:
+    """The compiled templates of one task.
+
+    `prompt_columns` are the columns that the prompt shows, `answer_columns` those of target and references, `columns`
+    both.
+
+    Raises:
+        SpecError: a template is not valid Jinja (on construction), or uses a column that a row lacks.
+    """
+
+    def __init__(self, file: TaskFile) -> None:
+        self._file = file
+        self._environment = ImmutableSandboxedEnvironment(
+            undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
+        )
+        self._environment.filters |= {"tojson": _json, "entities": entities}
+        task = file.task
+        self._prompt = self._compile("prompt", task.prompt)
+        self._target = self._compile("target", task.target)
+        self._references = self._compile_expression("references", task.references)
+        self.prompt_columns = self.names(task.prompt)
+        expression = f"{{{{ {task.references} }}}}" if task.references else ""
+        self.answer_columns = self.names(task.target) | self.names(expression)
+        self.columns = self.prompt_columns | self.answer_columns
+
+    def prompt(self, row: Columns) -> str:
+        """Render the prompt of a row."""
+        return self._render("prompt", self._prompt, row)
+
+    def target(self, row: Columns) -> str:
+        """Render the right answer of a row."""
+        return self._render("target", self._target, row).strip()
+
+    def references(self, row: Columns) -> list[str]:
+        """Return all right answers of a row, at least one."""
+        if self._references is None:
+            return [self.target(row)]
+        try:
+            found = self._references(row)
+        except _RENDERING as error:
+            raise self._error("references", row, error) from None
+        if not isinstance(found, (list, tuple)) or not found or not all(isinstance(item, str) for item in found):
+            raise SpecError(
+                self._file.source.problem(["references"], f"expected a list of one or more texts, got {found!r:.80}")
+            )
+        return [str(item).strip() for item in found]
+
+    def names(self, template: str) -> frozenset[str]:
+        """The columns that a template uses."""
+        return frozenset(jinja2.meta.find_undeclared_variables(self._environment.parse(template))) - set(
+            self._environment.globals
+        )
+
+    def _compile(self, key: str, text: str) -> jinja2.Template:
+        try:
+            return self._environment.from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise SpecError(self._syntax(key, error)) from None
+
+    def _compile_expression(self, key: str, text: str | None) -> Any:
+        if text is None:
+            return None
+        try:
+            return self._environment.compile_expression(text, undefined_to_none=False)
+        except jinja2.TemplateSyntaxError as error:
+            raise SpecError(self._syntax(key, error)) from None
+
+    def _syntax(self, key: str, error: jinja2.TemplateSyntaxError) -> str:
+        return self._file.source.problem([key], f"template line {error.lineno}: {error.message}")
+
+    def _render(self, key: str, template: jinja2.Template, row: Columns) -> str:
+        try:
+            return template.render(row)
+        except _RENDERING as error:
+            raise self._error(key, row, error) from None
+
+    def _error(self, key: str, row: Columns, error: Exception) -> SpecError:
+        missing = sorted(self.names(getattr(self._file.task, key)) - set(row)) if key != "references" else []
+        if missing:
+            message = "; ".join(f"no column '{name}' in the rows{nearest(name, row)}" for name in missing)
+        else:
+            message = f"cannot be rendered: {error}"
+        return SpecError(self._file.source.problem([key], message))
+
+
+def without_frame(prompts: Sequence[str]) -> Callable[[str], str]:
+    """Return a function that cuts off what all prompts begin and end with: a task's instructions, its examples."""
+    start = common_start(prompts)
+    end = common_start([prompt[len(start) :][::-1] for prompt in prompts])[::-1]
+    return lambda prompt: prompt.removeprefix(start).removesuffix(end)
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """Return the longest start that all texts share: that of the first and the last in alphabetical order."""
+    first, last = min(texts), max(texts)
+    differing = (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
+    return first[: next(differing, min(len(first), len(last)))]
+
+
+def as_continuation(prompt: str, answer: str) -> str:
+    """Return an answer as it follows a prompt: behind a space, unless the prompt ends with white space.
+
+    Evaluation sends the prompt alone and strips what comes back, so the space is the model's to write.
+    """
+    return answer if prompt[-1:].isspace() else " " + answer

@@ -1,0 +1,239 @@
+"""A task file (`tasks/<name>.yaml`) as a pydantic model."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Category = Literal[
+    "classification", "similarity", "reasoning", "knowledge", "reading", "extraction", "generation", "code", "math"
+]
+
+
+def _compiles(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"no valid regular expression: {error}") from None
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
+class Strict(BaseModel):
+    """A mapping of the file in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(Strict):
+    """Where the rows are."""
+
+    hub: str | None = Field(None, description="Hugging Face dataset id, such as `google/jigsaw_toxicity_pred`.")
+    config: str | None = Field(None, description="Configuration (subset) of the hub dataset.")
+    revision: str | None = Field(
+        None, description="Commit, tag or branch; `refs/convert/parquet` for the hub's converted Parquet files."
+    )
+    splits: dict[str, str] = Field(
+        default_factory=dict, description="Our split names (train, validation, test) to the hub's split names."
+    )
+    files: dict[str, str] = Field(
+        default_factory=dict, description="Our split names to local CSV, JSONL or Parquet files, for data had by hand."
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="For `files`: our column names to the column names in the file."
+    )
+    obtain: str | None = Field(None, description="How to get the data by hand, shown when it is missing.")
+    group_by: str | None = Field(
+        None,
+        description="Column whose equal values make one evaluation row with several references "
+        "(a dataset that has one line per reference).",
+    )
+
+
+class LabelAnswer(Strict):
+    """One label out of a fixed set."""
+
+    type: Literal["label"]
+    labels: list[str] = Field(min_length=2, description="The valid labels, as the target writes them.")
+    aliases: dict[str, str] = Field(
+        default_factory=dict, description="Other spellings a model may use, to the label they mean."
+    )
+    positive: str | None = Field(None, description="The label whose F1 is `f1`; needed by binary metrics.")
+    pick: Literal["only", "first", "last"] = Field(
+        "only", description="With several different labels in the answer: none is valid (only), or the first or last."
+    )
+    after: Pattern | None = Field(
+        None, description="Regular expression; only the text after its last match is read (a chain of thought's end)."
+    )
+    many: bool = Field(False, description="The answer is a set of labels, separated by commas or line breaks.")
+
+
+class NumberAnswer(Strict):
+    """One number."""
+
+    type: Literal["number"]
+    pick: Literal["last", "first"] = Field("last", description="Which number of the answer counts.")
+    after: Pattern | None = Field(
+        None, description="Regular expression; a number after its last match wins over `pick`."
+    )
+    minimum: float | None = Field(None, description="A smaller number is unparsed.")
+    maximum: float | None = Field(None, description="A larger number is unparsed.")
+
+
+class TextAnswer(Strict):
+    """Free text."""
+
+    type: Literal["text"]
+    first_line: bool = Field(False, description="Only the first non-empty line counts.")
+    after: Pattern | None = Field(None, description="Regular expression; only the text after its last match counts.")
+
+
+class RegexAnswer(Strict):
+    """What a regular expression finds."""
+
+    type: Literal["regex"]
+    pattern: Pattern = Field(description="The last match counts; its group `answer`, or group 1, or the whole match.")
+
+
+class JsonAnswer(Strict):
+    """A JSON value, in a fence or bare, or the Python literal models write instead."""
+
+    type: Literal["json"]
+
+
+class EntitiesAnswer(Strict):
+    """A JSON object from entity type to a list of strings."""
+
+    type: Literal["entities"]
+    types: list[str] = Field(min_length=1, description="The entity types, as the target writes them.")
+
+
+class LabelAndExplanationAnswer(Strict):
+    """A label, then an explanation."""
+
+    type: Literal["label_and_explanation"]
+    labels: list[str] | None = Field(None, description="The valid labels; absent when the label is free text.")
+    separator: str = Field("Explanation:", description="What stands between the label and the explanation.")
+
+
+class SqlAnswer(Strict):
+    """One SQL query."""
+
+    type: Literal["sql"]
+    table: str = Field("table", description="Name of the column that holds the row's table (header, rows, types).")
+
+
+class CodeAnswer(Strict):
+    """Python source, in a fence or bare."""
+
+    type: Literal["code"]
+    program: str = Field(
+        description="Jinja template of the program that tests the answer: the row's columns and `completion`."
+    )
+
+
+AnswerFormat = Annotated[
+    LabelAnswer
+    | NumberAnswer
+    | TextAnswer
+    | RegexAnswer
+    | JsonAnswer
+    | EntitiesAnswer
+    | LabelAndExplanationAnswer
+    | SqlAnswer
+    | CodeAnswer,
+    Field(discriminator="type"),
+]
+
+
+class MetricSpec(Strict):
+    """A metric by name, with its options: `rouge_l`, `{rouge_l: {stemmer: true}}` or `{evaluate: sacrebleu}`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+            (name, options), *_ = value.items()
+            if name == "evaluate" and isinstance(options, str):
+                options = {"metric": options}
+            return {"name": name, "options": options or {}}
+        return value
+
+
+class Evaluation(Strict):
+    """The fixed rows that every model is asked."""
+
+    split: str = Field("test", description="Which of the dataset's splits is evaluated.")
+    rows: int = Field(1000, ge=1, description="How many rows; all of the split when it has fewer.")
+
+
+class Training(Strict):
+    """How an adapter for this task is trained."""
+
+    split: str = Field("train", description="Which of the dataset's splits is trained on.")
+    epochs: float = Field(3, gt=0)
+    max_length: int | Literal["p95"] = Field(
+        "p95", description="Longest training example in tokens, or the 95th percentile of them."
+    )
+
+
+class Task(Strict):
+    """One task: rows, prompt, target, answer format, metrics."""
+
+    title: str
+    category: Category
+    dataset: Dataset = Field(default_factory=lambda: Dataset())
+    prompt: str = Field(description="Jinja template over the row's columns.")
+    target: str = Field(description="Jinja template of the right answer, as a model should write it.")
+    references: str | None = Field(
+        None, description="Jinja expression that gives the list of all right answers; the target when absent."
+    )
+    answer: AnswerFormat
+    metrics: list[MetricSpec] = Field(min_length=1, description="The first is the one on the leaderboard.")
+    max_tokens: int = Field(ge=1, description="Longest completion in tokens.")
+    stop: list[str] = Field(default_factory=list, description="Strings that end a completion.")
+    evaluation: Evaluation = Field(default_factory=lambda: Evaluation())
+    training: Training = Field(default_factory=lambda: Training())
+    slices: list[str] = Field(default_factory=list, description="Columns by whose values scores are also shown.")
+    ceiling: float | None = Field(
+        None, description="Score of the gold answers where it is not perfect, and why in notes."
+    )
+    notes: str | None = Field(None, description="What a reader should know: odd data, disagreements between sources.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _no_trailing_break(cls, value: str) -> str:
+        return value.removesuffix("\n")
+
+    @field_validator("target")
+    @classmethod
+    def _no_outer_space(cls, value: str) -> str:
+        return value.strip()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The labels, where each answer is one of them."""
+        return tuple(self.answer.labels) if isinstance(self.answer, LabelAnswer) and not self.answer.many else ()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a task file, with the short forms of metrics that editors should accept."""
+    schema = Task.model_json_schema()
+    long_form = schema["$defs"]["MetricSpec"]
+    schema["$defs"]["MetricSpec"] = {
+        "anyOf": [
+            {"type": "string", "description": "A metric by name."},
+            {"type": "object", "minProperties": 1, "maxProperties": 1, "description": "A metric with its options."},
+            long_form,
+        ]
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Task", **schema}

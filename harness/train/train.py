@@ -1,0 +1,111 @@
+"""One training, from a task's name to an adapter with its card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.models.engines.onnx import ADAPTER_FILE
+from harness.rows.origin import locate
+from harness.rows.training import TrainingRows, load
+from harness.tasks.catalog import TaskFile, load_task
+from harness.tasks.prompts import Prompts
+from harness.train.card import Card, card, write
+from harness.train.recipe import Hyperparameters
+
+if TYPE_CHECKING:
+    from harness.train.ludwig import Fitting
+
+Say = Callable[[str], None]
+Engine = Literal["ludwig", "peft"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What a user asks of `harness train`. `out` is None for `adapters/<base>/<task>`."""
+
+    task: str
+    base: str
+    engine: Engine
+    recipe: Hyperparameters
+    data: str | None
+    tasks_folder: Path
+    out: Path | None = None
+    gpu_per_hour: float | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the adapter goes."""
+        return self.out or Path("adapters") / base_name(self.base) / self.task
+
+
+def base_name(base: str) -> str:
+    """Return the name of a base as a folder's: the last part of an id or a path.
+
+    >>> base_name("mistralai/Mistral-7B-v0.1")
+    'Mistral-7B-v0.1'
+    """
+    return re.sub(r"[^\w.-]+", "-", base.rstrip("/").rpartition("/")[2]) or "base"
+
+
+def train(options: TrainOptions, say: Say) -> Card:
+    """Train an adapter for a task and return its card.
+
+    Raises:
+        UserError: the task has no training rows, the base cannot be loaded, or it does not fit.
+        SpecError: the task's file is wrong.
+        HarnessError: the engine failed.
+    """
+    file, rows, place = _rows(options, say)
+    folder = options.folder
+    if options.engine == "peft":
+        from harness.train import peft
+
+        trained = peft.train(options.base, rows.pairs, options.recipe, folder, say)
+    else:
+        from harness.train import ludwig
+
+        fitting, config = _for_ludwig(options, file, rows)
+        python = ludwig.environment(ludwig.ENVIRONMENT, say)
+        trained = ludwig.train(python, config, fitting, options.recipe, folder, say)
+    (folder / ADAPTER_FILE).unlink(missing_ok=True)  # of the weights that were here before
+    made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
+    write(made, folder)
+    return made
+
+
+def configuration(options: TrainOptions, say: Say) -> dict[str, Any]:
+    """Return what would be trained: Ludwig's configuration, or the recipe of the PEFT engine with its rows.
+
+    Raises:
+        UserError: as `train`, as far as it can be known before.
+    """
+    from dataclasses import asdict
+
+    file, rows, _ = _rows(options, say)
+    if options.engine == "ludwig":
+        return _for_ludwig(options, file, rows)[1]
+    return {"base": options.base, **asdict(options.recipe), "rows": len(rows.pairs), "out": str(options.folder)}
+
+
+def _rows(options: TrainOptions, say: Say) -> tuple[TaskFile, TrainingRows, str]:
+    file = load_task(options.tasks_folder, options.task)
+    origin = locate(file, options.data)
+    rows = load(file, Prompts(file), origin)
+    left_out = f", {rows.dropped} left out because they are evaluated" if rows.dropped else ""
+    borrowed = " (of the evaluated split, rows that are not evaluated)" if rows.borrowed_from else ""
+    note = f"; {origin.note}" if origin.note else ""
+    place = "sample" if origin.kind == "sample" else origin.place
+    say(f"{file.name}: {len(rows.pairs)} training rows ({place}{note}){borrowed}{left_out}")
+    return file, rows, place
+
+
+def _for_ludwig(options: TrainOptions, file: TaskFile, rows: TrainingRows) -> tuple[Fitting, dict[str, Any]]:
+    from harness.train import ludwig
+
+    base = ludwig.read_base(options.base)
+    fitting = ludwig.fitting(base, rows.pairs)
+    return fitting, ludwig.configuration(base, options.recipe, fitting, file.task.max_tokens)

@@ -1,0 +1,1 @@
+"""What made the models shipped with the project; no part of the package."""

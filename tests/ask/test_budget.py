@@ -1,0 +1,135 @@
+"""The cap on spending: worst cases are put aside before a request is sent, and put back when it proves cheaper."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.ask.budget import Budget
+from harness.models.backend import Reply, Request
+from harness.models.entry import OpenAIModel, Price
+from tests.asking import Pair, ask, openai, prompts
+from tests.loopback import FAULTS, Loopback
+
+PRICE = Price(input=1_000_000, output=10_000_000)  # 1 USD and 10 USD a token, to reckon by hand
+
+
+def entry(**settings: Any) -> OpenAIModel:
+    return OpenAIModel(**{"backend": "openai", "model": "m", "base_url": "http://localhost/v1", **settings})
+
+
+def request(characters: int = 30, max_tokens: int = 4) -> Request:
+    return Request("jigsaw", "r1", "x" * characters, max_tokens)
+
+
+def test_the_worst_case_is_the_whole_prompt_and_the_longest_answer() -> None:
+    budget = Budget(None, {"m": entry(price=PRICE), "thinker": entry(price=PRICE, max_tokens=100), "free": entry()})
+    assert budget.worst("m", request(30, 4)) == 11 + 40
+    assert budget.worst("thinker", request(30, 4)) == 11 + 1000
+    assert budget.worst("free", request()) == 0
+
+
+def test_a_script_without_spaces_has_as_many_tokens_as_characters() -> None:
+    budget = Budget(None, {"m": entry(price=PRICE)})
+    assert budget.worst("m", Request("jigsaw", "r1", "漢" * 30, 4)) == 31 + 40
+
+
+def test_a_reply_without_token_counts_costs_the_worst_case() -> None:
+    budget = Budget(None, {"m": entry(price=PRICE), "free": entry()})
+    assert budget.cost("m", request(), Reply("yes", input_tokens=7, output_tokens=1)) == 17
+    assert budget.cost("m", request(), Reply("yes")) == budget.worst("m", request()) == 51
+    assert budget.cost("free", request(), Reply("yes", input_tokens=7, output_tokens=1)) == 0
+
+
+def test_a_batch_costs_half_and_a_vendors_price_is_known_without_being_named() -> None:
+    whole = {"m": entry(price=PRICE), "listed": OpenAIModel(backend="openai", model="gpt-4-0613")}
+    half = {name: model.model_copy(update={"batch": True}) for name, model in whole.items()}
+    for name in whole:
+        assert Budget(None, half).worst(name, request()) == Budget(None, whole).worst(name, request()) / 2 > 0
+
+
+def test_a_server_paid_by_the_hour_costs_the_time_in_which_it_is_asked() -> None:
+    time = 1000.0
+    model = entry(gpu_per_hour=3600, timeout=60)  # 1 USD a second
+
+    async def asking() -> None:
+        nonlocal time
+        budget = Budget(100.0, {"own": model, "free": entry()}, clock=lambda: time)
+        assert await budget.reserve("own", 0)
+        time += 10
+        assert await budget.reserve("own", 0)
+        time += 10
+        budget.settle("own", 0, 0)
+        time += 10
+        budget.settle("own", 0, 0)
+        time += 1000  # nothing is asked
+        assert await budget.reserve("free", 0)
+        assert budget.spent == 30
+        assert await budget.reserve("own", 0)
+        time += 20
+        second = asyncio.create_task(budget.reserve("own", 0))
+        await asyncio.sleep(0)
+        assert not second.done()  # 50 are spent, and 60 may be before the deadline
+        budget.settle("own", 0, 0)
+        budget.settle("free", 0, 0)
+        assert not await second
+
+    asyncio.run(asking())
+
+
+def test_a_request_waits_until_another_has_proved_cheaper() -> None:
+    async def asking() -> None:
+        budget = Budget(100.0)
+        assert await budget.reserve("m", 60)
+        second = asyncio.create_task(budget.reserve("m", 60))
+        await asyncio.sleep(0)
+        assert not second.done()
+        budget.settle("m", 60, 20)
+        assert await second
+        budget.settle("m", 60, 60)
+        assert budget.spent == 80
+        assert not await budget.reserve("m", 60)
+        assert await budget.reserve("m", 20)
+
+    asyncio.run(asking())
+
+
+@given(st.floats(0, 50), st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), max_size=40))
+def test_the_cap_is_never_passed(cap: float, requests: list[tuple[float, float]]) -> None:
+    async def asking() -> Budget:
+        budget = Budget(cap)
+
+        async def one(worst: float, share: float) -> None:
+            if await budget.reserve("m", worst):
+                await asyncio.sleep(0)
+                budget.settle("m", worst, worst * share)
+
+        await asyncio.gather(*(one(worst, share) for worst, share in requests))
+        return budget
+
+    assert asyncio.run(asking()).spent <= cap * (1 + 1e-9)
+
+
+def test_an_attempt_that_was_cut_off_may_have_been_charged(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: FAULTS["hang" if prompt == "row 0" else "error"] if attempt == 0 else None
+    budget = Budget(None, {"m": entry(price=PRICE)})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(2), timeout=1.5)], budget=budget)
+    assert asked.statuses() == {"ok": 2}
+    answers = 2 * (2 * 1 + 1 * 10)  # each prompt has two words, each answer one
+    assert budget.spent == pytest.approx(answers + (2 + 4 * 10))
+
+
+def test_attempts_without_an_answer_never_pass_the_cap(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: FAULTS["broken"]
+    worst = 2 + 4 * 10
+    budget = Budget(5.5 * worst, {"m": entry(price=PRICE)})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(4))], budget=budget)
+    # Four are on their way at once; what each of their rows would pay for another attempt no longer fits.
+    assert sum(loopback.asked.values()) == 4
+    assert budget.spent == 4 * worst
+    assert "could pass the limit" in str(asked.ended)

@@ -1,0 +1,323 @@
+"""How an endpoint's own words set the pace: slow down, come back later, quota used up, nobody there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.ask.limiter import Gate, Halted, Patience
+from harness.models.http_errors import until_reset
+from tests.asking import QUICK, Pair, ask, asking, openai, prompts
+from tests.loopback import FAULTS, Fault, Loopback, always, error
+
+
+def gate(most: int = 8, per_minute: float | None = None, patience: Patience = QUICK) -> Gate:
+    return Gate("server", most, per_minute, patience, lambda line: None)
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(coroutine)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("20ms", 0.02),
+        ("1h2m3.5s", 3723.5),
+        ("1d", 86400.0),
+        ("12.5", 12.5),
+        ("0s", 0.0),
+        ("-3", 0.0),
+        ("", None),
+        ("soon", None),
+        ("1x", None),
+        ("nan", None),
+        ("inf", None),
+    ],
+)
+def test_reset_times_of_every_format(text: str, seconds: float | None) -> None:
+    assert until_reset(text) == seconds
+
+
+@given(st.integers(-5000, 5000))
+def test_a_reset_date_in_the_past_is_now(seconds: int) -> None:
+    found = until_reset((datetime.now(UTC) + timedelta(seconds=seconds)).isoformat())
+    assert found == pytest.approx(max(0, seconds), abs=5)
+
+
+@given(st.text(max_size=20))
+def test_no_header_is_too_odd_to_be_read(text: str) -> None:
+    found = until_reset(text)
+    assert found is None or found >= 0
+
+
+def test_the_window_halves_once_in_a_round_trip_and_grows_back_to_the_limit() -> None:
+    async def asking() -> None:
+        opened = gate(16)
+        sent = [await opened.enter() for _ in range(16)]
+        for moment in sent:
+            opened.slow_down(moment, None, "HTTP 429")
+            opened.leave()
+        assert opened.window == 8, "sixteen refusals of one round trip count once"
+        again = [await opened.enter() for _ in range(8)]
+        opened.slow_down(again[0], None, "HTTP 429")
+        assert opened.window == 4
+        widths = []
+        for _ in range(200):
+            opened.answered(5)
+            widths.append(opened.window)
+        assert widths == sorted(widths)
+        assert widths[-1] == 16, "it never grows beyond the limit"
+        assert widths[3] == pytest.approx(5, abs=0.2), "one more in each round trip"
+
+    run(asking())
+
+
+def test_the_window_never_closes() -> None:
+    async def asking() -> None:
+        opened = gate(4)
+        for _ in range(10):
+            sent = await opened.enter()
+            await asyncio.sleep(0.001)
+            opened.slow_down(sent, None, "HTTP 429")
+            opened.leave()
+        assert opened.window == 1
+
+    run(asking())
+
+
+def test_a_server_that_refuses_more_than_it_can_bear_gets_what_it_can_bear(tmp_path: Path) -> None:
+    with Loopback(latency=0.02) as server:
+        server.plan = lambda prompt, attempt: FAULTS["throttle"] if server._in_flight > 6 else None
+        asked = ask(tmp_path, [Pair(openai(server), prompts(150), concurrency=48)])
+        refused = sum(server.asked.values()) - 150
+    assert asked.statuses() == {"ok": 150}
+    assert asked.jobs[0].trouble == {"throttled": refused}
+    # At a fixed concurrency of 48, seven of eight requests would be refused, round after round.
+    assert refused < 150
+
+
+def test_being_asked_to_slow_down_uses_up_no_attempt(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: error(429, "slow", Retry_After="0.01") if attempt < 7 else None
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(3), attempts=1)])
+    assert asked.statuses() == {"ok": 3}
+    assert [response.attempts for response in asked.responses["m"]] == [8, 8, 8]
+    assert asked.jobs[0].trouble == {"throttled": 21}
+
+
+def test_nothing_but_slow_down_is_given_up_in_the_end(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = always("throttle")
+    patience = Patience(first_wait=0.02, longest_wait=0.05, throttled=0.5)
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(300))], patience=patience)
+    assert asked.jobs[0].stopped is not None
+    assert "server has asked to slow down for" in asked.jobs[0].stopped
+    assert "429: slow down" in asked.jobs[0].stopped
+    assert asked.jobs[0].answered == 0
+
+
+def test_a_pause_of_a_day_stops_the_model_and_not_the_endpoint(loopback: Loopback, tmp_path: Path) -> None:
+    spent = error(429, "daily quota", Retry_After="80000")
+    loopback.plan = lambda prompt, attempt: spent if "quota" in prompt else None
+    pairs = [
+        Pair(openai(loopback), [f"quota {number}" for number in range(100)], model="spent"),
+        Pair(openai(loopback), prompts(10), model="m"),
+    ]
+    asked = ask(tmp_path, pairs)
+    assert asked.jobs[0].stopped is not None
+    assert "daily quota (come back in 80000 s)" in asked.jobs[0].stopped
+    assert asked.statuses("m") == {"ok": 10}
+
+
+def test_retry_after_holds_back_the_whole_endpoint(loopback: Loopback, tmp_path: Path) -> None:
+    arrived: list[float] = []
+
+    def plan(prompt: str, attempt: int) -> Fault | None:
+        arrived.append(time.monotonic())
+        return error(429, "slow", Retry_After="0.6") if len(arrived) == 5 else None
+
+    loopback.plan = plan
+    ask(tmp_path, [Pair(openai(loopback), prompts(30), concurrency=1)])
+    assert arrived[5] - arrived[4] >= 0.6
+    assert len(arrived) == 31
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "600ms"}, 0.6),
+        ({"x-ratelimit-remaining-tokens": "2", "x-ratelimit-reset-tokens": "0.6s"}, 0.6),
+        ({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "600s"}, 0.0),
+        ({"x-ratelimit-remaining-tokens": "100000", "x-ratelimit-reset-tokens": "6m0s"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "none", "x-ratelimit-reset-requests": "soon"}, 0.0),
+    ],
+)
+def test_a_used_up_quota_holds_back_the_whole_endpoint(
+    loopback: Loopback, tmp_path: Path, headers: dict[str, str], pause: float
+) -> None:
+    arrived: list[float] = []
+    good = (
+        '{"object": "chat.completion", "model": "m", "choices": [{"index": 0, "finish_reason": "stop",'
+        ' "message": {"role": "assistant", "content": "yes"}}], "usage": {"prompt_tokens": 4, "completion_tokens": 1}}'
+    )
+
+    def plan(prompt: str, attempt: int) -> Fault | None:
+        arrived.append(time.monotonic())
+        return Fault(200, good, headers if len(arrived) == 5 else {})
+
+    loopback.plan = plan
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(10), concurrency=1)])
+    assert asked.statuses() == {"ok": 10}
+    assert arrived[5] - arrived[4] >= pause
+    assert len(arrived) == 10
+
+
+def test_anthropic_words_for_a_used_up_quota() -> None:
+    async def asking() -> None:
+        opened = gate()
+        reset = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
+        opened.hear({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": reset})
+        before = time.monotonic()
+        await opened.enter()
+        assert time.monotonic() - before >= 0.4
+
+    run(asking())
+
+
+def test_an_endpoint_that_is_down_is_given_up(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = always("error")
+    patience = Patience(first_wait=0.1, longest_wait=10, unheard=1.0)
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(500), concurrency=8, attempts=1000)], patience=patience)
+    assert asked.jobs[0].stopped is not None
+    assert "server has answered nothing for" in asked.jobs[0].stopped
+    assert "HTTP 500" in asked.jobs[0].stopped
+    assert "500 rows stay unanswered" in asked.jobs[0].stopped
+    assert asked.responses["m"] == []
+    # Each of 8 workers asks once, or twice before the others have failed; then come a few single requests.
+    assert sum(loopback.asked.values()) <= 2 * 8 + 5
+
+
+def test_an_endpoint_that_is_down_gets_single_requests_further_and_further_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    opened = gate(8, patience=Patience(first_wait=1.0, longest_wait=4.0, down=20.0))
+    monkeypatch.setattr(opened, "_wake_at", lambda when: None)
+    opened.answered(5)
+    sent = []
+    while opened.halted is None:
+        while opened._admit():
+            sent.append(now - 1000)
+        while opened.in_flight:
+            opened.failed("HTTP 502")
+            opened.in_flight -= 1
+        now += 0.5
+    assert sent[:8] == [0] * 8
+    assert sent[8:] == [1, 3, 7, 11, 15, 19, 23]
+    assert opened.halted == "server has answered nothing for 23 seconds (HTTP 502)"
+
+
+def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None:
+    """The server goes away for longer than all attempts of a row take, and comes back on the same address."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+
+    async def going_and_coming() -> None:
+        first, second = Loopback(latency=0.005), Loopback()
+        serving = asyncio.create_task(first.serve(port, lambda: None))
+        await asyncio.sleep(0.1)
+        first.port = port
+        pair = Pair(openai(first), prompts(200), attempts=2)
+        run = asyncio.create_task(asking(tmp_path, [pair], patience=Patience(0.02, 0.1, down=60)))
+        while len(first.answered) < 50:
+            await asyncio.sleep(0.005)
+        first._stop.set()
+        await serving
+        await asyncio.sleep(1.0)
+        serving = asyncio.create_task(second.serve(port, lambda: None))
+        asked = await run
+        second._stop.set()
+        await serving
+        assert asked.statuses() == {"ok": 200}
+        assert asked.notices[0].startswith("server fails everything (no answer")
+        assert asked.notices[-1] == "server answers again"
+        assert first.answered.keys() | second.answered.keys() == set(prompts(200))
+
+    run(going_and_coming())
+
+
+def test_a_halt_lets_nobody_through_who_waits_and_nobody_who_comes() -> None:
+    async def asking() -> None:
+        opened = gate(1)
+        await opened.enter()
+        waiting = [asyncio.create_task(opened.enter()) for _ in range(3)]
+        sleeping = asyncio.create_task(opened.sleep(1000))
+        await asyncio.sleep(0)
+        opened.halt("enough")
+        for task in (*waiting, sleeping, asyncio.create_task(opened.enter())):
+            with pytest.raises(Halted, match="enough"):
+                await task
+        opened.leave()
+        assert opened.in_flight == 0
+
+    run(asking())
+
+
+def test_a_cancelled_wait_takes_no_place() -> None:
+    async def asking() -> None:
+        opened = gate(1)
+        await opened.enter()
+        waiting = asyncio.create_task(opened.enter())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        opened.leave()
+        assert opened.in_flight == 0
+        await opened.enter()
+
+    run(asking())
+
+
+def test_first_come_first_served() -> None:
+    async def asking() -> None:
+        opened, order = gate(1), []
+
+        async def one(number: int) -> None:
+            await opened.enter()
+            order.append(number)
+            await asyncio.sleep(0)
+            opened.leave()
+
+        await asyncio.gather(*(one(number) for number in range(20)))
+        assert order == list(range(20))
+
+    run(asking())
+
+
+@pytest.mark.parametrize("per_minute", [60.0, 600.0, 6000.0, 0.5])
+def test_the_minute_is_not_used_up_at_the_start(per_minute: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that moves only from one wake-up to the next."""
+    now, wake = 1000.0, [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    opened = gate(20_000, per_minute)
+    monkeypatch.setattr(opened, "_wake_at", wake.append)
+    passed = 0
+    while now < 1120:
+        while opened._admit():
+            passed += 1
+        assert passed <= 1.001 + per_minute / 60 * (now - 1000)
+        now = wake[-1]
+    assert passed >= per_minute * 2 - 2

@@ -1,0 +1,120 @@
+"""Standings: wins against a reference, lift over base, ranks and averages over the tasks all models have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import rankdata
+
+from harness.compare.paired import scale
+from harness.compare.standings import most_expensive, standings, usd_per_row
+from harness.score.scoring import ScoredRun
+from harness.store.results import Manifest
+from tests.scored import ERROR, OVERLAP, PERCENT, right, scored
+
+TWO_TASKS = [
+    scored("news", "big", right(0.80), usd=4.0),
+    scored("news", "tuned", right(0.90), usd=0.1, base="small"),
+    scored("news", "small", right(0.40)),
+    scored("maths", "big", right(0.70), usd=4.0),
+    scored("maths", "tuned", right(0.70), usd=0.1, base="small"),
+    scored("maths", "small", right(0.30)),
+]
+
+
+def _baseline(run: ScoredRun) -> Manifest:
+    return run.manifest.model_copy(update={"model_settings": {"backend": "baseline"}})
+
+
+class TestReference:
+    def test_is_the_most_expensive_model_unless_named(self) -> None:
+        assert most_expensive(TWO_TASKS) == "big"
+        assert standings(TWO_TASKS).reference == "big"
+        assert standings(TWO_TASKS, "small").reference == "small"
+
+    def test_without_a_price_it_is_the_best_baseline_else_the_best_model(self) -> None:
+        runs = [scored("news", model, right(share)) for model, share in (("a", 0.5), ("b", 0.6), ("c", 0.9))]
+        found = standings(runs)
+        assert (found.reference, found.why) == ("c", "the best model by mean rank")
+        found = standings([replace(run, manifest=_baseline(run)) if run.manifest.model < "c" else run for run in runs])
+        assert (found.reference, found.why) == ("b", "the best baseline")
+
+    def test_cost_is_per_row_each_task_counting_the_same(self) -> None:
+        runs = [scored("long", "m", right(0.5, 100), usd=1.0), scored("short", "m", right(0.5, 50), usd=1.5)]
+        assert usd_per_row(runs) == pytest.approx((0.01 + 0.03) / 2)
+        assert usd_per_row([scored("free", "m", right(0.5))]) is None
+
+
+class TestStandings:
+    def test_of_two_tasks(self) -> None:
+        found = standings(TWO_TASKS)
+        assert [row.model for row in found.models] == ["tuned", "big", "small"]
+        tuned, big, small = found.models
+        assert tuned.mean_rank is not None
+        assert (tuned.mean_rank.value, big.mean_rank and big.mean_rank.value) == (1.25, 1.75)
+        assert small.macro is not None
+        assert small.macro.value == pytest.approx(0.35)
+        assert tuned.lift is not None
+        assert tuned.lift.mean.value == pytest.approx(0.45)
+        assert tuned.lift.mean.low < 0.45 < tuned.lift.mean.high
+        assert tuned.lift.pair.won == 2
+        assert (big.lift, big.against) == (None, None)
+
+    def test_average_only_over_the_tasks_of_all_models(self) -> None:
+        found = standings([*TWO_TASKS, scored("extra", "small", right(1.0))])
+        assert found.common == ("maths", "news")
+        small = next(row for row in found.models if row.model == "small")
+        assert small.tasks == 3
+        assert small.macro is not None
+        assert small.macro.value == pytest.approx(0.35)
+
+    def test_models_without_a_common_task_have_no_rank(self) -> None:
+        found = standings([scored("one", "a", right(0.5)), scored("two", "b", right(0.5))])
+        assert found.common == ()
+        assert all(row.mean_rank is None and row.macro is None for row in found.models)
+
+    def test_errors_rank_from_the_bottom_and_stay_out_of_the_average(self) -> None:
+        rng = np.random.default_rng(1)
+        good, bad = rng.random(200), 3 + rng.random(200)
+        runs = [scored("dates", "good", good, ERROR, base="bad"), scored("dates", "bad", bad, ERROR)]
+        found = standings(runs)
+        assert [row.model for row in found.models] == ["good", "bad"]
+        assert found.left_out == ("dates",)
+        assert found.models[0].macro is None
+        assert found.models[0].lift is not None
+        assert found.models[0].lift.mean.value == pytest.approx((bad.mean() - good.mean()) / 10)
+
+    def test_a_score_to_100_counts_as_a_share(self) -> None:
+        found = standings([scored("mt", "m", np.full(50, 40.0), PERCENT)])
+        assert found.models[0].macro is not None
+        assert found.models[0].macro.value == pytest.approx(0.4)
+        assert scale(PERCENT) == 100
+
+    def test_mean_rank_covers_what_other_rows_would_give(self) -> None:
+        """Two equal models: in most samples the interval of the mean rank holds 1.5."""
+        rng = np.random.default_rng(2)
+        held = 0
+        for _ in range(60):
+            runs = [scored(f"t{t}", m, rng.random(100) < 0.7) for t in range(4) for m in "ab"]
+            rank = standings(runs).models[0].mean_rank
+            assert rank is not None
+            held += rank.low <= 1.5 <= rank.high
+        assert held >= 54
+
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(2, 5), st.integers(1, 4), st.integers(0, 10**6))
+    def test_mean_ranks_are_those_of_scipy_and_add_up(self, models: int, tasks: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        tables = rng.integers(0, 3, (tasks, models, 20)) / 2
+        runs = [scored(f"t{t}", f"m{m}", tables[t, m], OVERLAP) for t in range(tasks) for m in range(models)]
+        found = {row.model: row.mean_rank for row in standings(runs).models}
+        expected = rankdata(-tables.mean(axis=2).round(12), axis=1).mean(axis=0)
+        for m in range(models):
+            rank = found[f"m{m}"]
+            assert rank is not None
+            assert rank.value == pytest.approx(expected[m])
+            assert 1 <= rank.low <= rank.value <= rank.high <= models

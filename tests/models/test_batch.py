@@ -1,0 +1,574 @@
+"""OpenAI's Batch API: each row gets its own answer, and nothing is submitted or paid for twice, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from openai.types import Batch as PublishedBatch
+
+from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.models.backend import Reply
+from harness.models.batch import BatchBackend, read
+from harness.models.batch_api import Pace, batch_of
+from harness.models.entry import OpenAIModel
+from harness.models.http import client
+from harness.models.openai import OpenAIBackend
+from harness.store.results import read_responses
+from tests.asking import Pair, asking
+from tests.asking import ask as ask_all
+from tests.asking import prompts as numbered
+from tests.loopback_vendors import EXPIRED, KEY, BatchServer, Failure, openai_error
+from tests.models.asking import request
+
+QUICK = Pace(quiet=0.05, poll=0.01, longest_poll=0.02, patience=5.0)
+ROOT = Path(__file__).parents[2]
+Outcome = Reply | BaseException
+
+
+@pytest.fixture
+def server() -> Iterator[BatchServer]:
+    """OpenAI's Files and Batch API on 127.0.0.1."""
+    with BatchServer() as served:
+        yield served
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Where batches are kept in mind; its folder does not exist yet."""
+    return tmp_path / "jigsaw" / "gpt" / "batches.jsonl"
+
+
+def model(server: BatchServer, **changes: Any) -> OpenAIModel:
+    """An entry for a model that is asked in batches."""
+    entry = {"backend": "openai", "model": "m", "base_url": server.openai_url, "api_key": KEY, "batch": True}
+    return OpenAIModel(**{**entry, **changes})
+
+
+def ask(
+    server: BatchServer, state: Path, prompts: Iterable[str], pace: Pace = QUICK, **changes: Any
+) -> dict[str, Outcome]:
+    """Ask all prompts at once of a fresh backend, and return what became of each."""
+
+    async def all_of_them() -> dict[str, Outcome]:
+        async with client() as connection:
+            backend = BatchBackend(model(server, **changes), connection, state, pace)
+            names = list(prompts)
+            outcomes = await asyncio.gather(*(backend.ask(request(name)) for name in names), return_exceptions=True)
+            await backend.aclose()
+            return dict(zip(names, outcomes, strict=True))
+
+    return asyncio.run(all_of_them())
+
+
+def completions(outcomes: dict[str, Outcome]) -> dict[str, str]:
+    """The answers, of which there must be one for each prompt."""
+    assert all(isinstance(outcome, Reply) for outcome in outcomes.values()), outcomes
+    return {prompt: reply.completion for prompt, reply in outcomes.items() if isinstance(reply, Reply)}
+
+
+def upper(names: Iterable[str]) -> dict[str, str]:
+    """What the server answers."""
+    return {name: name.upper() for name in names}
+
+
+def events(state: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in state.read_text().splitlines()]
+
+
+def test_all_requests_travel_in_one_batch_and_each_gets_its_own_answer(server: BatchServer, state: Path) -> None:
+    outcomes = ask(server, state, numbered(50))
+    assert completions(outcomes) == upper(numbered(50))
+    assert outcomes["row 7"] == Reply("ROW 7", "stop", input_tokens=2, output_tokens=2, model="m")
+    assert server.sizes() == [50]
+    assert server.called["upload"] == server.called["create"] == 1
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_the_body_of_a_line_is_that_of_the_direct_request(server: BatchServer, state: Path, api: str) -> None:
+    """The server has checked each line against the published types."""
+    asked = "naïve “quotes” 😀\u2028 {braces}"
+    server.answer = lambda prompt: f"{prompt}\u2028!"
+    assert completions(ask(server, state, [asked], api=api, extra={"seed": 1})) == {asked: f"{asked}\u2028!"}
+    entry = model(server, api=api, extra={"seed": 1})
+    line = json.loads(server.files["file-0"])
+    assert line["body"] == OpenAIBackend(entry, None).body(request(asked))  # type: ignore[arg-type]
+    assert line["url"] == f"/v1/{'chat/completions' if api == 'chat' else 'completions'}"
+
+
+def test_the_answers_are_kept_as_those_of_the_model_asked_directly(server: BatchServer, state: Path) -> None:
+    """So a run that was begun without batches goes on with them, and asks nothing twice."""
+    batched = BatchBackend(model(server), None, state)  # type: ignore[arg-type]
+    direct = OpenAIBackend(model(server), None)  # type: ignore[arg-type]
+    assert batched.identity == direct.identity
+    assert batched.body(request()) == direct.body(request())
+
+
+def test_the_same_request_is_paid_for_once(server: BatchServer, state: Path) -> None:
+    async def twice() -> list[Reply]:
+        async with client() as connection:
+            backend = BatchBackend(model(server), connection, state, QUICK)
+            replies = await asyncio.gather(*(backend.ask(request("same", row=name)) for name in ("r1", "r2")))
+            return [*replies, await backend.ask(request("same", row="r3"))]
+
+    assert {reply.completion for reply in asyncio.run(twice())} == {"SAME"}
+    assert server.paid == {"same": 1}
+
+
+@pytest.mark.parametrize("pace", [replace(QUICK, rows=4), replace(QUICK, bytes=900)])
+def test_what_is_too_much_for_one_batch_is_split(server: BatchServer, state: Path, pace: Pace) -> None:
+    assert completions(ask(server, state, numbered(10), pace)) == upper(numbered(10))
+    assert server.sizes() == [4, 4, 2]
+    assert all(len(server.files[batch.input_file_id]) <= pace.bytes for batch in server.batches.values())
+
+
+def test_the_vendors_limits_are_kept_without_being_told() -> None:
+    assert (Pace().rows, Pace().bytes) == (50_000, 200_000_000)
+
+
+def test_who_comes_late_travels_in_the_next_batch(server: BatchServer, state: Path) -> None:
+    async def late() -> list[Reply]:
+        async with client() as connection:
+            backend = BatchBackend(model(server), connection, state, QUICK)
+            first = asyncio.create_task(backend.ask(request("early")))
+            while not server.batches:
+                await asyncio.sleep(0.01)
+            return [await backend.ask(request("late")), await first]
+
+    assert [reply.completion for reply in asyncio.run(late())] == ["LATE", "EARLY"]
+    assert server.sizes() == [1, 1]
+
+
+# --- Rows that fail ---
+
+
+def test_partial_failures_leave_the_other_rows_untouched(server: BatchServer, state: Path) -> None:
+    failures = {
+        "row 1": openai_error(400, "too long", "context_length_exceeded"),
+        "row 2": openai_error(400, "filtered", "content_filter"),
+    }
+    server.rows = lambda prompt, attempt: failures.get(prompt)
+    outcomes = ask(server, state, numbered(4))
+    refused = outcomes.pop("row 1")
+    assert isinstance(refused, Rejected)
+    assert not isinstance(refused, ModelRejected)
+    assert "too long" in str(refused)
+    assert outcomes.pop("row 2") == Reply("", "refusal")
+    assert completions(outcomes) == upper(["row 0", "row 3"])
+    assert server.sizes() == [4]
+
+
+@pytest.mark.parametrize(
+    "failure", [openai_error(500, "oops"), openai_error(429, "slow down"), Failure(200, {}), EXPIRED]
+)
+def test_a_row_that_fails_for_a_passing_reason_goes_into_the_next_batch(
+    server: BatchServer, state: Path, failure: Failure | dict[str, str]
+) -> None:
+    server.rows = lambda prompt, attempt: failure if prompt == "row 1" and attempt == 0 else None
+    assert completions(ask(server, state, numbered(4))) == upper(numbered(4))
+    assert server.sizes() == [4, 1]
+    assert set(server.paid.values()) == {1}
+
+
+def test_a_row_is_in_no_more_batches_than_its_attempts(server: BatchServer, state: Path) -> None:
+    server.rows = lambda prompt, attempt: openai_error(500, f"oops for {KEY}") if prompt == "row 1" else None
+    outcomes = ask(server, state, numbered(3), attempts=3)
+    failed = outcomes.pop("row 1")
+    assert type(failed) is Rejected
+    assert str(failed) == "no answer in 3 batches: HTTP 500: oops for ***"
+    assert completions(outcomes) == upper(["row 0", "row 2"])
+    assert server.sizes() == [3, 1, 1]
+
+
+def test_a_row_whose_answer_is_missing_is_asked_again(server: BatchServer, state: Path) -> None:
+    def lose(kind: str) -> None:
+        if "file-output-batch_0" in server.files:
+            server.files["file-output-batch_0"] = b'{"custom_id": "another row"}\n\n'
+
+    server.heard = lose
+    assert completions(ask(server, state, ["lost"])) == {"lost": "LOST"}
+    assert server.sizes() == [1, 1]
+
+
+def test_an_expired_batch_gives_what_is_done_and_the_rest_is_asked_again(server: BatchServer, state: Path) -> None:
+    server.ends = lambda number: ("expired", 3) if number == 0 else None
+    assert completions(ask(server, state, numbered(10))) == upper(numbered(10))
+    assert server.sizes() == [10, 7]
+    assert set(server.paid.values()) == {1}
+
+
+def test_what_somebody_cancelled_is_not_asked_again_before_the_next_run(server: BatchServer, state: Path) -> None:
+    server.ends = lambda number: ("cancelled", 3) if number == 0 else None
+    outcomes = ask(server, state, numbered(5))
+    assert Counter(map(type, outcomes.values())) == {Reply: 3, ModelRejected: 2}
+    assert "cancelled" in str(outcomes["row 4"])
+    assert server.sizes() == [5]
+    assert completions(ask(server, state, ["row 3", "row 4"])) == upper(["row 3", "row 4"])
+    assert set(server.paid.values()) == {1}
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "model_not_found"])
+def test_a_row_that_shows_the_account_or_model_at_fault_stops_the_model(
+    server: BatchServer, state: Path, code: str
+) -> None:
+    server.rows = lambda prompt, attempt: openai_error(429, "no", code) if prompt == "row 2" else None
+    outcomes = ask(server, state, numbered(3))
+    assert type(outcomes.pop("row 2")) is ModelRejected
+    assert completions(outcomes) == upper(["row 0", "row 1"])
+
+
+json_line = {
+    "good": ({"response": {"status_code": 200, "body": {"choices": [{"text": "a"}]}}}, Reply),
+    "no status": ({"response": {"body": {}}}, BadReply),
+    "odd status": ({"response": {"status_code": "200", "body": {}}}, BadReply),
+    "no body": ({"response": {"status_code": 200, "body": None}}, BadReply),
+    "server error": ({"response": {"status_code": 503, "body": None}}, Unavailable),
+    "throttled": ({"response": {"status_code": 429, "body": "slow"}}, Throttled),
+    "wrong key": ({"response": {"status_code": 401, "body": {"error": {"message": "no"}}}}, ModelRejected),
+    "expired": ({"response": None, "error": EXPIRED}, Unavailable),
+    "no quota": ({"response": None, "error": {"code": "insufficient_quota", "message": "no"}}, ModelRejected),
+    "nothing": ({}, Unavailable),
+    "odd error": ({"error": ["no"]}, Unavailable),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), json_line.values(), ids=json_line)
+def test_each_kind_of_line_has_its_outcome(line: dict[str, Any], expected: type[Reply | AskError]) -> None:
+    assert type(read("completions", line)) is expected
+
+
+# --- Batches that fail ---
+
+
+def test_the_row_that_spoils_a_file_fails_and_the_others_are_asked_again(server: BatchServer, state: Path) -> None:
+    outcomes = ask(server, state, ["good", "an invalid line", "fine"])
+    spoiled = outcomes.pop("an invalid line")
+    assert type(spoiled) is Rejected
+    assert "This line is not valid" in str(spoiled)
+    assert completions(outcomes) == upper(["good", "fine"])
+    assert server.sizes() == [3, 2]
+
+
+def test_a_model_that_does_not_exist_is_stopped(server: BatchServer, state: Path) -> None:
+    outcomes = ask(server, state, numbered(3), model="no-such-model")
+    assert {type(outcome) for outcome in outcomes.values()} == {ModelRejected}
+    assert "The model does not exist" in str(outcomes["row 0"])
+    assert server.called["create"] == 1
+
+
+def test_a_failed_batch_does_not_stand_in_the_way_of_the_next_run(server: BatchServer, state: Path) -> None:
+    ask(server, state, ["a"], model="no-such-model")
+    assert completions(ask(server, state, ["a"])) == {"a": "A"}
+
+
+def test_a_full_queue_is_waited_for_with_batches_that_fit(server: BatchServer, state: Path) -> None:
+    prompts = [f"{number} " + "word " * 59 for number in range(20)]
+    server.token_limit = 600  # of which each prompt has 60
+    assert completions(ask(server, state, prompts)) == upper(prompts)
+    assert set(server.paid.values()) == {1}
+    done = [size for size, batch in zip(server.sizes(), server.batches.values(), strict=True) if not batch.errors]
+    assert max(done) * 60 <= 600
+    assert sum(done) == 20
+
+
+def test_a_queue_that_others_fill_is_waited_for_without_smaller_batches(server: BatchServer, state: Path) -> None:
+    server.token_limit = server.others = 1000
+
+    def drain(kind: str) -> None:
+        if len(server.batches) == 3:
+            server.others = 0
+
+    server.heard = drain
+    assert completions(ask(server, state, numbered(2))) == upper(numbered(2))
+    assert server.sizes() == [2, 2, 2]
+    assert set(server.paid.values()) == {1}
+
+
+def test_a_queue_that_stays_full_ends_the_run(server: BatchServer, state: Path) -> None:
+    server.token_limit = server.others = 1000
+    outcomes = ask(server, state, numbered(2), replace(QUICK, queue=0.0))
+    assert {type(outcome) for outcome in outcomes.values()} == {ModelRejected}
+    assert "the queue of batches stays full: Enqueued token limit reached" in str(outcomes["row 0"])
+    server.others = 0
+    assert completions(ask(server, state, numbered(2))) == upper(numbered(2))
+
+
+def test_the_servers_reason_holds_no_secret() -> None:
+    batch = {"id": "b", "status": "failed", "input_file_id": "f", "errors": {"data": [{"message": f"key {KEY}"}, 1]}}
+    assert batch_of(batch, (KEY,)).reason == "key ***"
+
+
+def test_a_batch_of_the_published_type_is_read() -> None:
+    published = PublishedBatch(
+        id="b", object="batch", endpoint="/v1/completions", completion_window="24h", input_file_id="f",
+        status="in_progress", created_at=1,
+    )  # fmt: skip
+    read_back = batch_of(published.model_dump(mode="json"))
+    assert (read_back.id, read_back.input_file, read_back.status) == ("b", "f", "in_progress")
+    assert (read_back.output_file, read_back.error_file, read_back.errors) == (None, None, ())
+
+
+@pytest.mark.parametrize("broken", [{}, {"id": "b"}, {"id": "b", "status": "x"}, {"id": 1, "status": "x"}])
+def test_a_reply_that_is_no_batch_is_a_bad_reply(broken: dict[str, Any]) -> None:
+    with pytest.raises(BadReply):
+        batch_of(broken)
+
+
+# --- Calls that fail ---
+
+
+@pytest.mark.parametrize("kind", ["upload", "create", "poll", "content"])
+@pytest.mark.parametrize(
+    "failure",
+    [openai_error(500, "oops"), openai_error(429, "slow", Retry_After="0.01"), Failure(200, []), Failure(after=True)],
+    ids=["error", "throttled", "malformed", "lost answer"],
+)
+def test_a_call_that_fails_for_a_while_is_made_again(
+    server: BatchServer, state: Path, kind: str, failure: Failure
+) -> None:
+    server.calls = lambda called, number: failure if called == kind and number < 2 else None
+    assert completions(ask(server, state, numbered(3))) == upper(numbered(3))
+    assert server.sizes() == [3], "a submission whose answer is lost must not be made twice"
+    assert set(server.paid.values()) == {1}
+
+
+def test_a_lost_submission_is_found_among_many_batches(server: BatchServer, state: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        ask(server, tmp_path / f"{number}.jsonl", [f"other {number}"])
+
+    # The lost one is not on the first page: others were submitted after it by the time it is looked for.
+    server.calls = lambda kind, number: Failure(after=True) if (kind, number) == ("create", 5) else None
+
+    def heard(kind: str) -> None:
+        if kind == "list" or len(server.batches) != 6:
+            return
+        for name in ("x", "y", "z"):
+            server.batches[f"batch_9{name}"] = server.batches["batch_0"].model_copy(update={"id": f"batch_9{name}"})
+
+    server.heard = heard
+    assert completions(ask(server, state, ["mine"])) == {"mine": "MINE"}
+    assert server.called["create"] == 6
+    assert server.called["list"] > 1
+
+
+@pytest.mark.parametrize("kind", ["upload", "create", "poll", "content"])
+def test_a_server_that_stays_down_ends_the_run_and_the_next_one_goes_on(
+    server: BatchServer, state: Path, kind: str
+) -> None:
+    server.calls = lambda called, number: openai_error(500, "down") if called == kind else None
+    outcomes = ask(server, state, ["a"], replace(QUICK, patience=0.1))
+    assert type(outcomes["a"]) is ModelRejected
+    assert "the same command goes on" in str(outcomes["a"])
+    server.calls = lambda called, number: None
+    assert completions(ask(server, state, ["a"])) == {"a": "A"}
+    assert server.paid == {"a": 1}
+    assert server.sizes() == [1]
+
+
+def test_a_wrong_key_stops_the_model_and_stands_in_no_message_or_file(server: BatchServer, state: Path) -> None:
+    outcomes = ask(server, state, ["a"], api_key=f"{KEY}-wrong")
+    assert type(outcomes["a"]) is ModelRejected
+    assert "Incorrect API key provided: Bearer ***" in str(outcomes["a"])
+    assert not server.batches
+    assert not state.exists()
+
+
+def test_the_key_is_in_no_file(server: BatchServer, state: Path) -> None:
+    server.rows = lambda prompt, attempt: openai_error(400, f"key {KEY}") if prompt == "row 1" else None
+    outcomes = ask(server, state, numbered(2))
+    assert "key ***" in str(outcomes["row 1"])
+    assert KEY not in state.read_text()
+    assert all(KEY.encode() not in content for name, content in server.files.items() if "error" not in name)
+
+
+# --- Going on after the end of the process ---
+
+
+def leave(server: BatchServer, state: Path, prompts: Iterable[str], until: Callable[[], bool]) -> list[BaseException]:
+    """Ask, and let go of everything as soon as `until` holds."""
+
+    async def asked() -> list[BaseException]:
+        async with client() as connection:
+            backend = BatchBackend(model(server), connection, state, QUICK)
+            waiting = [asyncio.create_task(backend.ask(request(prompt))) for prompt in prompts]
+            while not until():
+                await asyncio.sleep(0.005)
+            await backend.aclose()
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+            return [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+
+    return asyncio.run(asked())
+
+
+def test_a_submitted_batch_is_collected_without_a_second_submission(server: BatchServer, state: Path) -> None:
+    server.hold = True
+    left = leave(server, state, numbered(5), lambda: server.called["poll"] > 2)
+    assert [type(error) for error in left] == [ModelRejected] * 5
+    assert f"the same command goes on with those in {state}" in str(left[0])
+    server.hold = False
+    assert completions(ask(server, state, numbered(5))) == upper(numbered(5))
+    assert (server.called["upload"], server.called["create"]) == (1, 1)
+    assert set(server.paid.values()) == {1}
+
+
+def test_answers_that_were_collected_but_not_kept_are_collected_again(server: BatchServer, state: Path) -> None:
+    """Between an answer's arrival and its line in responses.jsonl the process may be killed."""
+    ask(server, state, numbered(5))
+    assert completions(ask(server, state, ["row 3"])) == {"row 3": "ROW 3"}
+    assert server.called["create"] == 1
+
+
+def test_after_the_prompts_have_changed_only_new_ones_are_submitted(server: BatchServer, state: Path) -> None:
+    server.hold = True
+    leave(server, state, ["kept", "dropped"], lambda: server.called["poll"] > 2)
+    server.hold = False
+    assert completions(ask(server, state, ["new", "kept"])) == upper(["new", "kept"])
+    assert server.sizes() == [2, 1]
+
+
+def test_another_model_or_setting_is_another_request(server: BatchServer, state: Path) -> None:
+    ask(server, state, ["a"])
+    ask(server, state, ["a"], model="n")
+    ask(server, state, ["a"], temperature=1)
+    assert server.called["create"] == 3
+
+
+def test_rows_that_failed_are_free_to_be_asked_again(server: BatchServer, state: Path) -> None:
+    server.rows = lambda prompt, attempt: openai_error(400, "no") if prompt == "row 1" and attempt == 0 else None
+    assert isinstance(ask(server, state, numbered(3))["row 1"], Rejected)
+    assert completions(ask(server, state, ["row 1"])) == {"row 1": "ROW 1"}
+    assert server.sizes() == [3, 1]
+
+
+def test_a_batch_that_the_key_does_not_know_is_not_paid_for_again_unasked(server: BatchServer, state: Path) -> None:
+    ask(server, state, ["a"])
+    kept, server.batches = server.batches, {}
+    outcome = ask(server, state, ["a"])["a"]
+    assert type(outcome) is ModelRejected
+    assert "batch batch_0" in str(outcome)
+    assert f"delete {state}" in str(outcome)
+    assert not server.batches
+    server.batches = kept
+    assert completions(ask(server, state, ["a"])) == {"a": "A"}
+
+
+def test_a_line_cut_by_a_full_disk_does_not_spoil_the_next(server: BatchServer, state: Path) -> None:
+    ask(server, state, ["a"])
+    with state.open("a") as file:
+        file.write('{"file": "file-9", "ask')
+    assert completions(ask(server, state, ["a", "b"])) == upper("ab")
+    assert completions(ask(server, state, ["a", "b"])) == upper("ab")
+    assert server.sizes() == [1, 1]
+
+
+def test_without_a_place_to_remember_it_nothing_is_submitted(server: BatchServer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    outcome = ask(server, tmp_path / "file" / "batches.jsonl", ["a"])["a"]
+    assert type(outcome) is ModelRejected
+    assert "mend that and give the same command again" in str(outcome)
+    assert not server.batches
+
+
+def test_what_is_noted_is_noted_before_it_is_submitted(server: BatchServer, state: Path) -> None:
+    noted: list[list[dict[str, Any]]] = []
+    server.heard = lambda kind: noted.append(events(state)) if kind == "create" else None
+    ask(server, state, numbered(3))
+    assert [len(event["asked"]) for event in noted[0]] == [3]
+    assert events(state)[1] == {"file": "file-0", "batch": "batch_0"}
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from harness.models.batch import BatchBackend
+from harness.models.http import client
+from tests.models.asking import request
+from tests.models.test_batch import KEY, QUICK, numbered
+from harness.models.entry import OpenAIModel
+
+async def main():
+    model = OpenAIModel(backend="openai", model="m", base_url=sys.argv[1], api_key=KEY, batch=True)
+    async with client() as connection:
+        backend = BatchBackend(model, connection, Path(sys.argv[2]), QUICK)
+        await asyncio.gather(*(backend.ask(request(prompt)) for prompt in numbered(20)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("moment", ["upload", "create", "poll", "content"])
+def test_a_process_killed_at_any_moment_has_submitted_at_most_once(
+    server: BatchServer, state: Path, moment: str
+) -> None:
+    """The process is killed when the call has taken effect but is not answered yet: the worst time."""
+    child = subprocess.Popen([sys.executable, "-c", CHILD, server.openai_url, str(state)], cwd=ROOT)
+
+    def kill(kind: str) -> None:
+        if kind == moment and child.poll() is None:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+
+    server.heard = kill
+    assert child.wait(60) == -signal.SIGKILL
+    server.heard = lambda kind: None
+    assert completions(ask(server, state, numbered(20))) == upper(numbered(20))
+    assert server.sizes() == [20]
+    assert set(server.paid.values()) == {1}
+
+
+# --- With the fan-out ---
+
+
+def pair(server: BatchServer, folder: Path, count: int, **changes: Any) -> Pair:
+    """A pair as `harness bench` must set it up: no deadline, and all rows at once."""
+
+    def opened(connection: ClientSession, task: str) -> BatchBackend:
+        entry = model(server, **changes)
+        return BatchBackend(entry, connection, folder / task / "m" / "batches.jsonl", QUICK)
+
+    return Pair(opened, numbered(count), concurrency=50_000, timeout=float("inf"))
+
+
+def test_the_fanout_asks_a_task_in_one_batch(server: BatchServer, tmp_path: Path) -> None:
+    asked = ask_all(tmp_path, [pair(server, tmp_path, 3000)])
+    assert asked.statuses() == {"ok": 3000}
+    assert server.sizes() == [3000]
+
+
+def test_many_failures_of_rows_do_not_make_the_endpoint_look_down(server: BatchServer, tmp_path: Path) -> None:
+    server.ends = lambda number: ("expired", 10) if number == 0 else None
+    server.rows = lambda prompt, attempt: openai_error(429, "slow") if prompt.endswith("7") else None
+    asked = ask_all(tmp_path, [pair(server, tmp_path, 100, attempts=2)])
+    assert asked.statuses() == {"ok": 90, "failed": 10}
+    assert server.sizes() == [100, 91]
+    assert asked.notices == []
+    assert asked.ended is None
+
+
+def test_a_run_that_is_stopped_keeps_the_rows_for_the_next(server: BatchServer, tmp_path: Path) -> None:
+    server.hold = True
+
+    async def stopped() -> None:
+        running = asyncio.create_task(asking(tmp_path, [pair(server, tmp_path, 30)]))
+        while server.called["poll"] < 3:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(stopped())
+    assert not list(read_responses(tmp_path / "jigsaw" / "m"))
+    server.hold = False
+    assert ask_all(tmp_path, [pair(server, tmp_path, 30)]).statuses() == {"ok": 30}
+    assert server.sizes() == [30]
+    assert ask_all(tmp_path, [pair(server, tmp_path, 30)]).jobs[0].pending == 0

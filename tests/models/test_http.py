@@ -1,0 +1,219 @@
+"""The wire: every way a request can fail has its own error, and no error gives a secret away."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable, UserError
+from harness.models.http import USUAL, Deadlines, address, client, post, public, secrets_of
+from tests.loopback import Fault, Loopback, always
+from tests.models.asking import listen, run
+
+KEY = "sk-planted-0123456789"
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+
+
+def chat(server: Loopback) -> URL:
+    return URL(f"{server.openai_url}/chat/completions")
+
+
+def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = USUAL) -> dict[str, object]:
+    """Post BODY to the server's chat method with a fresh client."""
+
+    async def asking() -> dict[str, object]:
+        async with client() as connection:
+            return await post(connection, chat(server), BODY, secrets=secrets, deadlines=deadlines)
+
+    return run(asking())
+
+
+def test_a_good_answer_is_the_json_object(loopback: Loopback) -> None:
+    assert ask(loopback)["object"] == "chat.completion"
+    assert loopback.received[0].body == BODY
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("throttle", Throttled),
+        ("busy", Throttled),
+        ("error", Unavailable),
+        ("drop", Unavailable),
+        ("reset", Unavailable),
+        ("cut", Unavailable),
+        ("hang", Unavailable),
+        ("broken", BadReply),
+        ("invalid", Rejected),
+        ("unauthorized", ModelRejected),
+        ("missing", ModelRejected),
+        ("quota", ModelRejected),
+    ],
+)
+def test_each_fault_on_the_wire_has_its_error(loopback: Loopback, fault: str, expected: type[AskError]) -> None:
+    loopback.plan = always(fault)
+    with pytest.raises(AskError) as caught:
+        ask(loopback, deadlines=Deadlines(silence=0.3))
+    assert type(caught.value) is expected
+    assert loopback.asked["hello"] == 1, "the wire itself must never ask twice"
+
+
+def test_a_refused_connection_is_unavailable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connecting is refused
+        server = Loopback()
+        server.port = taken.getsockname()[1]
+        with pytest.raises(Unavailable, match="no answer"):
+            ask(server)
+
+
+def test_an_unknown_host_is_unavailable() -> None:
+    async def asking() -> None:
+        async with client() as connection:
+            await post(connection, URL("http://no-such-host.invalid/v1"), BODY)
+
+    with pytest.raises(Unavailable):
+        run(asking())
+
+
+@pytest.mark.parametrize("body", ["[1, 2]", '"text"', "12", "", "<html>busy</html>"])
+def test_an_answer_that_is_no_json_object_is_a_bad_reply(loopback: Loopback, body: str) -> None:
+    loopback.plan = lambda prompt, attempt: Fault(body=body)
+    with pytest.raises(BadReply):
+        ask(loopback)
+
+
+def test_a_body_whose_compression_is_broken_is_a_bad_reply(loopback: Loopback) -> None:
+    loopback.plan = lambda prompt, attempt: Fault(body="not gzip", headers={"Content-Encoding": "gzip"})
+    with pytest.raises(BadReply):
+        ask(loopback)
+
+
+def test_a_redirect_is_not_followed_but_named(loopback: Loopback) -> None:
+    loopback.plan = lambda prompt, attempt: Fault(307, headers={"Location": "https://elsewhere.invalid/v1"})
+    with pytest.raises(ModelRejected, match="redirects to https://elsewhere"):
+        ask(loopback)
+
+
+def test_the_wait_reaches_the_caller(loopback: Loopback) -> None:
+    loopback.plan = always("throttle")
+    with pytest.raises(Throttled) as caught:
+        ask(loopback)
+    assert caught.value.retry_after == 0.05
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500])
+def test_no_message_holds_a_secret_that_the_server_echoes(loopback: Loopback, status: int) -> None:
+    echo = f'Authorization: "Bearer {KEY}" is wrong ' * 20
+    headers = {"Location": f"http://x.invalid/?key={KEY}"}
+    loopback.plan = lambda prompt, attempt: Fault(status, echo, headers)
+    with pytest.raises(AskError) as caught:
+        ask(loopback, (KEY,))
+    assert "planted" not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
+def test_secrets_of_an_address_are_its_password_and_long_query_values() -> None:
+    url = URL("https://me:hunter22@host.invalid/v1?key=abcdefgh&n=1")
+    assert secrets_of(url, "sk-1234", None, "") == ("sk-1234", "hunter22", "abcdefgh")
+    assert public(url) == "https://host.invalid/v1"
+
+
+def test_an_address_keeps_the_servers_path_and_query() -> None:
+    assert str(address("http://h/v1/", "/x")) == "http://h/v1/x"
+    assert str(address("https://h/openai?api-version=1", "/x")) == "https://h/openai/x?api-version=1"
+
+
+@pytest.mark.parametrize("wrong", ["localhost:8000/v1", "ftp://h/v1", "", "http://", "http://h:port/"])
+def test_an_address_that_is_none_is_the_users_mistake(wrong: str) -> None:
+    with pytest.raises(UserError, match="base_url"):
+        address(wrong, "/x")
+
+
+def test_more_requests_are_in_flight_than_any_pools_default(loopback: Loopback) -> None:
+    loopback.latency = 0.5
+
+    async def asking() -> None:
+        async with client() as connection:
+            await asyncio.gather(*(post(connection, chat(loopback), BODY) for _ in range(150)))
+
+    run(asking())
+    assert loopback.peak == 150
+
+
+def test_a_connection_is_used_again(loopback: Loopback) -> None:
+    async def asking() -> set[str]:
+        async with client() as connection:
+            for _ in range(3):
+                await post(connection, chat(loopback), BODY)
+        return {received.peer for received in loopback.received}
+
+    assert len(run(asking())) == 1
+
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def test_the_proxy_of_the_environment_is_used_with_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+
+    async def asking() -> None:
+        async with await listen([GOOD], heads) as server, client() as connection:
+            port = server.sockets[0].getsockname()[1]
+            monkeypatch.setenv("http_proxy", f"http://me:hunter22@127.0.0.1:{port}")
+            monkeypatch.setenv("no_proxy", "direct.invalid")
+            await post(connection, URL("http://far.invalid/v1"), BODY)
+            with pytest.raises(Unavailable):
+                await post(connection, URL("http://direct.invalid/v1"), BODY)
+
+    run(asking())
+    assert len(heads) == 1
+    assert heads[0].startswith(b"POST http://far.invalid/v1 ")
+    assert b"Proxy-Authorization: Basic bWU6aHVudGVyMjI=" in heads[0]
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    heads: list[bytes] = []
+
+    async def asking() -> None:
+        async with await listen([GOOD], heads, close=True) as server, client() as connection:
+            place = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+            for _ in range(3):
+                await post(connection, place, BODY)
+                await asyncio.sleep(0.05)
+
+    run(asking())
+    assert len(heads) == 3
+
+
+def test_a_password_in_the_address_is_sent_unless_there_is_a_key(loopback: Loopback) -> None:
+    place = chat(loopback).with_user("me").with_password("hunter22")
+
+    async def asking() -> None:
+        async with client() as connection:
+            await post(connection, place, BODY)
+            await post(connection, place, BODY, {"Authorization": f"Bearer {KEY}"})
+
+    run(asking())
+    sent = [received.headers["Authorization"] for received in loopback.received]
+    assert sent == ["Basic bWU6aHVudGVyMjI=", f"Bearer {KEY}"]
+
+
+def test_nothing_of_a_netrc_file_or_of_an_earlier_answer_is_sent(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter22")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    loopback.plan = lambda prompt, attempt: Fault(body="{}", headers={"Set-Cookie": "a=b"})
+
+    async def asking() -> None:
+        async with client() as connection:
+            for _ in range(2):
+                await post(connection, chat(loopback), BODY)
+
+    run(asking())
+    assert all(not {"Authorization", "Cookie"} & set(received.headers) for received in loopback.received)

@@ -1,0 +1,116 @@
+"""What failures mean: every status and code has its error, and no message gives a secret away."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from harness.errors import AskError, ModelRejected, Rejected, Throttled, Unavailable
+from harness.models.http_errors import LONGEST_TEXT, Filtered, failure, retry_after
+from tests.loopback import error
+
+KEY = "sk-planted-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, Rejected),
+        (401, ModelRejected),
+        (402, ModelRejected),
+        (403, ModelRejected),
+        (404, ModelRejected),
+        (307, ModelRejected),
+        (408, Unavailable),
+        (409, Unavailable),
+        (413, Rejected),
+        (422, Rejected),
+        (424, Unavailable),
+        (429, Throttled),
+        (500, Unavailable),
+        (502, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+        (529, Unavailable),
+        (599, Unavailable),
+    ],
+)
+def test_each_status_has_its_error(status: int, expected: type[AskError]) -> None:
+    assert type(failure(status, "")) is expected
+    assert str(status) in str(failure(status, ""))
+
+
+@pytest.mark.parametrize("code", ["model_not_found", "unsupported_parameter", "insufficient_quota"])
+def test_a_code_that_dooms_every_request_stops_the_model_whatever_the_status(code: str) -> None:
+    for status in (400, 429):
+        assert type(failure(status, error(status, "no", code).body)) is ModelRejected
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"error": {"code": "content_filter", "message": "m"}}', '{"error": {"metadata": {"flagged_input": "x"}}}'],
+)
+def test_a_moderated_prompt_is_told_from_a_wrong_key(body: str) -> None:
+    assert type(failure(403, body)) is Filtered
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"message": "too hot"}}',
+        '{"error": "too hot", "error_type": "generation"}',
+        '{"object": "error", "message": "too hot"}',
+        '{"detail": "too hot"}',
+        "too\nhot",
+    ],
+)
+def test_the_servers_own_words_are_in_the_message(body: str) -> None:
+    assert str(failure(500, body)) == "HTTP 500: too hot"
+
+
+@given(st.text())
+def test_any_body_of_an_error_makes_a_short_message(body: str) -> None:
+    message = str(failure(500, body))
+    assert message.startswith("HTTP 500: ")
+    assert len(message) <= LONGEST_TEXT + len("HTTP 500: ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "0.5"}, 0.5),
+        ({"Retry-After": "-3"}, 0.0),
+        ({"retry-after-ms": "250", "Retry-After": "7"}, 0.25),
+        ({"retry-after-ms": "soon", "Retry-After": "7"}, 7.0),
+        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({}, None),
+    ],
+)
+def test_the_wait_a_server_names_is_read(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(CIMultiDict(headers)) == seconds
+
+
+def test_a_wait_may_be_a_date() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    seconds = retry_after(CIMultiDict({"Retry-After": date}))
+    assert seconds is not None
+    assert 50 < seconds <= 60
+
+
+@given(st.integers(0, 2 * LONGEST_TEXT))
+def test_cutting_a_message_leaves_no_part_of_a_secret(place: int) -> None:
+    assert "planted" not in str(failure(500, "x" * place + KEY, secrets=(KEY,)))
+
+
+def test_a_secret_is_found_as_json_writes_it() -> None:
+    assert 'pass"word' not in str(failure(500, r"{broken pass\"word", secrets=('pass"word',)))
+    assert "word" not in str(failure(500, r"{broken pass\"word", secrets=('pass"word',)))

@@ -1,0 +1,96 @@
+"""Predictions made elsewhere: every form in which people keep their right answers is understood or refused clearly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import DataError
+from harness.report.tables import score_points
+from harness.score.predictions import load
+from harness.tasks.catalog import load_task
+
+TASKS = Path(__file__).parents[2] / "tasks"
+
+
+def score(task: str, tmp_path: Path, *lines: dict[str, Any]) -> dict[str, float]:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    metrics, rows = load(path, load_task(TASKS, task))
+    return {name: estimate.value for name, estimate in score_points(metrics, rows).items()}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "The cat sat.",
+        ["A dog ran.", "The cat sat."],
+        {"references": ["A dog ran.", "The cat sat."]},
+        {"reference": "The cat sat."},
+        {"meaning_representation": "name[cat]", "human_reference": "The cat sat."},
+    ],
+    ids=["text", "list", "references", "reference", "row"],
+)
+def test_a_text_may_have_one_reference_or_several(reference: Any, tmp_path: Path) -> None:
+    assert score("e2e_nlg", tmp_path, {"prediction": "the cat sat", "reference": reference})["rouge_l"] == 1.0
+
+
+def test_an_object_of_entities_is_the_right_answer_itself(tmp_path: Path) -> None:
+    gold = {"person": ["Ada Lovelace"], "organization": [], "location": ["London"], "miscellaneous": []}
+    said = '```json\n{"person": ["Ada Lovelace"], "location": ["Paris"]}\n```'
+    assert score("conllpp", tmp_path, {"prediction": said, "reference": gold})["entity_f1"] == 0.5
+
+
+def test_a_row_is_rendered_to_its_target(tmp_path: Path) -> None:
+    row = {"comment_text": "x", "toxic": 1}
+    assert score("jigsaw", tmp_path, {"prediction": "Yes.", "reference": row})["accuracy"] == 1.0
+
+
+TABLE = {"header": ["City", "People"], "types": ["text", "real"], "rows": [["Bonn", "330000"], ["Ulm", "126000"]]}
+SQL = 'SELECT "City" FROM "table" WHERE "People" > \'200000\''
+
+
+@pytest.mark.parametrize("key", ["query", "sql", "reference"])
+def test_a_query_may_stand_beside_its_table(key: str, tmp_path: Path) -> None:
+    line = {"prediction": f"```sql\n{SQL};\n```", "reference": {key: SQL, "table": TABLE}}
+    found = score("wikisql", tmp_path, line)
+    assert found["sql_set_match"] == 1.0
+    assert found["execution_accuracy"] == 1.0
+
+
+def test_code_is_run_against_the_tests_of_its_row(tmp_path: Path) -> None:
+    row = {
+        "prompt": "def double(n):\n",
+        "test": "def check(candidate):\n    assert candidate(2) == 4\n",
+        "entry_point": "double",
+    }
+    right = {"prediction": "```python\ndef double(n):\n    return 2 * n\n```", "reference": row}
+    wrong = {"prediction": "def double(n):\n    return n\n", "reference": row}
+    assert score("magicoder", tmp_path, right, wrong)["pass_at_1"] == 0.5
+
+
+def test_squad_answers_are_several_references(tmp_path: Path) -> None:
+    reference = {"answers": {"text": ["in 1912", "1912"], "answer_start": [3, 6]}}
+    assert score("drop", tmp_path, {"prediction": "1912", "reference": reference})["drop_exact_match"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"prediction": "yes", "reference": []}, "an empty list holds no right answer"),
+        ({"prediction": "yes", "reference": None}, "found null"),
+        ({"prediction": 3, "reference": "yes"}, "prediction: expected a text, found int"),
+        ({"reference": "yes"}, "missing key 'prediction'"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(line: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"predictions.jsonl:1: .*{message}"):
+        score("jigsaw", tmp_path, line)
+
+
+def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no predictions"):
+        score("jigsaw", tmp_path)

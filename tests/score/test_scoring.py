@@ -1,0 +1,138 @@
+"""What a run's answers cost and took, and what is said of metrics by which nothing can be judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.models.entry import Price
+from harness.models.prices import Priced
+from harness.report.findings import long_frame
+from harness.rows.evaluation import EvaluationRow
+from harness.score import scoring
+from harness.score.metrics.registry import build_all
+from harness.score.scoring import busy_seconds, score_all, score_rows, score_run
+from harness.store.results import Manifest, Response, read_manifests, write_manifest, write_rows
+from harness.tasks.task import Task
+from tests.loopback import Loopback
+from tests.runs import ROWS, Small
+
+
+def answer(end: float, seconds: float | None) -> Response:
+    at = datetime.fromtimestamp(1_000_000 + end, UTC).isoformat(timespec="milliseconds")
+    return Response("k", "r", "ok", "yes", latency_s=seconds, at=at)
+
+
+@pytest.mark.parametrize(
+    ("spans", "busy"),
+    [
+        ([], 0),
+        ([(10, 4)], 4),
+        ([(10, 4), (12, 4)], 6),  # two at once are served in the same time
+        ([(10, 8), (6, 1)], 8),
+        ([(100, 4), (10, 4)], 8),  # from two runs, whatever lies between them
+        ([(10, 4), (12, None)], None),
+    ],
+)
+def test_a_server_is_busy_while_an_answer_is_on_its_way(
+    spans: list[tuple[float, float | None]], busy: float | None
+) -> None:
+    found = busy_seconds(answer(*span) for span in spans)
+    assert found == (None if busy is None else pytest.approx(busy))
+
+
+def rerun(small: Small, priced: Priced | None) -> float | None:
+    """What the recorded run costs at this price."""
+    (manifest,) = read_manifests(small.results)
+    write_manifest(small.results, replaced(manifest, price=priced))
+    (manifest,) = read_manifests(small.results)
+    return score_run(small.results, manifest).usd
+
+
+def replaced(manifest: Manifest, **changes: Any) -> Manifest:
+    return manifest.model_copy(update=changes)
+
+
+def test_a_run_costs_what_its_manifest_says(tmp_path: Path, loopback: Loopback) -> None:
+    small = Small(tmp_path)
+    small.model("m", loopback.openai_url, price={"input": 10, "output": 100})
+    small.bench()
+    (manifest,) = read_manifests(small.results)
+    assert manifest.price == Priced("models file", Price(input=10, output=100))
+    run = score_run(small.results, manifest)
+    assert run.input_tokens is not None
+    assert run.usd == pytest.approx((10 * run.input_tokens + 100 * ROWS) / 1e6)
+    assert rerun(small, Priced("models file", Price(input=5, output=50))) == pytest.approx(run.usd / 2)
+    assert rerun(small, None) is None
+    assert rerun(small, Priced("gpu_per_hour", per_hour=0)) == 0
+    hours = rerun(small, Priced("gpu_per_hour", per_hour=3600))
+    assert hours is not None
+    assert max(run.latencies) <= hours <= sum(run.latencies) + 1e-3  # times of arrival are kept in milliseconds
+
+
+def test_the_cost_of_answers_without_token_counts_is_not_known(tmp_path: Path, loopback: Loopback) -> None:
+    small = Small(tmp_path)
+    small.model("m", loopback.openai_url, price={"input": 10, "output": 100})
+    small.bench()
+    log = small.results / "small" / "m" / "responses.jsonl"
+    first, *rest = log.read_text().splitlines(keepends=True)
+    log.write_text(first.replace('"output_tokens": 1, ', "") + "".join(rest))
+    (manifest,) = read_manifests(small.results)
+    assert score_run(small.results, manifest).usd is None
+
+
+def test_rows_are_scored_alike_in_pieces_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task.model_validate(
+        {
+            "title": "T", "category": "classification", "prompt": "p", "target": "t", "max_tokens": 4,
+            "answer": {"type": "label", "labels": ["yes", "no"]}, "metrics": ["accuracy", "macro_f1"],
+        }
+    )  # fmt: skip
+    metrics = build_all(task.metrics, task.answer)
+    rows = [EvaluationRow(f"{n}", "p", (("yes", "no")[n % 2],), {}) for n in range(25)]
+    answered = [(row, replace(answer(1, 1), completion=("yes", "no", "?")[n % 3])) for n, row in enumerate(rows)]
+    whole = score_rows(task, metrics, answered)
+    monkeypatch.setattr(scoring, "PIECE", 10)
+    pieces = score_rows(task, metrics, answered)
+    assert (pieces.ids, pieces.statuses) == (whole.ids, whole.statuses)
+    assert all(np.array_equal(pieces.stats[metric.name], whole.stats[metric.name]) for metric in metrics)
+
+
+TABLE = {"header": ["a"], "rows": [["1"]], "types": ["real"]}
+
+
+@pytest.mark.parametrize("judged", [0, 3])
+def test_rows_that_cannot_be_judged_are_no_wrong_answers(tmp_path: Path, loopback: Loopback, judged: int) -> None:
+    small = Small(tmp_path)
+    loopback.answer = lambda prompt: "SELECT 1"
+    small.model("m", loopback.openai_url)
+    small.bench()
+    (manifest,) = read_manifests(small.results)
+    spec = Task.model_validate(
+        {
+            **manifest.spec.model_dump(mode="json"),
+            "answer": {"type": "sql"},
+            "metrics": ["sql_set_match", "execution_accuracy"],
+        }
+    )
+    prompts = [f"Is row {number} fine? Answer with one word." for number in range(ROWS)]
+    rows = [
+        EvaluationRow(f"{n}", prompt, ("SELECT 1",), {"table": TABLE if n < judged else None})
+        for n, prompt in enumerate(prompts)
+    ]
+    manifest = replaced(manifest, spec=spec, rows=write_rows(small.results, "small", rows))
+    said: list[str] = []
+    frame = long_frame(score_all(small.results, [manifest], said.append)).set_index("metric")
+    assert frame.loc["sql_set_match", "score"] == 1
+    assert frame.loc["sql_set_match", "n"] == ROWS
+    if judged:
+        assert (frame.loc["execution_accuracy", "score"], frame.loc["execution_accuracy", "n"]) == (1, judged)
+        assert said == []
+    else:
+        assert list(frame.index) == ["sql_set_match"]
+        assert said == [f"no execution_accuracy of m on small: none of its {ROWS} rows can be judged by it"]

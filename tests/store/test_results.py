@@ -1,0 +1,434 @@
+"""Nothing that was answered is lost or asked again, and what cannot be read is said by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from harness.errors import BusyError, UserError
+from harness.rows.evaluation import EvaluationRow
+from harness.store.results import (
+    Manifest,
+    Response,
+    ResponseLog,
+    read_manifests,
+    read_responses,
+    read_rows,
+    response_key,
+    rows_path,
+    write_manifest,
+    write_rows,
+)
+from harness.tasks.task import Task
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import sys
+from pathlib import Path
+from harness.store.results import Response, ResponseLog
+
+with ResponseLog(Path(sys.argv[1])) as log:
+    print("open", flush=True)
+    for number in range(int(sys.argv[2]), 1_000_000):
+        log.append(Response(f"k{number}", f"r{number}", "ok", "für " * 500))
+        print(number, flush=True)
+"""
+HOLDER = """
+import sys
+from pathlib import Path
+from harness.store.results import ResponseLog
+
+with ResponseLog(Path(sys.argv[1])):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+# What stands for itself in JSON: every text but one with two halves of a pair side by side, which JSON makes one.
+texts = st.text(st.characters() | st.sampled_from('\u2028\u2029\x85\r\n\x00\ud800\udfff"\\{}')).map(
+    lambda text: text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a pair of task and model, not made yet."""
+    return tmp_path / "results" / "jigsaw" / "m"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a program that uses the store, and wait until it holds its log."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(program: str, *arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def answer(number: int, **changes: Any) -> Response:
+    return Response(**{"key": f"k{number}", "row": f"r{number}", "status": "ok", "completion": "yes", **changes})
+
+
+def record(folder: Path, *responses: Response) -> None:
+    with ResponseLog(folder) as log:
+        for response in responses:
+            log.append(response)
+
+
+def keys(folder: Path) -> list[str]:
+    return [response.key for response in read_responses(folder)]
+
+
+class TestResponses:
+    FULL = Response("k", "r", "truncated", "y", "m-0613", 12, 3, 0.25, 0.1, 0.05, 4, "2024-05-01T00:00:00Z", "too long")
+
+    def test_are_read_as_they_were_written_in_the_order_they_arrived(self, folder: Path) -> None:
+        written = [answer(2), self.FULL, answer(1, status="refused", completion="")]
+        record(folder, *written)
+        assert list(read_responses(folder)) == written
+
+    @given(completion=texts, error=st.none() | texts)
+    @example(completion="a\u2028b\ud800", error="\udfff")
+    def test_whatever_their_text(
+        self, tmp_path_factory: pytest.TempPathFactory, completion: str, error: str | None
+    ) -> None:
+        folder = tmp_path_factory.mktemp("log")
+        written = answer(1, completion=completion, error=error)
+        record(folder, written)
+        assert list(read_responses(folder)) == [written]
+
+    def test_take_one_line_each_that_people_and_other_programs_can_read(self, folder: Path) -> None:
+        record(folder, answer(1, completion="für\n\u2028"), self.FULL)
+        first, second = (folder / "responses.jsonl").read_bytes().splitlines()
+        assert json.loads(first) == {
+            "key": "k1", "row": "r1", "status": "ok", "completion": "für\n\u2028", "attempts": 1, "at": "",
+        }  # fmt: skip
+        assert "für" in first.decode()
+        assert json.loads(second) == asdict(self.FULL)
+
+    def test_of_a_pair_that_was_never_asked_are_none(self, folder: Path) -> None:
+        assert list(read_responses(folder)) == []
+
+    def test_are_known_by_model_settings_and_prompt(self) -> None:
+        found = {response_key(settings, prompt) for settings in "ab" for prompt in ("x", "y", "\ud800")}
+        assert len(found) == 6
+        assert response_key("a", "x") == response_key("a", "x")
+
+
+class TestAnswered:
+    def test_is_what_has_an_answer_in_this_run_or_an_earlier_one(self, folder: Path) -> None:
+        record(folder, answer(1))
+        with ResponseLog(folder) as log:
+            assert "k1" in log
+            assert "k2" not in log
+            log.append(answer(2))
+            assert "k2" in log
+
+    @pytest.mark.parametrize("status", ["truncated", "refused"])
+    def test_is_also_what_the_model_refused_or_did_not_finish(self, folder: Path, status: str) -> None:
+        record(folder, answer(1, status=status))
+        with ResponseLog(folder) as log:
+            assert "k1" in log
+
+    def test_is_not_what_failed_until_it_is_answered(self, folder: Path) -> None:
+        record(folder, answer(1, status="failed", error="deadline"))
+        with ResponseLog(folder) as log:
+            assert "k1" not in log
+            log.append(answer(1, status="failed"))
+            assert "k1" not in log
+            log.append(answer(1))
+            assert "k1" in log
+        with ResponseLog(folder) as log:
+            assert "k1" in log
+
+    def test_stays_what_was_answered_when_a_later_line_says_failed(self, folder: Path) -> None:
+        record(folder, answer(1), answer(1, status="failed"))
+        with ResponseLog(folder) as log:
+            assert "k1" in log
+
+
+class TestHalfWrittenLine:
+    WHOLE = b'{"key": "k1", "row": "r1", "status": "ok"}\n'
+
+    # In the middle of a word, of a character of two bytes, before the closing brace, and after it.
+    @pytest.mark.parametrize(
+        "tail", [b'{"key": "k2", "ro', b'{"key": "k2\xc3', b'{"key": "k2"', b'{"key": "k2"}', b"{"]
+    )
+    def test_is_dropped_and_its_row_asked_again(self, folder: Path, tail: bytes) -> None:
+        record(folder, answer(1))
+        path = folder / "responses.jsonl"
+        before = path.read_bytes()
+        path.write_bytes(before + tail)
+        with ResponseLog(folder) as log:
+            assert ("k1" in log, "k2" in log) == (True, False)
+            assert path.read_bytes() == before
+            log.append(answer(2))
+        assert keys(folder) == ["k1", "k2"]
+
+    @pytest.mark.parametrize("tail", [b'{"key": "k2", "ro', b'{"key": "k2", "completion": "f\xc3', b"\xff\xfe"])
+    def test_does_not_trouble_who_only_reads(self, folder: Path, tail: bytes) -> None:
+        """`harness report` may look while `harness bench` is writing."""
+        record(folder, answer(1))
+        with (folder / "responses.jsonl").open("ab") as file:
+            file.write(tail)
+        assert keys(folder) == ["k1"]
+        assert (folder / "responses.jsonl").read_bytes().endswith(tail)
+
+    def test_may_be_the_only_one(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "responses.jsonl").write_bytes(b'{"key"')
+        with ResponseLog(folder) as log:
+            assert "k1" not in log
+        assert (folder / "responses.jsonl").read_bytes() == b""
+
+    @pytest.mark.parametrize(
+        "line", [b"{}\n", b"[]\n", b"5\n", b"\n", b"nonsense\n", b'{"key": "k9", "colour": 1}\n', b"\xff\n"]
+    )
+    def test_in_the_middle_costs_no_other_line(self, folder: Path, line: bytes) -> None:
+        folder.mkdir(parents=True)
+        (folder / "responses.jsonl").write_bytes(self.WHOLE + line + self.WHOLE.replace(b"k1", b"k2"))
+        with ResponseLog(folder) as log:
+            assert "k1" in log
+            assert "k2" in log
+        assert keys(folder) == ["k1", "k2"]
+
+
+class TestKilled:
+    def test_at_any_moment_no_complete_line_is_lost_and_each_row_is_written_once(
+        self, folder: Path, start: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        acknowledged = -1
+        for lines in (1, 3, 10, 30, 100):
+            writer = start(WRITER, folder, acknowledged + 1)
+            assert writer.stdout is not None
+            for _ in range(lines):
+                acknowledged = int(writer.stdout.readline())
+            writer.send_signal(signal.SIGKILL)
+            # What it had said before it died counts too; a number cut short was not yet said.
+            rest = [line for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+            acknowledged = int(rest[-1]) if rest else acknowledged
+            written = keys(folder)
+            assert written[: acknowledged + 1] == [f"k{number}" for number in range(acknowledged + 1)]
+            # The line of which it died before saying so may be there or not.
+            assert len(written) - (acknowledged + 1) in (0, 1)
+            acknowledged = len(written) - 1
+        with ResponseLog(folder) as log:
+            assert all(f"k{number}" in log for number in range(acknowledged + 1))
+
+    def test_holds_nothing_any_more(self, folder: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+        holder = start(HOLDER, folder)
+        holder.kill()
+        holder.wait()
+        with ResponseLog(folder) as log:
+            log.append(answer(1))
+        assert keys(folder) == ["k1"]
+
+
+class TestTwoProcesses:
+    def test_the_second_on_the_same_pair_is_told_so(
+        self, folder: Path, start: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        start(HOLDER, folder)
+        with pytest.raises(BusyError) as found, ResponseLog(folder):
+            pass
+        assert str(found.value) == f"{folder}: another process is asking this model; wait for it or stop it"
+
+    def test_may_work_on_two_pairs(self, folder: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+        start(HOLDER, folder)
+        record(folder.with_name("other"), answer(1))
+        assert keys(folder.with_name("other")) == ["k1"]
+
+    def test_one_may_read_while_the_other_writes(
+        self, folder: Path, start: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        record(folder, answer(1))
+        start(HOLDER, folder)
+        assert keys(folder) == ["k1"]
+
+    def test_the_next_gets_the_pair_when_the_first_is_done(self, folder: Path) -> None:
+        record(folder, answer(1))
+        record(folder, answer(2))
+        assert keys(folder) == ["k1", "k2"]
+
+
+class TestCannotBeWritten:
+    """A file stands where a folder should: no account, not even root, can write there."""
+
+    def test_a_log_is_an_error_that_names_its_folder(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True)
+        folder.touch()
+        with pytest.raises(UserError, match=f"{folder}: cannot be written: "), ResponseLog(folder):
+            pass
+
+    def test_a_log_whose_file_is_a_folder_too(self, folder: Path) -> None:
+        (folder / "responses.jsonl").mkdir(parents=True)
+        with pytest.raises(UserError, match=f"{folder}: cannot be written: Is a directory"), ResponseLog(folder):
+            pass
+
+    def test_rows_and_manifests_too(self, tmp_path: Path, manifest: Manifest) -> None:
+        (tmp_path / "jigsaw").touch()
+        with pytest.raises(UserError, match=f"{tmp_path}/jigsaw/_rows/.*jsonl: cannot be written: "):
+            write_rows(tmp_path, "jigsaw", ())
+        with pytest.raises(UserError, match=f"{tmp_path}/jigsaw/m/run.json: cannot be written: "):
+            write_manifest(tmp_path, manifest)
+
+    def test_a_log_that_was_deleted_meanwhile_is_not_written_into_nothing(self, folder: Path) -> None:
+        with ResponseLog(folder) as log:
+            (folder / "responses.jsonl").unlink()
+            with pytest.raises(FileNotFoundError, match="the file has been deleted"):
+                log.append(answer(1))
+            assert "k1" not in log
+
+
+class TestRows:
+    ROW = EvaluationRow("id", "Is this fine?", ("yes", "y"), {"topic": 1, "table": {"header": ["a"], "rows": [[1]]}})
+
+    def test_are_read_as_they_were_written(self, tmp_path: Path) -> None:
+        rows = (self.ROW, EvaluationRow("other", "", ("",), {}))
+        fingerprint = write_rows(tmp_path, "jigsaw", rows)
+        assert tuple(read_rows(tmp_path, "jigsaw", fingerprint)) == rows
+
+    @given(prompt=texts, reference=texts, field=st.none() | st.booleans() | st.integers() | texts)
+    @example(prompt="a\u2028b", reference="\ud800", field="\udfff\x85")
+    def test_whatever_their_text(
+        self, tmp_path_factory: pytest.TempPathFactory, prompt: str, reference: str, field: object
+    ) -> None:
+        rows = (EvaluationRow("id", prompt, (reference,), {"field": field}), self.ROW)
+        results = tmp_path_factory.getbasetemp() / "any"
+        assert tuple(read_rows(results, "t", write_rows(results, "t", rows))) == rows
+
+    def test_are_kept_under_a_hash_of_them_so_that_old_runs_keep_theirs(self, tmp_path: Path) -> None:
+        first = write_rows(tmp_path, "jigsaw", (self.ROW,))
+        assert write_rows(tmp_path, "jigsaw", (self.ROW,)) == first
+        second = write_rows(tmp_path, "jigsaw", (self.ROW, self.ROW))
+        assert first != second
+        assert {path.name for path in (tmp_path / "jigsaw" / "_rows").iterdir()} == {
+            f"{first}.jsonl",
+            f"{second}.jsonl",
+        }
+
+    @pytest.mark.parametrize("content", [None, '{"id": "a"', '{"id": "a"}\n', "[]\n", "5\n", "\ud800"])
+    def test_that_cannot_be_read_are_an_error_that_names_the_file_and_the_way_out(
+        self, tmp_path: Path, content: str | None
+    ) -> None:
+        path = rows_path(tmp_path, "jigsaw", "abc")
+        path.parent.mkdir(parents=True)
+        if content is not None:
+            path.write_bytes(content.encode("utf-8", "surrogatepass"))
+        with pytest.raises(UserError, match=f"{path}: cannot be read .*; run bench again to write it"):
+            list(read_rows(tmp_path, "jigsaw", "abc"))
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    """A manifest of a benchmark run."""
+    task = Task.model_validate(
+        {
+            "title": "t",
+            "category": "classification",
+            "prompt": "{{ a }}",
+            "target": "{{ b }}",
+            "answer": {"type": "label", "labels": ["yes", "no"]},
+            "metrics": ["accuracy", {"rouge_l": {"stemmer": True}}],
+            "max_tokens": 4,
+        }
+    )
+    return Manifest(
+        task="jigsaw", model="m", kind="benchmark", place="mirror", source="benchmark (mirror)", spec=task,
+        task_sha256="1", prompt_hash="2", settings="3", model_settings={"backend": "baseline"}, dataset={"hub": "a/b"},
+        rows="4", n=2, seed=0, versions={"python": "3"}, git={}, started="", finished="", seconds=0.5, asked=2,
+        trouble={"429": 1}, note="für \ud800",
+    )  # fmt: skip
+
+
+class TestManifests:
+    def test_are_read_as_they_were_written(self, tmp_path: Path, manifest: Manifest) -> None:
+        write_manifest(tmp_path, manifest)
+        assert list(read_manifests(tmp_path)) == [manifest]
+
+    @pytest.mark.parametrize(
+        ("settings", "answer", "said"),
+        [
+            ({"backend": "local", "decode": "labels"}, {"type": "label", "labels": ["yes", "no"]}, True),
+            ({"backend": "local"}, {"type": "label", "labels": ["yes", "no"]}, False),
+            ({"backend": "local", "decode": "labels"}, {"type": "label", "labels": ["yes", "no"], "many": True}, False),
+            ({"backend": "local", "decode": "labels"}, {"type": "text"}, False),
+        ],
+    )
+    def test_say_whether_no_answer_but_a_label_was_allowed(
+        self, manifest: Manifest, settings: dict[str, Any], answer: dict[str, Any], said: bool
+    ) -> None:
+        spec = Task.model_validate(manifest.spec.model_dump(mode="json") | {"answer": answer})
+        assert manifest.model_copy(update={"spec": spec, "model_settings": settings}).labels_only is said
+
+    def test_of_sample_and_benchmark_runs_stand_beside_each_other(self, tmp_path: Path, manifest: Manifest) -> None:
+        sample = manifest.model_copy(update={"kind": "sample", "place": "sample", "n": 24})
+        for written in (manifest, sample):
+            write_manifest(tmp_path, written)
+        assert list(read_manifests(tmp_path)) == [manifest, sample]
+
+    def test_take_the_place_of_the_last_of_their_kind(self, tmp_path: Path, manifest: Manifest) -> None:
+        sample = manifest.model_copy(update={"kind": "sample", "n": 24})
+        again = manifest.model_copy(update={"n": 3})
+        for written in (manifest, sample, again):
+            write_manifest(tmp_path, written)
+        assert list(read_manifests(tmp_path)) == [again, sample]
+
+    def test_are_read_by_task_and_model(self, tmp_path: Path, manifest: Manifest) -> None:
+        names = [("b", "x"), ("a", "y"), ("a", "x")]
+        for task, model in names:
+            write_manifest(tmp_path, manifest.model_copy(update={"task": task, "model": model}))
+        write_rows(tmp_path, "a", ())
+        assert [(run.task, run.model) for run in read_manifests(tmp_path)] == sorted(names)
+
+    def test_of_no_results_are_none(self, tmp_path: Path) -> None:
+        assert list(read_manifests(tmp_path / "absent")) == []
+
+    @pytest.mark.parametrize("content", [b"{", b"", b"[]", b'{"benchmark": {}}', b'{"benchmark": 5}', b"\xff", b"null"])
+    def test_that_cannot_be_read_are_an_error_that_names_the_file_and_the_way_out(
+        self, tmp_path: Path, manifest: Manifest, content: bytes
+    ) -> None:
+        write_manifest(tmp_path, manifest)
+        path = tmp_path / "jigsaw" / "m" / "run.json"
+        path.write_bytes(content)
+        with pytest.raises(UserError) as found:
+            list(read_manifests(tmp_path))
+        assert str(found.value).startswith(f"{path}: not a manifest of this version (")
+        assert str(found.value).endswith("); run bench again to write it")
+        assert "\n" not in str(found.value)
+
+    @pytest.mark.parametrize("content", [b"{", b"", b"[]", b"\xff", b"null"])
+    def test_that_cannot_be_read_are_replaced_by_the_next_run(
+        self, tmp_path: Path, manifest: Manifest, content: bytes
+    ) -> None:
+        path = tmp_path / "jigsaw" / "m" / "run.json"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        write_manifest(tmp_path, manifest)
+        assert list(read_manifests(tmp_path)) == [manifest]
+
+    def test_are_whole_or_not_there(self, tmp_path: Path, manifest: Manifest) -> None:
+        write_manifest(tmp_path, manifest)
+        assert [path.name for path in (tmp_path / "jigsaw" / "m").iterdir()] == ["run.json"]

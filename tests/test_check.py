@@ -1,0 +1,77 @@
+"""Guards: a sound task passes them, and each way a task can lie about its answers is caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.check import guard
+from harness.rows.evaluation import EvaluationRow
+from harness.tasks.task import Task
+
+
+def task(**changes: object) -> Task:
+    fields: dict[str, object] = {
+        "title": "Colours",
+        "category": "classification",
+        "prompt": "{{ text }}",
+        "target": "{{ label }}",
+        "answer": {"type": "label", "labels": ["red", "blue"]},
+        "metrics": ["accuracy"],
+        "max_tokens": 4,
+    }
+    return Task.model_validate(fields | changes)
+
+
+def rows(*answers: str, prompt: str = "Colour of thing {}?") -> list[EvaluationRow]:
+    return [EvaluationRow(str(n), prompt.format(n), (answer,), {}) for n, answer in enumerate(answers)]
+
+
+def test_a_sound_task_has_no_problems() -> None:
+    found = guard(task(), rows(*["red"] * 60, *["blue"] * 40))
+    assert found.problems == ()
+    assert (found.gold, found.empty, found.majority) == (1.0, 0.0, 0.6)
+    assert 0.3 < found.shuffled < 0.75
+
+
+def test_right_answers_that_do_not_score_full_marks_are_a_problem() -> None:
+    found = guard(task(answer={"type": "label", "labels": ["red", "green"]}), rows("red", "blue"))
+    assert any("the right answers score 0.5000 accuracy, expected 1" in problem for problem in found.problems)
+
+
+def test_a_known_ceiling_is_not_a_problem() -> None:
+    found = guard(task(answer={"type": "label", "labels": ["red", "green"]}, ceiling=0.5), rows("red", "blue"))
+    assert not any("right answers" in problem and "expected" in problem for problem in found.problems)
+
+
+def test_a_prompt_without_its_rows_text_is_a_problem() -> None:
+    silent = rows("red", "blue", "red", prompt="What is the colour?")
+    assert any(
+        "3 prompts show no text of their row, first row 0" in problem for problem in guard(task(), silent).problems
+    )
+
+
+def test_one_empty_row_among_many_is_found() -> None:
+    some = [*rows("red", "blue"), EvaluationRow("empty", "Colour of thing ?", ("red",), {})]
+    assert any(
+        "1 prompts show no text of their row, first row empty" in problem for problem in guard(task(), some).problems
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_shipped_task_is_sound_on_its_sample_rows(path: Path) -> None:
+    from harness.check import check
+
+    assert check(path.parent, path.stem, "sample", strict=True).problems == ()
+
+
+def test_every_shipped_task_has_enough_sample_rows() -> None:
+    from harness.rows.files import jsonl
+
+    long_texts = {"cnn", "contract_qa", "magicoder", "mbpp"}
+    for path in sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml")):
+        count = len(list(jsonl(path.parent / "samples" / f"{path.stem}.jsonl")))
+        assert count >= (10 if path.stem in long_texts else 24), path.stem
