@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import HarnessError, UserError, nearest
+from harness.hashing import digest
 from harness.rows.evaluation import EvaluationRow, Subset, choose
 from harness.rows.origin import locate
 from harness.rows.training import training_rows
@@ -21,7 +22,7 @@ from harness.score.metrics.registry import build
 from harness.score.scoring import score_rows
 from harness.store.results import Response
 from harness.tasks.catalog import TaskFile, load_task
-from harness.tasks.prompts import Prompts
+from harness.tasks.prompts import Prompts, asked
 from harness.tasks.task import Task
 
 MOST_LISTED = 5
@@ -73,7 +74,9 @@ def check(folder: Path, name: str, data: str | None, *, strict: bool) -> Checked
         return Checked(name, tuple(problems))
     subset = attempt(lambda: choose(file, prompts, origin))
     evaluated = [row.id for row in subset.rows] if subset else []
-    training = attempt(lambda: training_rows(file, prompts, origin, evaluated)) or ([], [])
+    split = origin.splits.get(file.task.training.split)
+    own = split is not None and split is not origin.splits[file.task.evaluation.split]
+    training = (attempt(lambda: training_rows(file, prompts, origin, evaluated)) if subset or own else None) or ([], [])
     if subset is not None:
         problems += _unreadable(file, [(row.id, row.references) for row in subset.rows], "evaluation row")
         problems += _unreadable(file, [(str(n), (target,)) for n, target in enumerate(training[1])], "training row")
@@ -121,6 +124,14 @@ def _balance(file: TaskFile, subset: Subset) -> tuple[tuple[str, int], ...]:
         return ()
     counts = Counter(row.references[0] for row in subset.rows)
     return tuple(counts.most_common())
+
+
+def _contradicted(subset: Subset) -> list[list[str]]:
+    """The ids of evaluated rows that ask the same and have other right answers."""
+    rows: dict[str, list[str]] = {}
+    for row in subset.rows:
+        rows.setdefault(digest(asked(row.prompt)), []).append(row.id)
+    return [ids for ids in rows.values() if len(ids) > 1]
 
 
 def describe(checked: Checked) -> str:

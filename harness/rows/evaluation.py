@@ -6,7 +6,7 @@ import heapq
 import json
 import pickle
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,9 @@ from harness.errors import SpecError, nearest
 from harness.hashing import digest
 from harness.rows.files import Row, Split
 from harness.rows.origin import Origin
+from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
-from harness.tasks.prompts import Prompts
+from harness.tasks.prompts import Prompts, asked
 
 SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
 
@@ -79,10 +80,12 @@ def select(
     """Choose the evaluation rows of a task; return the subset without them, their ids, and them, rendered one by one.
 
     Rows are ranked by a hash of `seed` and their content and the first `rows` of them (default: the task's number)
-    are taken. A row whose prompt columns also stand in the training split is dropped, and so is a repeated row.
+    are taken. A row whose prompt is also that of a training row is dropped, and so is a row that repeats another's
+    prompt and right answers: what counts is what is rendered, not the columns it is rendered from.
 
     Raises:
-        SpecError: the split is empty, lacks a column, or, only when the rows are read, a template fails.
+        SpecError: the split is empty, lacks a column, rows of one group have different prompts, or, only when the rows
+            are read, a template fails.
     """
     split = origin.splits[file.task.evaluation.split]
     kept = kept_columns(file, prompts)
@@ -91,50 +94,102 @@ def select(
     if training is split:
         training = None
     seen, training_fingerprint = _training(training, prompts) if training else (set(), None)
-    group, identity = file.task.dataset.group_by, _identity(file, prompts)
-    ranks: dict[str, int] = {}
-    total = repeated = 0
-    leaked: set[str] = set()
-    for row in split.read(prompts.columns | identity):
-        total += 1
-        name = row_id(row, identity)
-        if row_id(row, prompts.prompt_columns) in seen:
-            leaked.add(name)
-        elif name in ranks:
-            repeated += 0 if group else 1
-        else:
-            ranks[name] = int(digest(str(seed), name), 16)
-    for name in leaked:  # a group goes whole, though only one of its rows may be in the training split
-        ranks.pop(name, None)
-    if not ranks:
-        reason = "every row also stands in the training split" if total else "it has no rows"
+    found = _distinct(file, prompts, split, seen)
+    if not found.ids:
+        reason = "every row is also in the training split" if found.total else "it has no rows"
         raise SpecError(file.source.problem(["evaluation", "split"], f"nothing to evaluate in this split: {reason}"))
+    ranks = {name: int(digest(str(seed), name), 16) for name in found.ids}
     wanted = heapq.nsmallest(rows or file.task.evaluation.rows, ranks, key=ranks.__getitem__)
     left = sorted(ranks.keys() - set(wanted)) if training is None else []
     subset = Subset(
         rows=(),
-        total=total,
-        repeated=repeated,
-        in_training=len(leaked),
+        total=found.total,
+        repeated=found.repeated,
+        in_training=found.in_training,
         fingerprint=digest(*sorted(ranks)),
         training=digest(*left) if left else training_fingerprint,
         borrowed=bool(left),
     )
-    return subset, wanted, _render(prompts, split, kept, identity, wanted)
+    return subset, wanted, _render(file, prompts, split, kept, wanted)
 
 
-def _identity(file: TaskFile, prompts: Prompts) -> frozenset[str]:
-    """The columns in which rows of one id agree."""
+@dataclass(frozen=True, slots=True)
+class _Distinct:
+    """The ids of the rows of a split that may be evaluated, and how many were not."""
+
+    ids: Collection[str]
+    total: int
+    repeated: int
+    in_training: int
+
+
+def _distinct(file: TaskFile, prompts: Prompts, split: Split, seen: Collection[str]) -> _Distinct:
+    """The rows of a split whose prompt is not in `seen`, each prompt once for each set of right answers."""
     group = file.task.dataset.group_by
-    return frozenset({group}) if group else prompts.columns
+    total = repeated = 0
+    leaked: set[str] = set()
+    kept: dict[str, str] = {}  # the hash of what is asked, and of its right answers, to the id of the row that asks it
+    groups: dict[str, str] = {}
+    for row in split.read(prompts.columns | ({group} if group else set())):
+        total += 1
+        name, prompt = identify(file, prompts, row), asked_key(prompts, row)
+        grouped = group is not None and not _missing(row.get(group))
+        if group and grouped:
+            if groups.setdefault(name, prompt) != prompt:
+                reason = f"rows with the value {str(row[group])!r:.60} have different prompts, so they are not one row"
+                raise SpecError(file.source.problem(["dataset", "group_by"], reason))
+            key = prompt
+        else:
+            key = digest(prompt, _answers_key(prompts, row))
+        if prompt in seen:
+            leaked.add(name)
+        elif key not in kept:
+            kept[key] = name
+        elif not grouped or kept[key] != name:
+            # Which of them stays must not depend on the order of the file.
+            kept[key] = min(kept[key], name)
+            repeated += 1
+    return _Distinct(kept.values(), total, repeated, len(leaked))
+
+
+def asked_key(prompts: Prompts, row: Row) -> str:
+    """Return the hash of what a row asks, or of its columns where they cannot be rendered."""
+    try:
+        return digest(asked(prompts.prompt(row)))
+    except SpecError:
+        return digest("unrendered", row_id(row, prompts.prompt_columns))
+
+
+def _answers_key(prompts: Prompts, row: Row) -> str:
+    try:
+        return digest(*prompts.references(row))
+    except SpecError:
+        return digest("unrendered", row_id(row, prompts.answer_columns))
+
+
+def identity(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns from which `identify` makes a row's id."""
+    group = file.task.dataset.group_by
+    return prompts.columns | {group} if group else prompts.columns
+
+
+def identify(file: TaskFile, prompts: Prompts, row: Row) -> str:
+    """Return the id of the evaluation row that a row belongs to: of its group, or of its own content without one."""
+    group = file.task.dataset.group_by
+    grouped = group is not None and not _missing(row.get(group))
+    return row_id(row, [group] if group and grouped else prompts.columns)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value
 
 
 def _training(split: Split, prompts: Prompts) -> tuple[set[str], str]:
-    """The hashes of the training rows' prompt columns, and a fingerprint of the rows whatever their order."""
+    """The hashes of what the training rows ask, and a fingerprint of the rows whatever their order."""
     seen: set[str] = set()
     total = 0
     for row in split.read(prompts.columns):
-        seen.add(row_id(row, prompts.prompt_columns))
+        seen.add(asked_key(prompts, row))
         total += int(row_id(row, prompts.columns), 16)
     return seen, digest(str(total))
 
@@ -160,18 +215,19 @@ def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split
 
 
 def _render(
-    prompts: Prompts, split: Split, kept: frozenset[str], identity: Iterable[str], wanted: Sequence[str]
+    file: TaskFile, prompts: Prompts, split: Split, kept: frozenset[str], wanted: Sequence[str]
 ) -> Iterator[EvaluationRow]:
     """Render the wanted rows in their order; rows of one group become one row with all their references.
 
     Rows of one group, or repeated rows that differ in a kept column, are ordered by their content, not by the file. The
     file has another order than the ranks, so the rows wait in a temporary file: memory holds only where in it.
     """
-    columns = prompts.columns | kept | set(identity)
+    columns = identity(file, prompts) | kept
     places: dict[str, list[int]] = {name: [] for name in wanted}
+    failures = RowProblems("row")
     with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
         for row in split.read(columns):
-            if (found := places.get(row_id(row, identity))) is not None:
+            if (found := places.get(identify(file, prompts, row))) is not None:
                 found.append(spool.tell())
                 pickle.dump(row, spool)
         for name in wanted:
@@ -182,7 +238,12 @@ def _render(
             if len(alike) > 1:
                 by_content = {row_id(row, columns): row for row in alike}
                 alike = [by_content[key] for key in sorted(by_content)]
-            yield _merge(prompts, kept, name, alike)
+            merged = None
+            with failures.of(name):
+                merged = _merge(prompts, kept, name, alike)
+            if merged:
+                yield merged
+    failures.raise_all()
 
 
 def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row]) -> EvaluationRow:

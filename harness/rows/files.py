@@ -1,16 +1,27 @@
-"""Rows of one split, read from local Parquet, CSV or JSONL files in bounded batches."""
+"""Rows of one split, read from local Parquet, CSV or JSONL files in bounded batches.
+
+A value keeps its identity: a CSV cell is the text that stands there, a whole number is exact, a 32-bit float is the
+decimal number it was written as.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Row = dict[str, Any]
+Convert = Callable[[Any], Any]
 _BATCH = 1024
 
 
@@ -41,10 +52,70 @@ def parquet(paths: Sequence[Path]) -> Split:
         chosen = [name for name in columns if name in set(wanted)]
         for path in paths:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH, columns=chosen):
-                    yield from batch.to_pylist()
+                yield from rows_of(file.iter_batches(_BATCH, columns=chosen))
 
     return Split(columns, read)
+
+
+def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
+    """Yield the rows of Arrow batches of one schema as plain Python values."""
+    converts: dict[str, Convert] | None = None
+    for batch in batches:
+        if converts is None:
+            found = {field.name: _convert(field.type) for field in batch.schema}
+            converts = {name: convert for name, convert in found.items() if convert is not None}
+        for row in batch.to_pylist():
+            for name, convert in converts.items():
+                row[name] = convert(row[name])
+            yield row
+
+
+def _convert(kind: pa.DataType) -> Convert | None:
+    """What has to be done to Python's values of an Arrow type so that they are what was stored; None for nothing."""
+    import pyarrow.types as types
+
+    if types.is_float16(kind) or types.is_float32(kind):
+        return _nullable(_decimal(kind.to_pandas_dtype()))
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return _nullable(_decoded)
+    if types.is_struct(kind):
+        found = {field.name: _convert(field.type) for field in kind}
+        inner = {name: convert for name, convert in found.items() if convert is not None}
+        return _nullable(_fields(inner)) if inner else None
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        each = _convert(kind.value_type)
+        return _nullable(lambda items: [each(item) for item in items]) if each else None
+    if types.is_map(kind):
+        key, value = _convert(kind.key_type) or _same, _convert(kind.item_type) or _same
+        return _nullable(lambda pairs: [(key(name), value(item)) for name, item in pairs])
+    if types.is_dictionary(kind):
+        return _convert(kind.value_type)
+    return None
+
+
+def _nullable(convert: Convert) -> Convert:
+    return lambda value: None if value is None else convert(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _decimal(kind: Any) -> Convert:
+    # The shortest decimal number that is stored as this one: 2.8, where Python alone widens to 2.799999952316284.
+    return lambda value: float(str(kind(value)))
+
+
+def _fields(converts: Mapping[str, Convert]) -> Convert:
+    return lambda struct: {name: converts[name](value) if name in converts else value for name, value in struct.items()}
+
+
+def _decoded(value: bytes) -> str | bytes:
+    """Text that a writer stored as bytes is text again; a template refuses to print what is not."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def jsonl(path: Path) -> Iterator[Row]:
@@ -58,11 +129,14 @@ def jsonl(path: Path) -> Iterator[Row]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode().rstrip("\r\n"))
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                row = json.loads(text.rstrip("\r\n"))
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}:{number}: not valid JSON: {error.msg} at column {error.colno}") from None
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}:{number}: not UTF-8 at byte {error.start + 1} of the line") from None
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}:{number}: cannot be read: {error}") from None
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: expected a JSON object of columns, found {type(row).__name__}")
             yield row
@@ -91,53 +165,94 @@ def jsonl_splits(path: Path, name_of: Callable[[Row], str]) -> dict[str, Split]:
 
 
 def local(path: Path, columns: Mapping[str, str]) -> Split:
-    """Open a CSV, JSONL or Parquet file had by hand. `columns` maps our column names to the file's.
+    """Open a CSV, JSONL or Parquet file that the user provides. `columns` maps our column names to the file's.
 
     Raises:
-        DataError: the file is missing, of another kind, or lacks a mapped column.
+        DataError: the file is missing, of another kind, cannot be read, or lacks a mapped column.
     """
+    return renamed(_opened(path), columns, str(path))
+
+
+def _opened(path: Path) -> Split:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     match path.suffix.lower():
         case ".parquet":
-            split = parquet([path])
+            return parquet([path])
         case ".jsonl":
-            split = jsonl_splits(path, lambda row: "").get("", Split((), lambda wanted: iter(())))
+            return jsonl_splits(path, lambda row: "").get("", Split((), lambda wanted: iter(())))
         case ".csv":
-            split = _csv(path)
+            return _csv(path)
         case other:
             raise DataError(f"{path}: a '{other}' file cannot be read (expected .parquet, .jsonl or .csv)")
-    return _renamed(path, split, columns)
 
 
 def _csv(path: Path) -> Split:
-    import pandas as pd
-
-    try:
-        # In one piece: pieces of a long file could disagree about a column's type.
-        frame = pd.read_csv(path, keep_default_na=False, low_memory=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8: {' '.join(str(error).split())}") from None
-    frame.columns = frame.columns.map(str)
-    names = tuple(frame.columns)
+    header = next(_records(path), None)
+    if header is None:
+        raise DataError(f"{path}: not a CSV file: it is empty")
+    names = tuple(header[1])
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path}:{header[0]}: column '{repeated[0]}' is listed twice in the header")
 
     def read(wanted: Iterable[str]) -> Iterator[Row]:
-        chosen = [name for name in names if name in set(wanted)]
-        for start in range(0, len(frame), _BATCH):
-            yield from frame[chosen].iloc[start : start + _BATCH].to_dict("records")  # type: ignore[misc]
+        chosen = [(place, name) for place, name in enumerate(names) if name in set(wanted)]
+        records = _records(path)
+        next(records)
+        for line, cells in records:
+            if len(cells) != len(names):
+                raise DataError(
+                    f"{path}:{line}: expected {len(names)} fields as in the header, found {len(cells)} "
+                    "(a comma inside a field needs quotes around the field)"
+                )
+            yield {name: cells[place] for place, name in chosen}
 
     return Split(names, read)
 
 
-def _renamed(path: Path, split: Split, columns: Mapping[str, str]) -> Split:
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The records of a CSV file, each with the line it starts on; blank lines are skipped."""
+    csv.field_size_limit(sys.maxsize)  # a field may be a whole contract
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        line = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = reader.line_num + 1
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
+        except csv.Error as error:
+            raise DataError(f"{path}:{line}: not valid CSV: {error}") from None
+
+
+def renamed(split: Split, columns: Mapping[str, str], place: str) -> Split:
+    """Give columns our names. `columns` maps our names to the file's; a file's column may get several.
+
+    Raises:
+        DataError: a mapped column is missing at `place`.
+    """
+    if not columns:
+        return split
     lacking = [theirs for theirs in columns.values() if theirs not in split.columns]
     if lacking:
-        raise DataError(f"{path}: no column '{lacking[0]}' (it has: {', '.join(split.columns)})")
-    ours = {theirs: name for name, theirs in columns.items()}
-    names = tuple(ours.get(name, name) for name in split.columns)
+        raise DataError(f"{place}: no column '{lacking[0]}' (it has: {', '.join(split.columns)})")
+    mapped = set(columns.values())
+    ours: dict[str, list[str]] = {}
+    for name, theirs in columns.items():
+        ours.setdefault(theirs, []).append(name)
+    for name in split.columns:
+        if name not in mapped and name not in columns:
+            ours[name] = [name]
+    names = tuple(name for theirs in split.columns for name in ours.get(theirs, []))
 
     def read(wanted: Iterable[str]) -> Iterator[Row]:
-        for row in split.read([columns.get(name, name) for name in wanted]):
-            yield {ours.get(name, name): value for name, value in row.items()}
+        chosen = set(wanted)
+        needed = {theirs: [name for name in ours[theirs] if name in chosen] for theirs in ours}
+        needed = {theirs: names for theirs, names in needed.items() if names}
+        for row in split.read(needed):
+            yield {name: value for theirs, value in row.items() for name in needed.get(theirs, [])}
 
     return Split(names, read)

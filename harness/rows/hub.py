@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from harness.errors import DataError
-from harness.rows.files import Row, Split
+from harness.rows.files import Row, Split, rows_of
 from harness.tasks.task import Dataset as DatasetSpec
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ def split(spec: DatasetSpec, name: str) -> Split:
 
     def read(wanted: Iterable[str]) -> Iterator[Row]:
         chosen = [column for column in dataset.column_names if column in set(wanted)]
-        for batch in dataset.data.table.select(chosen).to_batches(1024):
-            yield from batch.to_pylist()
+        yield from rows_of(dataset.data.table.select(chosen).to_batches(1024))
 
     return Split(tuple(dataset.column_names), read)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.errors import DataError, nearest
 from harness.rows import hub, mirror
-from harness.rows.files import Split, jsonl_splits, local
+from harness.rows.files import Split, jsonl_splits, local, renamed
 from harness.tasks.catalog import TaskFile
 
 Kind = Literal["benchmark", "sample"]
@@ -97,9 +97,14 @@ def _from_mirror(file: TaskFile, folder: Path) -> Origin:
 
 
 def _open(file: TaskFile, find: Callable[[str], Split | None]) -> dict[str, Split]:
+    spec = file.task.dataset
     wanted = {file.task.evaluation.split, file.task.training.split}
-    found = {ours: find(theirs) for ours, theirs in file.task.dataset.splits.items() if ours in wanted}
-    return {name: split for name, split in found.items() if split is not None}
+    found = {ours: find(theirs) for ours, theirs in spec.splits.items() if ours in wanted}
+    return {
+        name: renamed(split, spec.columns, f"{spec.hub}, split '{spec.splits[name]}'")
+        for name, split in found.items()
+        if split is not None
+    }
 
 
 def _required(file: TaskFile, splits: dict[str, Split], place: str) -> dict[str, Split]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from harness.errors import UserError
 from harness.hashing import digest
-from harness.rows.evaluation import _identity, choose, row_id
+from harness.rows.evaluation import asked_key, choose, identify, identity, row_id
 from harness.rows.origin import Origin
+from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
-from harness.tasks.prompts import Prompts, as_continuation
+from harness.tasks.prompts import Prompts, as_continuation, asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +44,22 @@ def completion(pair: Pair) -> str:
 def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
     """Return the training rows of a task, at most 20,000, in an order that does not depend on the files'.
 
-    A row whose prompt is that of an evaluated row, by hash, is left out. `choose` drops such rows from the evaluation
-    of a task with a training split; this holds whatever was chosen. Where training rows are borrowed from the
-    evaluation split, the evaluated rows are those that `harness bench` chooses by default: its `--seed` takes others.
+    A row whose prompt or whose content is that of an evaluated row, by hash, is left out. `choose` drops such rows from
+    the evaluation of a task with a training split; this holds whatever was chosen. Where training rows are borrowed
+    from the evaluation split, the evaluated rows are those that `harness bench` chooses by default: its `--seed` takes
+    others.
 
     Raises:
         UserError: there are none.
         SpecError: the rows do not fit the task's file.
     """
     subset = choose(file, prompts, origin)
-    evaluated = {digest(row.prompt) for row in subset.rows}
+    evaluated = {digest(asked(row.prompt)) for row in subset.rows}
     if subset.training is None:
         raise UserError(f"{file.name} has no training rows: its data holds no row that is not evaluated")
     found, targets = training_rows(file, prompts, origin, frozenset(row.id for row in subset.rows))
     pairs = [Pair(prompt, target) for prompt, target in zip(found, targets, strict=True)]
-    kept = tuple(pair for pair in pairs if digest(pair.prompt) not in evaluated)
+    kept = tuple(pair for pair in pairs if digest(asked(pair.prompt)) not in evaluated)
     if not kept:
         raise UserError(f"{file.name} has no training rows: all of them are evaluated")
     borrowed_from = subset.fingerprint if subset.borrowed else None
@@ -68,23 +70,32 @@ TRAINING_ROWS = 20_000
 
 
 def training_rows(
-    file: TaskFile, prompts: Prompts, origin: Origin, evaluated: Collection[str] = ()
+    file: TaskFile, prompts: Prompts, origin: Origin, evaluated: Collection[str] = frozenset()
 ) -> tuple[list[str], list[str]]:
     """Return the prompts and targets to fit a baseline on, at most 20,000 rows chosen by the hash of their content.
 
     They are the training split's, or without one those of the evaluation split whose prompt is not that of a row whose
-    id is in `evaluated`.
+    id is in `evaluated`. A row with such an id is never among them.
+
+    Raises:
+        SpecError: rows cannot be rendered; all reasons at once.
     """
+    evaluated = frozenset(evaluated)
     test, split = origin.splits[file.task.evaluation.split], origin.splits.get(file.task.training.split)
     shown: set[str] = set()
     if split is None or split is test:
-        split, ids, identity = test, set(evaluated), _identity(file, prompts)
-        rows = test.read(prompts.columns | identity)
-        shown = {row_id(row, prompts.prompt_columns) for row in rows if row_id(row, identity) in ids}
+        split = test
+        rows = test.read(prompts.columns | identity(file, prompts))
+        shown = {asked_key(prompts, row) for row in rows if identify(file, prompts, row) in evaluated}
     ranked = (
-        (row_id(row, prompts.columns), index, row)
+        (name, index, row)
         for index, row in enumerate(split.read(prompts.columns))
-        if not shown or row_id(row, prompts.prompt_columns) not in shown
+        if (name := row_id(row, prompts.columns)) not in evaluated and not (shown and asked_key(prompts, row) in shown)
     )
-    chosen = [row for _, _, row in heapq.nsmallest(TRAINING_ROWS, ranked)]
-    return [prompts.prompt(row) for row in chosen], [prompts.target(row) for row in chosen]
+    failures = RowProblems("training row")
+    found: list[tuple[str, str]] = []
+    for name, _, row in heapq.nsmallest(TRAINING_ROWS, ranked):
+        with failures.of(name):
+            found.append((prompts.prompt(row), prompts.target(row)))
+    failures.raise_all()
+    return [prompt for prompt, _ in found], [target for _, target in found]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jinja2
-import jinja2.meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import SpecError, nearest
 from harness.tasks.catalog import TaskFile
+from harness.tasks.templates import RowEnvironment, check_addresses, to_json, values
 
 Columns = Mapping[str, Any]
 
 
 # What a template may raise on a row whose columns are not as its author thought.
-_RENDERING = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+_RENDERING = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
 
 def entities(tokens: Sequence[str], tags: Sequence[int], names: Sequence[str]) -> dict[str, list[str]]:
@@ -40,9 +39,9 @@ def entities(tokens: Sequence[str], tags: Sequence[int], names: Sequence[str]) -
     return found
 
 
-def _json(value: Any) -> str:
-    # Jinja's own `tojson` escapes for HTML, which would put \u0027 where the answer has an apostrophe.
-    return json.dumps(value, ensure_ascii=False)
+def asked(prompt: str) -> str:
+    """Return what two prompts that ask the same have in common: without outer space, and in Unicode's composed form."""
+    return unicodedata.normalize("NFC", prompt.strip())
 
 
 class Prompts:
@@ -57,10 +56,8 @@ class Prompts:
 
     def __init__(self, file: TaskFile) -> None:
         self._file = file
-        self._environment = ImmutableSandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
-        )
-        self._environment.filters |= {"tojson": _json, "entities": entities}
+        self._environment = RowEnvironment()
+        self._environment.filters["entities"] = entities
         task = file.task
         self._prompt = self._compile("prompt", task.prompt)
         self._target = self._compile("target", task.target)
@@ -83,20 +80,22 @@ class Prompts:
         if self._references is None:
             return [self.target(row)]
         try:
-            found = self._references(row)
+            found = self._references(values(row))
+            for item in found if isinstance(found, list | tuple) else [found]:
+                check_addresses(str(item), row, str(self._file.task.references))
+            texts = isinstance(found, list | tuple) and bool(found) and all(isinstance(item, str) for item in found)
+            shown = "" if texts else to_json(found)
         except _RENDERING as error:
             raise self._error("references", row, error) from None
-        if not isinstance(found, (list, tuple)) or not found or not all(isinstance(item, str) for item in found):
+        if not texts:
             raise SpecError(
-                self._file.source.problem(["references"], f"expected a list of one or more texts, got {found!r:.80}")
+                self._file.source.problem(["references"], f"expected a list of one or more texts, got {shown:.80}")
             )
         return [str(item).strip() for item in found]
 
     def names(self, template: str) -> frozenset[str]:
         """The columns that a template uses."""
-        return frozenset(jinja2.meta.find_undeclared_variables(self._environment.parse(template))) - set(
-            self._environment.globals
-        )
+        return self._environment.columns(template)
 
     def _compile(self, key: str, text: str) -> jinja2.Template:
         try:
@@ -117,7 +116,9 @@ class Prompts:
 
     def _render(self, key: str, template: jinja2.Template, row: Columns) -> str:
         try:
-            return template.render(row)
+            text = template.render(values(row))
+            check_addresses(text, row, str(getattr(self._file.task, key)))
+            return text
         except _RENDERING as error:
             raise self._error(key, row, error) from None
 

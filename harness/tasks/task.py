@@ -41,10 +41,12 @@ class Dataset(Strict):
         default_factory=dict, description="Our split names (train, validation, test) to the hub's split names."
     )
     files: dict[str, str] = Field(
-        default_factory=dict, description="Our split names to local CSV, JSONL or Parquet files, for data had by hand."
+        default_factory=dict, description="Our split names to local CSV, JSONL or Parquet files, for data you provide."
     )
     columns: dict[str, str] = Field(
-        default_factory=dict, description="For `files`: our column names to the column names in the file."
+        default_factory=dict,
+        description="Our column names to those of the data, for names that no template can hold (`Review Text`) or "
+        "that should be others.",
     )
     obtain: str | None = Field(None, description="How to get the data by hand, shown when it is missing.")
     group_by: str | None = Field(

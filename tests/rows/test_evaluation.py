@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.errors import SpecError
 from harness.hashing import digest
 from harness.rows import training
-from harness.rows.evaluation import Subset, choose, row_id
+from harness.rows.evaluation import Subset, choose, row_id, select
 from harness.rows.files import Row, Split
 from harness.rows.files import parquet as open_parquet
 from harness.rows.origin import Origin, locate
@@ -102,13 +102,7 @@ class TestTheSameRows:
     @few
     @given(
         rows=st.lists(
-            st.fixed_dictionaries(
-                {
-                    "meaning": st.sampled_from("abc"),
-                    "text": st.sampled_from(["x", "y"]),
-                    "label": st.sampled_from(["1", "2", "3"]),
-                }
-            ),
+            st.fixed_dictionaries({"meaning": st.sampled_from("abc"), "label": st.sampled_from(["1", "2", "3"])}),
             min_size=1,
             max_size=12,
         ),
@@ -117,6 +111,7 @@ class TestTheSameRows:
     def test_also_where_several_lines_make_one_row(
         self, grouped: TaskFile, rows: list[Row], order: random.Random
     ) -> None:
+        rows = [{**row, "text": row["meaning"]} for row in rows]
         assert chosen(grouped, order.sample(rows, len(rows))) == chosen(grouped, rows)
 
     def test_also_where_repeated_rows_differ_in_a_column_that_only_a_slice_shows(self, make: Make) -> None:
@@ -188,6 +183,61 @@ class TestRepeats:
         assert (len(found.rows), found.repeated) == (2, 0)
 
 
+class TestWhatIsAsked:
+    """Rows are compared by the prompt that is rendered from them, not by their columns."""
+
+    NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+    @pytest.fixture
+    def trimmed(self, make: Make) -> TaskFile:
+        """A task whose template takes off outer space."""
+        return make(prompt="{{ text | trim }}", target="{{ label | trim }}")
+
+    @pytest.mark.parametrize("text", ["a", " a", "a\n\n", "\u00a0a"])
+    def test_a_training_row_behind_a_trim_is_a_leak(self, trimmed: TaskFile, text: str) -> None:
+        test = [{"text": "a", "label": "yes"}, {"text": "A", "label": "yes"}]
+        found = chosen(trimmed, test, [{"text": text, "label": "yes"}])
+        assert ([row.prompt for row in found.rows], found.in_training) == (["A"], 1)
+
+    @pytest.mark.parametrize("prompt", ["{{ text }}", "Word:\n{{ text }}"])
+    def test_so_is_one_that_differs_in_space_at_the_prompts_ends(self, make: Make, prompt: str) -> None:
+        test = [{"text": "a", "label": "yes"}, {"text": "b", "label": "yes"}]
+        found = chosen(make(prompt=prompt), test, [{"text": "a \n", "label": "yes"}])
+        assert (len(found.rows), found.in_training) == (1, 1)
+
+    def test_so_is_one_in_decomposed_letters(self, task: TaskFile) -> None:
+        test = [{"text": self.NFC, "label": "yes"}, {"text": "other", "label": "yes"}]
+        found = chosen(task, test, [{"text": self.NFD, "label": "no"}])
+        assert (prompts_of(found), found.in_training) == (["other"], 1)
+
+    def test_twins_are_repeats_and_the_same_one_stays_whatever_the_order(self, trimmed: TaskFile) -> None:
+        twins = [(self.NFC, "yes"), (self.NFD, "yes"), (f" {self.NFD} ", " yes"), (self.NFC, "yes ")]
+        rows = [{"text": text, "label": label} for text, label in twins]
+        found = chosen(trimmed, rows)
+        assert (len(found.rows), found.repeated) == (1, 3)
+        assert chosen(trimmed, rows[::-1]) == found
+
+    def test_the_prompt_itself_is_asked_as_it_is_written(self, task: TaskFile) -> None:
+        assert prompts_of(chosen(task, [{"text": self.NFD, "label": "yes"}])) == [self.NFD]
+
+    def test_borrowed_training_rows_are_none_that_ask_the_same(self, trimmed: TaskFile) -> None:
+        rows = [{"text": text, "label": label} for text, label in (("a", "yes"), (" a", "no"), ("b", "yes"))]
+        for n in (1, 2):
+            found = chosen(trimmed, rows, rows=n)
+            prompts, _ = training_rows(trimmed, compiled(trimmed), origin_of(rows), ids(found))
+            assert set(prompts) == {"a", "b"} - {row.prompt for row in found.rows}
+
+    def test_a_training_row_that_cannot_be_rendered_asks_nothing(self, task: TaskFile) -> None:
+        rows = [{"text": "a", "label": "yes"}]
+        assert chosen(task, rows, [{"text": None, "label": "yes"}]).in_training == 0
+
+    def test_a_column_may_have_the_name_of_a_function(self, make: Make) -> None:
+        file = make(prompt="{{ range }} {{ lipsum }}", target="{{ dict }}")
+        rows = [{"range": n % 2, "lipsum": 1, "dict": n % 2} for n in range(4)]
+        found = chosen(file, rows)
+        assert {(row.prompt, row.references) for row in found.rows} == {("0 1", ("0",)), ("1 1", ("1",))}
+
+
 class TestTrainingRows:
     def test_are_dropped_and_counted(self, task: TaskFile) -> None:
         found = chosen(task, ROWS, ROWS[:15])
@@ -210,7 +260,7 @@ class TestTrainingRows:
         if held_out:
             assert set(prompts_of(chosen(task, test, train))) == held_out
         else:
-            with pytest.raises(SpecError, match="every row also stands in the training split"):
+            with pytest.raises(SpecError, match="every row is also in the training split"):
                 chosen(task, test, train)
 
     def test_are_known_by_a_fingerprint_that_does_not_hang_on_their_order(self, task: TaskFile) -> None:
@@ -248,12 +298,35 @@ class TestGroups:
     def test_have_an_id_that_does_not_hang_on_the_references(self, grouped: TaskFile) -> None:
         assert set(ids(chosen(grouped, self.ROWS[:2]))) == set(ids(chosen(grouped, self.ROWS)))
 
-    def test_go_whole_when_one_of_their_rows_was_trained_on(self, grouped: TaskFile) -> None:
+    def test_go_whole_when_their_prompt_was_trained_on(self, grouped: TaskFile) -> None:
+        train = [{"meaning": "other", "text": "m1", "label": "y"}]
+        found = chosen(grouped, self.ROWS, train)
+        assert (prompts_of(found), found.in_training) == (["m2"], 1)
+
+    def test_with_different_prompts_are_an_error(self, grouped: TaskFile) -> None:
         rows = [*self.ROWS, {"meaning": "m2", "text": "m2 put otherwise", "label": "x"}]
-        train = [{"meaning": "other", "text": "m2 put otherwise", "label": "y"}]
-        found = chosen(grouped, rows, train)
-        assert prompts_of(found) == ["m1"]
-        assert found.in_training == 1
+        with pytest.raises(
+            SpecError,
+            match=r"dataset\.group_by: rows with the value 'm2' have different prompts, so they are not one row",
+        ):
+            chosen(grouped, rows)
+
+    @pytest.mark.parametrize("null", [None, float("nan")])
+    def test_are_not_made_of_rows_without_a_value(self, grouped: TaskFile, null: object) -> None:
+        rows = [{"meaning": null, "text": text, "label": text} for text in ("a", "b", "c", "c")]
+        found = chosen(grouped, [*self.ROWS, *rows])
+        references = {row.prompt: set(row.references) for row in found.rows}
+        assert references == {
+            "Is m1 fine?": {"first", "second"}, "Is m2 fine?": {"only"},
+            "Is a fine?": {"a"}, "Is b fine?": {"b"}, "Is c fine?": {"c"},
+        }  # fmt: skip
+        assert found.repeated == 1
+
+    def test_that_ask_the_same_are_asked_once(self, grouped: TaskFile) -> None:
+        rows = [{"meaning": key, "text": "same", "label": key} for key in ("m1", "m1 ", "m2")]
+        found = chosen(grouped, rows)
+        assert (len(found.rows), found.repeated) == (1, 2)
+        assert chosen(grouped, rows[::-1]) == found
 
     def test_of_a_column_that_is_not_there_are_an_error(self, grouped: TaskFile) -> None:
         with pytest.raises(
@@ -305,7 +378,7 @@ class TestErrors:
         )
 
     def test_a_split_all_of_which_was_trained_on(self, task: TaskFile) -> None:
-        with pytest.raises(SpecError, match="every row also stands in the training split"):
+        with pytest.raises(SpecError, match="every row is also in the training split"):
             chosen(task, ROWS, ROWS)
 
     def test_columns_that_are_not_there_are_told_all_at_once_with_the_nearest(self, make: Make) -> None:
@@ -328,6 +401,27 @@ class TestErrors:
         file = make(target="{{ label.name }}")
         with pytest.raises(SpecError, match=r"small.yaml:5: target: cannot be rendered: 'str object' has no"):
             chosen(file, ROWS)
+
+    def test_all_that_is_wrong_with_rows_is_told_at_once_with_how_many(self, make: Make) -> None:
+        file = make(target="{{ ['no', 'yes'][label] }}")
+        texts_and_labels = [("a", 0), (None, 1), ("b", None), ("c", -1), ("d", -1), ("e", 1)]
+        rows = [{"text": text, "label": label} for text, label in texts_and_labels]
+        with pytest.raises(SpecError) as error:
+            chosen(file, rows)
+        found = sorted(line.partition(": ")[2] for line in str(error.value).splitlines())
+        assert [line.partition(", first")[0] for line in found] == [
+            "prompt: cannot be rendered: column 'text' is null (1 row",
+            "target: cannot be rendered: column 'label' is null (1 row",
+            "target: cannot be rendered: column 'label': -1 is no place in a list (a row without a label?) (2 rows",
+        ]
+        assert len(chosen(file, [rows[0], rows[5]]).rows) == 2
+
+    def test_what_is_wrong_with_rows_that_are_not_asked_is_no_error(self, make: Make) -> None:
+        rows = [{"text": "a", "label": "yes"}, {"text": None, "label": "yes"}, {"text": "b", "label": None}]
+        first = chosen(make(), rows[:1])
+        bad = [n for n in range(20) if ids_of_seed(make(), rows, n)[0] == first.rows[0].id]
+        assert bad
+        assert chosen(make(), rows, seed=bad[0], rows=1).rows == first.rows
 
 
 class TestTrainingFor:
@@ -374,6 +468,11 @@ class TestTrainingFor:
     def test_are_known_by_a_fingerprint_when_they_are_borrowed(self, task: TaskFile) -> None:
         found = [chosen(task, rows, rows=n) for rows, n in ((ROWS, 20), (ROWS[::-1], 20), (ROWS, 21))]
         assert found[0].training == found[1].training != found[2].training
+
+
+def ids_of_seed(file: TaskFile, rows: Rows, seed: int) -> Sequence[str]:
+    """The ids that a seed chooses, without a row rendered."""
+    return select(file, compiled(file), origin_of(rows), seed)[1]
 
 
 class TestIdentity:

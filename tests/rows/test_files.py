@@ -12,7 +12,11 @@ from harness.rows.files import jsonl as read_jsonl
 from harness.rows.files import parquet as open_parquet
 from tests.rows.conftest import jsonl, parquet
 
-ROWS: list[Row] = [{"text": 'für, "x"\n{{ y }}', "label": 1}, {"text": "", "label": 0}, {"text": "NA", "label": 1}]
+ROWS: list[Row] = [
+    {"text": 'für, "x"\n{{ y }}', "label": "1"},
+    {"text": "", "label": "0"},
+    {"text": "NA", "label": "1"},
+]
 
 
 def csv(path: Path, rows: list[Row]) -> Path:
@@ -91,8 +95,71 @@ class TestParquet:
         path = parquet(tmp_path / "a.parquet", [{"n": n} for n in range(5000)])
         assert [row["n"] for row in open_parquet([path]).read(["n"])] == list(range(5000))
 
+    def test_a_32_bit_float_is_the_decimal_number_it_was_written_as(self, tmp_path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        numbers = [2.8, 0.1, 5.0, 1e-7, None, 2.35]
+        table = pa.table(
+            {
+                "one": pa.array(numbers, pa.float32()),
+                "half": pa.array([2.8, 0.1, 5.0, 1e-7, None, 2.35], pa.float32()).cast(pa.float16()),
+                "many": pa.array([[number] for number in numbers], pa.list_(pa.float32())),
+                "deep": pa.array([{"x": [{"y": number}]} for number in numbers]).cast(
+                    pa.struct([("x", pa.list_(pa.struct([("y", pa.float32())])))])
+                ),
+                "wide": pa.array(numbers, pa.float64()),
+                "whole": pa.array([9007199254740993, 1, 2, 3, 4, None], pa.int64()),
+            }
+        )
+        pq.write_table(table, tmp_path / "a.parquet")
+        rows = list(open_parquet([tmp_path / "a.parquet"]).read(table.column_names))
+        assert [row["one"] for row in rows] == numbers
+        assert [row["half"] for row in rows][:3] == [2.8, 0.1, 5.0]
+        assert [row["many"] for row in rows] == [[number] for number in numbers]
+        assert [row["deep"] for row in rows] == [{"x": [{"y": number}]} for number in numbers]
+        assert [row["wide"] for row in rows] == numbers
+        assert [row["whole"] for row in rows] == [9007199254740993, 1, 2, 3, 4, None]
+
+    def test_text_stored_as_bytes_is_text_and_other_bytes_stay_bytes(self, tmp_path: Path) -> None:
+        rows: list[Row] = [{"a": "für".encode(), "b": [b"x"]}, {"a": b"\xff", "b": None}]
+        found = list(open_parquet([parquet(tmp_path / "a.parquet", rows)]).read(["a", "b"]))
+        assert found == [{"a": "für", "b": ["x"]}, {"a": b"\xff", "b": None}]
+
+
+class TestColumns:
+    """`dataset.columns` gives our names to columns of any place."""
+
+    def test_one_column_may_get_two_names(self, written: Path) -> None:
+        split = local(written, {"a": "text", "b": "text"})
+        assert split.columns == ("a", "b", "label")
+        assert list(split.read(["a", "b"])) == [{"a": row["text"], "b": row["text"]} for row in ROWS]
+        assert list(split.read(["b"])) == [{"b": row["text"]} for row in ROWS]
+
+    def test_our_name_wins_over_a_column_that_is_called_so(self, written: Path) -> None:
+        split = local(written, {"label": "text"})
+        assert split.columns == ("label",)
+        assert list(split.read(["label"])) == [{"label": row["text"]} for row in ROWS]
+
 
 class TestJsonl:
+    def test_a_byte_order_mark_is_no_part_of_the_first_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.jsonl"
+        path.write_text('{"a": 1}\n{"a": "\ufeff"}\n', encoding="utf-8-sig")
+        assert list(read_jsonl(path)) == [{"a": 1}, {"a": "\ufeff"}]
+
+    def test_whole_numbers_are_exact_and_true_is_not_1(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.jsonl"
+        path.write_text('{"a": 9007199254740993, "b": true, "c": 1}\n')
+        assert repr(next(read_jsonl(path))) == "{'a': 9007199254740993, 'b': True, 'c': 1}"
+
+    @pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
+    def test_a_value_that_python_cannot_hold_is_an_error_with_the_line(self, tmp_path: Path, value: str) -> None:
+        path = tmp_path / "a.jsonl"
+        path.write_text(f'{{"a": {value}}}\n')
+        with pytest.raises(DataError, match=r"a\.jsonl:1: cannot be read: "):
+            list(read_jsonl(path))
+
     def test_blank_lines_are_passed_over_and_text_is_kept_to_the_letter(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
         path.write_text('{"a": "x\u2028y\x85z"}\n\n   \n{"a": "\\ud800"}', encoding="utf-8")
@@ -116,26 +183,72 @@ class TestJsonl:
 
 
 class TestCsv:
-    def test_words_that_pandas_takes_for_nothing_stay_words(self, tmp_path: Path) -> None:
+    def test_a_cell_is_the_text_that_is_written_there(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
-        path.write_text("text,label\nNA,1\nnull,0\n,1\nNone,0\n")
-        assert [row["text"] for row in local(path, {}).read(["text"])] == ["NA", "null", "", "None"]
+        cells = ["NA", "null", "", "None", "00123", "1.10", "TRUE", "1e5", " a ", "-", "NaN", "9007199254740993"]
+        path.write_text("text,label\n" + "".join(f"{cell},x\n" for cell in cells))
+        assert [row["text"] for row in local(path, {}).read(["text"])] == cells
 
-    def test_a_long_column_is_of_one_type(self, tmp_path: Path) -> None:
-        """Read in pieces, the first would be numbers and the last texts, and equal rows would have different ids."""
+    def test_a_new_row_changes_no_other(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
-        columns = 2048  # pandas makes its pieces by the cell, so a wide table has several in few rows
-        header = ",".join(["n", *(f"c{number}" for number in range(1, columns))])
-        filling = ",0" * (columns - 1)
-        path.write_text(f"{header}\n" + f"7{filling}\n" * 600 + f"seven{filling}\n")
-        assert {row["n"] for row in local(path, {}).read(["n"])} == {"7", "seven"}
+        path.write_text("text,version\nfirst,1.10\nsecond,2\n")
+        before = list(local(path, {}).read(["text", "version"]))
+        path.write_text("text,version\nfirst,1.10\nsecond,2\nthird,n/a\n")
+        assert list(local(path, {}).read(["text", "version"]))[:2] == before
 
-    @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", "a\nfür\n".encode("latin-1")])
-    def test_a_file_that_is_no_csv_is_an_error(self, tmp_path: Path, content: bytes) -> None:
+    @pytest.mark.parametrize(
+        ("content", "line", "found"),
+        [
+            ("a,b\n1,2\n1,2,3\n", 3, 3),
+            ("a,b\n1,2,\n", 2, 3),
+            ("a,b\n1\n", 2, 1),
+            ('a,b\n"x\ny",2\n\n1,"2\n3",\n', 5, 3),
+        ],
+    )
+    def test_a_record_of_another_width_is_an_error_with_the_line_it_starts_on(
+        self, tmp_path: Path, content: str, line: int, found: int
+    ) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text(content)
+        with pytest.raises(DataError) as error:
+            list(local(path, {}).read(["a"]))
+        assert f"{path}:{line}: expected 2 fields as in the header, found {found} " in str(error.value)
+
+    def test_a_comma_behind_every_line_is_a_column_without_a_name(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("a,b,\n1,2,\n")
+        assert list(local(path, {}).read(["a", "b"])) == [{"a": "1", "b": "2"}]
+
+    def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("text\r\na\r\n", encoding="utf-8-sig")
+        assert list(local(path, {}).read(["text"])) == [{"text": "a"}]
+
+    def test_a_cell_may_be_as_long_as_a_contract(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text(f"a\n{'x' * 300_000}\n")
+        assert [len(row["a"]) for row in local(path, {}).read(["a"])] == [300_000]
+
+    def test_a_column_listed_twice_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("a,b,a\n1,2,3\n")
+        with pytest.raises(DataError, match=r"a\.csv:1: column 'a' is listed twice in the header"):
+            local(path, {})
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "a.csv: not a CSV file: it is empty"),
+            ("a\nf\u00fcr\n".encode("latin-1"), "a.csv: not a CSV file in UTF-8: "),
+            (b'a\nx\n"open\nto the end\n', "a.csv:3: not valid CSV: unexpected end of data"),
+        ],
+    )
+    def test_a_file_that_is_no_csv_is_an_error(self, tmp_path: Path, content: bytes, message: str) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.csv: not a CSV file in UTF-8: "):
-            local(path, {})
+        with pytest.raises(DataError) as error:
+            list(local(path, {}).read(["a"]))
+        assert message in str(error.value)
 
 
 def test_rows_of_a_file_have_the_columns_of_all_of_them(tmp_path: Path) -> None:

@@ -43,6 +43,16 @@ class TestMirror:
         assert (texts(origin), texts(origin, "train")) == (["trained"], ["real"])
         assert set(origin.splits) == {"train", "test"}
 
+    def test_columns_get_our_names(self, make: Make, tmp_path: Path) -> None:
+        parquet(tmp_path / "mirror/some__small/default/test.parquet", [{"Review Text": "real", "label": "yes"}])
+        dataset = {"hub": "some/small", "splits": {"test": "test"}, "columns": {"text": "Review Text"}}
+        origin = locate(make(dataset=dataset), str(tmp_path / "mirror"))
+        assert (origin.splits["test"].columns, texts(origin)) == (("text", "label"), ["real"])
+        with pytest.raises(
+            DataError, match=r"some/small, split 'test': no column 'Text' \(it has: Review Text, label\)"
+        ):
+            locate(make(dataset=dataset | {"columns": {"text": "Text"}}), str(tmp_path / "mirror"))
+
     def test_a_training_split_is_no_must(self, make: Make, mirror: Path) -> None:
         (mirror / "some__small/default/train.parquet").unlink()
         assert set(locate(make(), str(mirror)).splits) == {"test"}

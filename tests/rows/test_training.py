@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.hashing import digest
+from harness.rows import training
 from harness.rows.evaluation import choose
 from harness.rows.origin import locate
 from harness.rows.training import Pair, TrainingRows, completion, load
@@ -74,10 +75,20 @@ def test_prompts_and_targets_are_those_of_evaluation(tmp_path: Path) -> None:
     assert asked == {"Is b fine?"}
 
 
-def test_a_row_that_only_looks_different_is_left_out_and_counted(tmp_path: Path) -> None:
-    learned, _ = both(task(tmp_path, [row("train", "a"), row("train", " b"), row("test", "b")]))
-    assert [pair.prompt for pair in learned.pairs] == ["Is a fine?"]
-    assert learned.dropped == 1
+def test_an_evaluated_row_that_only_looks_different_is_not_asked(tmp_path: Path) -> None:
+    learned, asked = both(task(tmp_path, [row("train", "a"), row("train", " b"), row("test", "b"), row("test", "c")]))
+    assert {pair.prompt for pair in learned.pairs} == {"Is a fine?", "Is b fine?"}
+    assert asked == {"Is c fine?"}
+
+
+@pytest.mark.parametrize("prompt", ["Is caf\u00e9 fine?", " Is cafe\u0301 fine?\n"])
+def test_whatever_was_chosen_a_row_that_asks_what_is_evaluated_is_left_out_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompt: str
+) -> None:
+    file = task(tmp_path, [row("train", "a"), row("test", "caf\u00e9")])
+    monkeypatch.setattr(training, "training_rows", lambda *_: (["Is a fine?", prompt], ["no", "no"]))
+    learned, _ = both(file)
+    assert (learned.pairs, learned.dropped) == ((Pair("Is a fine?", "no"),), 1)
 
 
 def test_a_task_without_a_training_split_borrows_what_is_not_evaluated(tmp_path: Path) -> None:
