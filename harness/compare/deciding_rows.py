@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import text_of
 from harness.score.metrics.base import FloatArray, Metric, only_mean
 from harness.score.scoring import ScoredRun, Status
-from harness.store.results import Manifest, read_responses, read_rows, response_key
+from harness.store.results import Response, answered_rows
 
 MOST = 10
 
@@ -51,21 +52,31 @@ def deciding_rows(results: Path, a: ScoredRun, b: ScoredRun, most: int = MOST) -
     sizes = np.abs(gaps).round(9).tolist()
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], a.rows.ids[i]))
     chosen = [i for i in order[:most] if sizes[i]]
-    rows = list(read_rows(results, a.manifest.task, a.manifest.rows))
-    said_a, said_b = (_answers(results, run.manifest) for run in (a, b))
+    texts = _texts(results, a, b, frozenset(chosen))
     return [
         RowDifference(
-            rows[i].id,
-            rows[i].prompt,
-            rows[i].references,
-            said_a.get(response_key(a.manifest.settings, rows[i].prompt)),
-            said_b.get(response_key(b.manifest.settings, rows[i].prompt)),
+            texts[i][0].id,
+            texts[i][0].prompt,
+            texts[i][0].references,
+            *texts[i][1],
             a.rows.statuses[i],
             b.rows.statuses[i],
             float(gaps[i]),
         )
         for i in chosen
     ]
+
+
+def _texts(
+    results: Path, a: ScoredRun, b: ScoredRun, places: Collection[int]
+) -> dict[int, tuple[EvaluationRow, tuple[str | None, str | None]]]:
+    """By place, these rows of both runs with what the two models answered, without its thinking."""
+    both = zip(*(answered_rows(results, run.manifest) for run in (a, b)), strict=True)
+    return {i: (row, (_said(one), _said(two))) for i, ((row, one), (_, two)) in enumerate(both) if i in places}
+
+
+def _said(response: Response | None) -> str | None:
+    return None if response is None or response.status == "failed" else text_of(response.completion)
 
 
 def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:
@@ -80,9 +91,3 @@ def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:
     influence: FloatArray = whole - (without[0] - without[1])
     # Rows that the two answer alike move the difference a little too, because they change what the others weigh.
     return np.where((a == b).all(axis=1), 0.0, influence)
-
-
-def _answers(results: Path, manifest: Manifest) -> Mapping[str, str]:
-    """What a model said, without its thinking, by the key of the answer."""
-    given = read_responses(results / manifest.task / manifest.model)
-    return {line.key: text_of(line.completion) for line in given if line.status != "failed"}

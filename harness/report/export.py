@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness.rows.evaluation import EvaluationRow
 from harness.score.metrics.base import Metric, only_mean
 from harness.score.metrics.registry import build_all
 from harness.score.scoring import ScoredRun, score_run
-from harness.store.results import Response, chosen_runs, read_responses, read_rows, response_key
+from harness.store.results import Response, answered_rows, chosen_runs, read_rows
 
 ROWS_AT_ONCE = 1000
 DICTIONARY = 64 * 1024 * 1024
@@ -28,7 +28,7 @@ def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path
     The columns are task, model, kind, source, row, prompt, references, completion, status, latency_s, ttft_s, tpot_s,
     input_tokens, output_tokens, and `score_<metric>` for every metric that scores rows one by one, empty where a task
     does not use it; the times are in seconds, those of tokens only where answers were streamed.
-    Memory holds the answers of one task at a time.
+    Memory holds a thousand rows at a time, with the answers of all runs that were asked them.
 
     Raises:
         UserError: a name is unknown, there is no run, or the file cannot be written.
@@ -86,41 +86,25 @@ def _by_row(metrics: Sequence[Metric]) -> list[Metric]:
 def _pieces(results: Path, runs: Sequence[ScoredRun]) -> Iterator[list[dict[str, Any]]]:
     """The lines of runs on the same rows: all runs on the first thousand rows or fewer, then all on the next."""
     manifest = runs[0].manifest
-    rows = list(read_rows(results, manifest.task, manifest.rows))
-    given = [
-        {line.key: line for line in read_responses(results / run.manifest.task / run.manifest.model)} for run in runs
-    ]
-    longest = max((len(row.prompt) for row in rows), default=0)
+    longest = max((len(row.prompt) for row in read_rows(results, manifest.task, manifest.rows)), default=0)
     size = max(1, min(ROWS_AT_ONCE, TEXT_AT_ONCE // max(1, longest * len(runs))))
-    for start in range(0, len(rows), size):
-        chosen = range(start, min(start + size, len(rows)))
-        shared = [(_text(rows[i].prompt), [_text(reference) for reference in rows[i].references]) for i in chosen]
-        yield [
-            line
-            for run, answers in zip(runs, given, strict=True)
-            for line in _lines(run, answers, rows[start : chosen.stop], shared, start)
-        ]
+    answered = [_lines(run, answered_rows(results, run.manifest)) for run in runs]
+    while lines := [line for run in answered for line in islice(run, size)]:
+        yield lines
 
 
-def _lines(
-    run: ScoredRun,
-    answers: Mapping[str, Response],
-    rows: Sequence[EvaluationRow],
-    shared: Sequence[tuple[str, list[str]]],
-    start: int,
-) -> Iterator[dict[str, Any]]:
+def _lines(run: ScoredRun, answered: Iterable[tuple[EvaluationRow, Response | None]]) -> Iterator[dict[str, Any]]:
     manifest = run.manifest
     scores = {SCORE + metric.name: run.rows.stats[metric.name][:, 0].tolist() for metric in _by_row(run.metrics)}
-    for index, (row, (prompt, references)) in enumerate(zip(rows, shared, strict=True), start):
-        response = answers.get(response_key(manifest.settings, row.prompt))
+    for index, (row, response) in enumerate(answered):
         yield {
             "task": manifest.task,
             "model": manifest.model,
             "kind": manifest.kind,
             "source": manifest.source,
             "row": row.id,
-            "prompt": prompt,
-            "references": references,
+            "prompt": _text(row.prompt),
+            "references": [_text(reference) for reference in row.references],
             "completion": _text(response.completion) if response and response.status != "failed" else None,
             "status": run.rows.statuses[index],
             **{name: getattr(response, name, None) for name in TIMES},

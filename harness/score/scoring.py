@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,16 +19,12 @@ from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import read, text_of
 from harness.score.metrics.base import Example, FloatArray, Metric
 from harness.score.metrics.registry import build_all
-from harness.store.results import PIECE, Manifest, Response, _responses, _rows, response_key
+from harness.store.results import Manifest, Response, answered_rows
 from harness.tasks.task import CodeAnswer, Task
 
-if TYPE_CHECKING:
-    pass
-
-
+PIECE = 10_000
+"""Rows that are in memory at once while a run is scored."""
 Status = Literal["ok", "unparsed", "truncated", "refused", "failed"]
-
-
 STATUSES: tuple[Status, ...] = ("ok", "unparsed", "truncated", "refused", "failed")
 
 
@@ -142,27 +138,40 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
         UserError: the rows of the run are not there any more, or a metric is unknown.
     """
     metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
-    responses = _responses(results, manifest)
-    cache, state = _cache(results, manifest), _state(manifest, responses)
+    given, state = _recorded(results, manifest)
+    cache = _cache(results, manifest)
     scores = _load(cache, state, metrics)
     if scores is None:
-        keys = ((row, response_key(manifest.settings, row.prompt)) for row in _rows(results, manifest))
-        scores = score_rows(manifest.spec, metrics, ((row, responses.get(key)) for row, key in keys))
+        scores = score_rows(manifest.spec, metrics, answered_rows(results, manifest))
         _save(cache, state, scores)
     shown = available(metrics, scores)
-    given = [line for line in responses.values() if line.status != "failed"]
     return ScoredRun(
         manifest=manifest,
         metrics=shown,
         rows=scores,
-        latencies=np.array([line.latency_s for line in given if line.latency_s is not None], dtype=np.float64),
+        latencies=_known(line.latency_s for line in given),
         input_tokens=_total(line.input_tokens for line in given),
         output_tokens=_total(line.output_tokens for line in given),
         usd=_usd(manifest, given),
-        ttft=np.array([line.ttft_s for line in given if line.ttft_s is not None], dtype=np.float64),
-        tpot=np.array([line.tpot_s for line in given if line.tpot_s is not None], dtype=np.float64),
+        ttft=_known(line.ttft_s for line in given),
+        tpot=_known(line.tpot_s for line in given),
         unavailable=tuple(metric.name for metric in metrics if metric not in shown),
     )
+
+
+def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str]:
+    """The answers to a run's prompts, each once and without its text, and a hash of all that its scores depend on."""
+    given: dict[str, Response] = {}
+
+    def parts() -> Iterator[str]:
+        yield from (manifest.rows, manifest.settings, manifest.spec.model_dump_json())
+        for _, response in answered_rows(results, manifest):
+            if response is not None and response.key not in given:
+                given[response.key] = replace(response, completion="")
+                yield f"{response.key}{response.status}{response.completion}"
+
+    state = digest_all(parts())
+    return [line for line in given.values() if line.status != "failed"], state
 
 
 def available(metrics: Sequence[Metric], scores: RowScores) -> tuple[Metric, ...]:
@@ -188,12 +197,16 @@ def saved_scores(results: Path, manifest: Manifest) -> tuple[tuple[Metric, ...],
     if not _cache(results, manifest).is_file():
         return None
     metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
-    scores = _load(_cache(results, manifest), _state(manifest, _responses(results, manifest)), metrics)
+    scores = _load(_cache(results, manifest), _recorded(results, manifest)[1], metrics)
     return None if scores is None else (metrics, scores)
 
 
 def _cache(results: Path, manifest: Manifest) -> Path:
     return results / manifest.task / manifest.model / f"scores-{manifest.kind}.npz"
+
+
+def _known(seconds: Iterable[float | None]) -> FloatArray:
+    return np.array([value for value in seconds if value is not None], dtype=np.float64)
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
@@ -233,12 +246,6 @@ def busy_seconds(responses: Iterable[Response]) -> float | None:
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
     return busy
-
-
-def _state(manifest: Manifest, responses: Mapping[str, Response]) -> str:
-    """What the scores of a run depend on."""
-    lines = (f"{key}{responses[key].status}{responses[key].completion}" for key in sorted(responses))
-    return digest_all(chain([manifest.rows, manifest.settings, manifest.spec.model_dump_json()], lines))
 
 
 def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:

@@ -27,6 +27,7 @@ from harness.rows.evaluation import EvaluationRow
 from harness.rows.origin import Kind, Place
 from harness.tasks.task import Task
 
+RESPONSES = "responses.jsonl"
 ResponseStatus = Literal["ok", "truncated", "refused", "failed"]
 
 
@@ -118,7 +119,7 @@ class ResponseLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / "responses.jsonl"
+        self._path = folder / RESPONSES
         self._reserve = folder / ".reserve"
         self._descriptor = -1
         self._answered: set[str] = set()
@@ -186,17 +187,22 @@ class ResponseLog:
 
 
 def read_responses(folder: Path) -> Iterator[Response]:
-    """Yield the answers of a pair in the order they arrived; an unreadable line is passed over."""
-    path = folder / "responses.jsonl"
+    """Yield the answers of a pair in the order they arrived; an unreadable line is skipped."""
+    path = folder / RESPONSES
     if not path.is_file():
         return
     with path.open("rb") as file:
         for line in file:
-            try:
-                yield Response(**json.loads(line))
-            except (ValueError, TypeError):
-                # Only a kill in the middle of a write leaves such a line; its row is simply asked again.
-                continue
+            if (response := _parsed(line)) is not None:
+                yield response
+
+
+def _parsed(line: bytes) -> Response | None:
+    """The answer in a line; None for one that only a kill in the middle of a write leaves: its row is asked again."""
+    try:
+        return Response(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
 
 
 def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
@@ -291,28 +297,68 @@ def _replace(path: Path, text: str) -> None:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-PIECE = 10_000
-"""Rows that are in memory at once while a run is scored."""
+SMALL_FILE = 1 << 25
+"""Bytes of rows up to which they are kept in memory for the next model; more are read from disk each time."""
 
 
-def _rows(results: Path, manifest: Manifest) -> Iterable[EvaluationRow]:
-    """The rows of a run, from memory while they are few."""
-    if manifest.n > PIECE:
-        return read_rows(results, manifest.task, manifest.rows)
-    return _few_rows(results, manifest.task, manifest.rows)
+def keyed_rows(results: Path, task: str, rows: str, settings: str) -> Iterator[tuple[str, EvaluationRow]]:
+    """Yield the stored rows of this fingerprint, each with the key of its answer by a model of these settings.
+
+    Rows with the same prompt share a key, and so an answer.
+
+    Raises:
+        UserError: the rows are missing or were cut.
+    """
+    for row in _rows(results, task, rows):
+        yield response_key(settings, row.prompt), row
+
+
+def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[EvaluationRow, Response | None]]:
+    """Yield each row of a run, in the order asked, with its last answer, which may be a failure; None: it has none.
+
+    This is the one place where rows and answers meet. Of the answers, memory holds one at a time and where the others
+    are in their file.
+
+    Raises:
+        UserError: the rows are missing or were cut.
+    """
+    path = results / manifest.task / manifest.model / RESPONSES
+    asked = keyed_rows(results, manifest.task, manifest.rows, manifest.settings)
+    if not path.is_file():
+        yield from ((row, None) for _, row in asked)
+        return
+    with path.open("rb") as file:
+        places = _places(file)
+        for key, row in asked:
+            if (place := places.get(key)) is None:
+                yield row, None
+            else:
+                file.seek(place)
+                yield row, _parsed(file.readline())
+
+
+def _places(file: BinaryIO) -> dict[str, int]:
+    """Where the last answer to each key begins, in bytes."""
+    places = {}
+    start = 0
+    for line in file:
+        if (response := _parsed(line)) is not None:
+            places[response.key] = start
+        start += len(line)
+    return places
+
+
+def _rows(results: Path, task: str, fingerprint: str) -> Iterable[EvaluationRow]:
+    """The rows of a run, from memory while they are few, because all models of a task share them."""
+    path = rows_path(results, task, fingerprint)
+    few = path.is_file() and path.stat().st_size <= SMALL_FILE
+    return _few_rows(results, task, fingerprint) if few else read_rows(results, task, fingerprint)
 
 
 @lru_cache(maxsize=2)
 def _few_rows(results: Path, task: str, fingerprint: str) -> tuple[EvaluationRow, ...]:
-    """Rows, kept because all models of a task share them; the fingerprint is their hash."""
+    """Rows in memory; the fingerprint is the hash of what they hold."""
     return tuple(read_rows(results, task, fingerprint))
-
-
-def _responses(results: Path, manifest: Manifest) -> dict[str, Response]:
-    """The answers to the rows of a run, by key."""
-    wanted = {response_key(manifest.settings, row.prompt) for row in _rows(results, manifest)}
-    given = read_responses(results / manifest.task / manifest.model)
-    return {line.key: line for line in given if line.key in wanted}
 
 
 def chosen_runs(results: Path, tasks: Sequence[str], models: Sequence[str]) -> list[Manifest]:
@@ -337,7 +383,7 @@ def chosen_runs(results: Path, tasks: Sequence[str], models: Sequence[str]) -> l
 
 def recorded(results: Path) -> list[tuple[str, str]]:
     """Return the tasks and models that have recorded answers or runs, sorted."""
-    folders = {path.parent for name in ("responses.jsonl", "run.json") for path in results.glob(f"*/*/{name}")}
+    folders = {path.parent for name in (RESPONSES, "run.json") for path in results.glob(f"*/*/{name}")}
     return sorted((folder.parent.name, folder.name) for folder in folders)
 
 

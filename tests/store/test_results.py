@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from harness.store.results import (
     Manifest,
     Response,
     ResponseLog,
+    ResponseStatus,
+    answered_rows,
     read_manifests,
     read_responses,
     read_rows,
@@ -31,6 +34,7 @@ from harness.store.results import (
     write_rows,
 )
 from harness.tasks.task import Task
+from tests.scored import scored
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
@@ -339,6 +343,67 @@ class TestRows:
             path.write_bytes(content.encode("utf-8", "surrogatepass"))
         with pytest.raises(UserError, match=f"{path}: cannot be read .*; run bench again to write it"):
             list(read_rows(tmp_path, "jigsaw", "abc"))
+
+
+class TestAnsweredRows:
+    """The one join of a run's rows with the answers to them."""
+
+    @staticmethod
+    def run(results: Path, rows: Sequence[EvaluationRow]) -> Manifest:
+        return scored("t", "m", [0.0] * len(rows), rows=write_rows(results, "t", rows)).manifest
+
+    @staticmethod
+    def answer(row: EvaluationRow, manifest: Manifest, status: ResponseStatus, text: str = "") -> Response:
+        return Response(response_key(manifest.settings, row.prompt), row.id, status, text)
+
+    def test_come_in_the_order_asked_with_the_last_answer_to_each(self, tmp_path: Path) -> None:
+        rows = [EvaluationRow(f"r{n}", f"prompt {n}", ("yes",), {}) for n in range(4)]
+        manifest = self.run(tmp_path, rows)
+        with ResponseLog(tmp_path / "t" / "m") as log:
+            log.append(self.answer(rows[2], manifest, "ok", "two"))
+            log.append(self.answer(rows[0], manifest, "failed"))
+            log.append(self.answer(rows[3], manifest, "failed"))
+            log.append(Response("the key of other settings", "r1", "ok", "not of this run"))
+            log.append(self.answer(rows[0], manifest, "truncated", "zero"))
+        found = [(row.id, line and (line.status, line.completion)) for row, line in answered_rows(tmp_path, manifest)]
+        assert found == [("r0", ("truncated", "zero")), ("r1", None), ("r2", ("ok", "two")), ("r3", ("failed", ""))]
+
+    def test_rows_with_the_same_prompt_share_an_answer(self, tmp_path: Path) -> None:
+        rows = [EvaluationRow(name, "the same", (name,), {}) for name in "ab"]
+        manifest = self.run(tmp_path, rows)
+        with ResponseLog(tmp_path / "t" / "m") as log:
+            log.append(self.answer(rows[0], manifest, "ok", "yes"))
+        assert [line and line.completion for _, line in answered_rows(tmp_path, manifest)] == ["yes", "yes"]
+
+    def test_before_the_first_answer_no_row_has_one(self, tmp_path: Path) -> None:
+        rows = [EvaluationRow("a", "p", ("yes",), {})]
+        assert list(answered_rows(tmp_path, self.run(tmp_path, rows))) == [(rows[0], None)]
+
+    def test_a_line_that_cannot_be_read_leaves_its_row_with_the_answer_before_it(self, tmp_path: Path) -> None:
+        rows = [EvaluationRow("a", "p", ("yes",), {}), EvaluationRow("b", "q", ("yes",), {})]
+        manifest = self.run(tmp_path, rows)
+        with ResponseLog(tmp_path / "t" / "m") as log:
+            log.append(self.answer(rows[0], manifest, "ok", "first"))
+        with (tmp_path / "t" / "m" / "responses.jsonl").open("a") as file:
+            file.write('{"key": "' + response_key(manifest.settings, "p") + '", "status"\n')
+        with ResponseLog(tmp_path / "t" / "m") as log:
+            log.append(self.answer(rows[1], manifest, "ok", "second"))
+        assert [line and line.completion for _, line in answered_rows(tmp_path, manifest)] == ["first", "second"]
+
+    def test_memory_does_not_grow_with_the_answers(self, tmp_path: Path) -> None:
+        rows = [EvaluationRow(f"{n}", f"prompt {n}", ("yes",), {}) for n in range(1_000)]
+        manifest = self.run(tmp_path, rows)
+        with ResponseLog(tmp_path / "t" / "m") as log:
+            for row in rows:
+                log.append(self.answer(row, manifest, "ok", "a long answer " * 2_000))
+        assert (tmp_path / "t" / "m" / "responses.jsonl").stat().st_size > 25_000_000
+        tracemalloc.start()
+        try:
+            assert sum(line is not None for _, line in answered_rows(tmp_path, manifest)) == 1_000
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 5_000_000
 
 
 @pytest.fixture

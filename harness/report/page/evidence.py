@@ -20,7 +20,7 @@ from harness.score.answers import read
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import per_class
 from harness.score.scoring import STATUSES, RowScores, ScoredRun
-from harness.store.results import Response, read_responses, read_rows, response_key
+from harness.store.results import Response, answered_rows
 from harness.tasks.task import LabelAnswer, Task
 
 Reading = Callable[[str], Any]
@@ -44,9 +44,8 @@ def evidence(results: Path, runs: Sequence[ScoredRun]) -> dict[str, Any]:
     Raises:
         UserError: the rows of a run are not there any more.
     """
-    task = runs[0].manifest.task
-    files = {name: list(read_rows(results, task, name)) for name in dict.fromkeys(run.manifest.rows for run in runs)}
-    rows = {row.id: row for found in files.values() for row in found}
+    answered = [{row.id: (row, line) for row, line in answered_rows(results, run.manifest)} for run in runs]
+    rows = {name: row for found in answered for name, (row, _) in found.items()}
     ids = list(rows)
     prompts = [row.prompt for row in rows.values()]
     prefix, suffix = shared_ends(prompts)
@@ -59,7 +58,7 @@ def evidence(results: Path, runs: Sequence[ScoredRun]) -> dict[str, Any]:
         "prompts": [clip(prompt[len(prefix) : len(prompt) - len(suffix)]) for prompt in prompts],
         "references": [[clip(reference) for reference in row.references] for row in rows.values()],
         "statuses": list(STATUSES),
-        "models": [_answers(results, run, files[run.manifest.rows], ids, reading) for run in runs],
+        "models": [_answers(run, found, ids, reading) for run, found in zip(runs, answered, strict=True)],
     }
 
 
@@ -108,11 +107,10 @@ def clip(text: str) -> str:
 
 
 def _answers(
-    results: Path, run: ScoredRun, rows: Sequence[EvaluationRow], ids: Sequence[str], reading: Reading
+    run: ScoredRun, answered: Mapping[str, tuple[EvaluationRow, Response | None]], ids: Sequence[str], reading: Reading
 ) -> dict[str, Any]:
     manifest = run.manifest
-    given = {line.key: line for line in read_responses(results / manifest.task / manifest.model)}
-    lines = {row.id: given.get(response_key(manifest.settings, row.prompt)) for row in rows}
+    lines = {name: line for name, (_, line) in answered.items()}
     place = {row: index for index, row in enumerate(run.rows.ids)}
     places = [place.get(row) for row in ids]
     responses = [lines.get(row) for row in ids]
@@ -134,7 +132,7 @@ def _answers(
         "higher": next(metric.higher_is_better for metric in run.metrics if metric.name == name),
         "others": _other_scores(run, name, places),
         **columns,
-        **_classes(manifest.spec, rows, reads, reading),
+        **_classes(manifest.spec, [row for row, _ in answered.values()], reads, reading),
     }
 
 
