@@ -23,8 +23,6 @@ from harness.models.engines.decoding import after
 from harness.rows.training import Pair, completion
 from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Curve, Hyperparameters, Trained
 
-Say = Callable[[str], None]
-
 # Ludwig 0.17 needs Python 3.12, and these of torch fit it; it has no release that runs beside our own packages on 3.11.
 PACKAGES = ("ludwig[llm]>=0.17,<0.18", "torch==2.11.*", "torchaudio==2.11.*", "torchvision==0.26.*")
 PYTHON = "3.12"
@@ -179,7 +177,7 @@ def _percentile(counts: Sequence[int]) -> int:
     return sorted(counts)[min(len(counts) - 1, int(PERCENTILE * len(counts)))]
 
 
-def environment(folder: Path, say: Say) -> Path:
+def environment(folder: Path, say: Callable[[str], None]) -> Path:
     """Return the Python of Ludwig's environment, which is made with uv when it is not there.
 
     Raises:
@@ -207,7 +205,12 @@ def _uv(*arguments: str) -> None:
 
 
 def train(
-    python: Path, config: Mapping[str, Any], rows: Fitting, recipe: Hyperparameters, out: Path, say: Say
+    python: Path,
+    config: Mapping[str, Any],
+    rows: Fitting,
+    recipe: Hyperparameters,
+    out: Path,
+    say: Callable[[str], None],
 ) -> Trained:
     """Train with Ludwig and put the PEFT adapter into `out`.
 
@@ -254,7 +257,9 @@ def train(
     return Trained(curve, best, made, learned, rows.too_long, rows.longest, seconds, device, versions)
 
 
-def _prepare(work: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Hyperparameters, say: Say) -> float:
+def _prepare(
+    work: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Hyperparameters, say: Callable[[str], None]
+) -> float:
     """Write what Ludwig reads; return the seconds that a stopped run of this very training has taken already."""
     name = digest(json.dumps(config), *(text for pair in pairs for text in (pair.prompt, pair.target)))
     if work.is_dir() and not ((work / "name").is_file() and (work / "name").read_text(encoding="utf-8") == name):

@@ -22,11 +22,10 @@ from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Curve, Hyperparam
 if TYPE_CHECKING:
     import torch
 
-Say = Callable[[str], None]
 Rows = Sequence[tuple[Tokens, Tokens]]
 
 
-def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, say: Say) -> Trained:
+def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, say: Callable[[str], None]) -> Trained:
     """Train an adapter and write it to `out` as PEFT does.
 
     A checkpoint beside it lets the same call go on after it was stopped, by whatever. After Ctrl-C the best weights so
@@ -98,7 +97,7 @@ class _Run:
         self.curve = Curve()
         self.before = 0.0
 
-    def resume(self, path: Path, say: Say) -> None:
+    def resume(self, path: Path, say: Callable[[str], None]) -> None:
         """Take up the checkpoint, if there is one of this very training."""
         import torch
 
@@ -116,7 +115,7 @@ class _Run:
         self.curve = Curve(*saved["curve"])
         say(f"going on after step {self.step}")
 
-    def fit(self, path: Path, say: Say) -> None:
+    def fit(self, path: Path, say: Callable[[str], None]) -> None:
         """Train to the last step, saving a checkpoint at each evaluation."""
         began = time.perf_counter()
         every = max(1, self.steps // EVALUATIONS)

@@ -19,7 +19,6 @@ from harness.train.recipe import Hyperparameters
 if TYPE_CHECKING:
     from harness.train.ludwig import Fitting
 
-Say = Callable[[str], None]
 Engine = Literal["ludwig", "peft"]
 
 
@@ -51,7 +50,7 @@ def base_name(base: str) -> str:
     return re.sub(r"[^\w.-]+", "-", base.rstrip("/").rpartition("/")[2]) or "base"
 
 
-def train(options: TrainOptions, say: Say) -> Card:
+def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
     """Train an adapter for a task and return its card.
 
     Raises:
@@ -77,7 +76,7 @@ def train(options: TrainOptions, say: Say) -> Card:
     return made
 
 
-def configuration(options: TrainOptions, say: Say) -> dict[str, Any]:
+def configuration(options: TrainOptions, say: Callable[[str], None]) -> dict[str, Any]:
     """Return what would be trained: Ludwig's configuration, or the recipe of the PEFT engine with its rows.
 
     Raises:
@@ -91,7 +90,7 @@ def configuration(options: TrainOptions, say: Say) -> dict[str, Any]:
     return {"base": options.base, **asdict(options.recipe), "rows": len(rows.pairs), "out": str(options.folder)}
 
 
-def _rows(options: TrainOptions, say: Say) -> tuple[TaskFile, TrainingRows, str]:
+def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[TaskFile, TrainingRows, str]:
     file = load_task(options.tasks_folder, options.task)
     origin = locate(file, options.data)
     rows = load(file, Prompts(file), origin)
