@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import DataError
@@ -14,6 +14,7 @@ from harness.models.entry import LocalModel, ModelEntry
 from harness.rows.evaluation import EvaluationRow, Subset, select
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
+from harness.store.results import Manifest, write_rows
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
 
@@ -43,10 +44,38 @@ def settings_of(backend: Backend, file: TaskFile) -> str:
     return digest(repr(sorted(backend.identity.items())), repr(backend.body(request)))
 
 
+def prepare_task(
+    results: Path, file: TaskFile, data: str | None, seed: int, rows: int | None, *, strict: bool
+) -> PreparedTask:
+    """Choose a task's evaluation rows and store them one by one as they are rendered: memory does not grow with them.
+
+    Raises:
+        UserError: the rows cannot be had, rendered or written.
+    """
+    prepared, rendered = select_rows(file, data, seed, rows, strict=strict)
+    return replace(prepared, rows=write_rows(results, file.name, rendered))
+
+
+def prepared_again(run: Manifest, file: TaskFile) -> PreparedTask:
+    """A run's task with the rows that were asked, from the manifest alone: its data need not be there."""
+    seen = run.dataset
+    subset = Subset(
+        rows=(),
+        total=seen["rows"],
+        repeated=seen["repeated"],
+        in_training=seen["in_training"],
+        fingerprint=seen["fingerprint"],
+        training=seen["training_fingerprint"],
+        borrowed=str(seen.get("baselines_fitted_on")).startswith("evaluation"),
+    )
+    origin = Origin(run.place, {}, run.note)
+    return PreparedTask(file, Prompts(file), origin, subset, run.rows, run.n, seed=run.seed)
+
+
 def prepare_rows(
     file: TaskFile, data: str | None, seed: int, rows: int | None = None, *, strict: bool = True
 ) -> tuple[PreparedTask, tuple[EvaluationRow, ...]]:
-    """Choose a task's evaluation rows; return the task with them, and them.
+    """Choose a task's evaluation rows, without storing them; return the task, and the rows in memory.
 
     Raises:
         UserError: the rows cannot be had or rendered.

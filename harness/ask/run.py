@@ -15,7 +15,15 @@ from harness.ask.attempts import Job, Limits, now
 from harness.ask.budget import Budget, CapReached
 from harness.ask.fanout import run
 from harness.ask.limiter import Brake
-from harness.ask.prepare import PreparedTask, described, open_backend, request_for, select_rows, settings_of
+from harness.ask.prepare import (
+    PreparedTask,
+    described,
+    open_backend,
+    prepare_task,
+    prepared_again,
+    request_for,
+    settings_of,
+)
 from harness.ask.progress import INTERRUPTED, Interrupted, Progress, interruptible
 from harness.errors import DataError, UserError, nearest
 from harness.hashing import digest
@@ -23,24 +31,18 @@ from harness.models.backend import Backend, Request
 from harness.models.connect import Opening
 from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
 from harness.models.prices import price_of
-from harness.rows.evaluation import Subset
-from harness.rows.origin import Origin
 from harness.store.provenance import git_state, versions
 from harness.store.results import (
     Manifest,
     Response,
     ResponseLog,
+    answered_rows,
     chosen_runs,
-    read_responses,
-    read_rows,
-    response_key,
+    keyed_rows,
     write_manifest,
-    write_rows,
 )
 from harness.tasks.catalog import TaskFile, load_task, task_names
-from harness.tasks.prompts import Prompts
 
-Say = Callable[[str], None]
 ALL_ROWS = 1_000_000  # in flight at once: a batch takes all rows there are
 
 
@@ -63,7 +65,7 @@ class BenchOptions:
     max_failures: float = 0.02
 
 
-def bench(options: BenchOptions, say: Say) -> list[Manifest]:
+def bench(options: BenchOptions, say: Callable[[str], None]) -> list[Manifest]:
     """Run and return the manifests of all pairs asked, in the order of tasks and models.
 
     `say` gets each line meant for the user.
@@ -88,7 +90,9 @@ def bench(options: BenchOptions, say: Say) -> list[Manifest]:
     return ask_pairs([(task, entry) for task in prepared for entry in entries], options, say)
 
 
-def ask_pairs(pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchOptions, say: Say) -> list[Manifest]:
+def ask_pairs(
+    pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchOptions, say: Callable[[str], None]
+) -> list[Manifest]:
     """Ask what these pairs have not answered, and return the manifests of those that were; the rows are stored.
 
     Of the options only the files, the results folder and the limits count.
@@ -113,19 +117,20 @@ def _skipped(entries: Sequence[ModelEntry]) -> str:
     return f"not asked: {'; '.join(needs)}" if by_need else ""
 
 
-def _prepare(file: TaskFile, options: BenchOptions, say: Say) -> PreparedTask:
-    prepared, rows = select_rows(file, options.data, options.seed, options.rows, strict=bool(options.tasks))
+def _prepare(file: TaskFile, options: BenchOptions, say: Callable[[str], None]) -> PreparedTask:
+    strict = bool(options.tasks)
+    prepared = prepare_task(options.results, file, options.data, options.seed, options.rows, strict=strict)
     fitted = "no training split, so baselines are fitted on its other rows" if prepared.subset.borrowed else None
     notes = "; ".join(note for note in (prepared.origin.note, fitted) if note)
     say(f"{prepared.origin.label(prepared.n)}: {file.name}, {prepared.n} rows" + (f" ({notes})" if notes else ""))
-    # Rows are written as they are rendered, and from here on read from disk one at a time: memory stays flat.
-    return replace(prepared, rows=write_rows(options.results, file.name, rows))
+    return prepared
 
 
-async def _ask(pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchOptions, say: Say) -> list[Manifest]:
+async def _ask(
+    pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchOptions, say: Callable[[str], None]
+) -> list[Manifest]:
     _allow_many_files()
-    done: dict[tuple[str, str], Manifest] = {}
-    jobs = []
+    asked: list[PairRun] = []
     with contextlib.ExitStack() as logs:
         async with Opening() as opening:
             for task, entry in pairs:
@@ -136,7 +141,8 @@ async def _ask(pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchO
                     say(f"skipped {entry.name} on {task.file.name}: {error}")
                     continue
                 log = logs.enter_context(ResponseLog(folder))
-                jobs.append(_job(task, entry, backend, log, options, done))
+                asked.append(PairRun(task, entry, backend, log, options))
+            jobs = [pair.job for pair in asked]
             entries = {entry.name: entry.model for _, entry in pairs}
             budget, brake = Budget(options.max_usd, entries), Brake()
             _refuse_unpriced(jobs, budget, options)
@@ -147,7 +153,7 @@ async def _ask(pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchO
             say(f"gave up {job.model} on {job.task}: {job.stopped}")
     if ended == INTERRUPTED:
         raise Interrupted(jobs)
-    manifests = [done[job.task, job.model] for job in jobs if job.finished]
+    manifests = [pair.manifest for pair in asked if pair.manifest is not None]
     if ended:
         raise CapReached(ended, manifests)
     return manifests
@@ -161,11 +167,6 @@ def _leave(jobs: Sequence[Job]) -> Callable[[], int]:
         return sum(wait() for wait in waits if wait)
 
     return leave
-
-
-def _untimed(save: Callable[[Response], None]) -> Callable[[Response], None]:
-    """Save answers without a latency: how long a batch waits at the vendor says nothing about the model."""
-    return lambda response: save(replace(response, latency_s=None))
 
 
 def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: BenchOptions) -> None:
@@ -184,76 +185,105 @@ def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: BenchOptions)
         )
 
 
-def _job(
-    task: PreparedTask,
-    entry: ModelEntry,
-    backend: Backend,
-    log: ResponseLog,
-    options: BenchOptions,
-    done: dict[tuple[str, str], Manifest],
-) -> Job:
-    """The rows of this pair that have no answer yet, with what to do when they have one."""
-    file, model = task.file, entry.model
-    settings = settings_of(backend, file)
-    began, clock = now(), time.perf_counter()
+class PairRun:
+    """One model on one task in a run: the rows it has not answered yet, and what is recorded of them.
 
-    def unanswered() -> Iterator[tuple[str, Request]]:
+    Args:
+        task: The task, whose rows are stored.
+        entry: The model.
+        backend: The way to reach it; closed by `finish`.
+        log: Its answers to the task so far, open for more.
+        options: Of the run.
+
+    Attributes:
+        job: What is asked of it.
+        manifest: What the run was, once it is finished.
+    """
+
+    def __init__(
+        self, task: PreparedTask, entry: ModelEntry, backend: Backend, log: ResponseLog, options: BenchOptions
+    ) -> None:
+        self.manifest: Manifest | None = None
+        self._task, self._entry, self._backend, self._log, self._options = task, entry, backend, log, options
+        self._settings = settings_of(backend, task.file)
+        self._began, self._clock = now(), time.perf_counter()
+        self.job = self._job()
+
+    def unanswered(self) -> Iterator[tuple[str, Request]]:
+        """Yield the key and the request of each row without an answer; rows with the same prompt are asked once."""
+        file = self._task.file
         seen: set[str] = set()
-        for row in read_rows(options.results, file.name, task.rows):
-            key = response_key(settings, row.prompt)
-            if key not in log and key not in seen:
+        for key, row in keyed_rows(self._options.results, file.name, self._task.rows, self._settings):
+            if key not in self._log and key not in seen:
                 seen.add(key)
                 yield key, request_for(file, row)
 
-    async def finish() -> None:
-        await backend.aclose()
-        manifest = Manifest(
+    def save(self, response: Response) -> None:
+        """Keep an answer.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._log.append(response)
+
+    async def finish(self) -> None:
+        """Close the backend and record what the run was."""
+        await self._backend.aclose()
+        self.manifest = self._recorded()
+        write_manifest(self._options.results, self.manifest)
+
+    def _job(self) -> Job:
+        task, model = self._task, self._entry.model
+        pending = sum(1 for _ in self.unanswered())
+        limits = Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts)
+        batch = in_batches(model)
+        return Job(
+            task=task.file.name,
+            model=self._entry.name,
+            backend=self._backend,
+            # A batch takes all rows at once and answers when it likes.
+            endpoint=self._entry.endpoint + BATCHES if batch else self._entry.endpoint,
+            limits=Limits(ALL_ROWS, None, math.inf, model.attempts) if batch else limits,
+            requests=self.unanswered(),
+            pending=pending,
+            save=self._save_untimed if batch else self.save,
+            finish=self.finish,
+            proven=pending < task.n,
+        )
+
+    def _save_untimed(self, response: Response) -> None:
+        """Save without a latency: how long a batch waits at the vendor says nothing about the model."""
+        self.save(replace(response, latency_s=None))
+
+    def _recorded(self) -> Manifest:
+        task, file, job = self._task, self._task.file, self.job
+        return Manifest(
             task=file.name,
-            model=entry.name,
+            model=self._entry.name,
             kind=task.origin.kind,
             place=task.origin.place,
             source=task.origin.label(task.n),
             spec=file.task,
             task_sha256=file.sha256,
             prompt_hash=digest(file.task.prompt),
-            settings=settings,
-            model_settings=entry.public(),
-            price=price_of(model, file.name),
+            settings=self._settings,
+            model_settings=self._entry.public(),
+            price=price_of(self._entry.model, file.name),
             dataset=described(task),
             rows=task.rows,
             n=task.n,
             seed=task.seed,
             versions=versions(),
             git=git_state(Path.cwd()),
-            started=began,
+            started=self._began,
             finished=now(),
-            seconds=round(time.perf_counter() - clock, 3),
+            seconds=round(time.perf_counter() - self._clock, 3),
             asked=job.settled,
             trouble=dict(job.trouble),
-            incomplete=job.left > options.max_failures * task.n,
+            incomplete=job.left > self._options.max_failures * task.n,
             stopped=job.stopped,
             note=task.origin.note,
         )
-        write_manifest(options.results, manifest)
-        done[file.name, entry.name] = manifest
-
-    pending = sum(1 for _ in unanswered())
-    limits = Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts)
-    batch = in_batches(model)
-    job = Job(
-        task=file.name,
-        model=entry.name,
-        backend=backend,
-        # A batch takes all rows at once and answers when it likes.
-        endpoint=entry.endpoint + BATCHES if batch else entry.endpoint,
-        limits=Limits(ALL_ROWS, None, math.inf, model.attempts) if batch else limits,
-        requests=unanswered(),
-        pending=pending,
-        save=_untimed(log.append) if batch else log.append,
-        finish=finish,
-        proven=pending < task.n,
-    )
-    return job
 
 
 def _allow_many_files() -> None:
@@ -266,7 +296,7 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def retry(options: BenchOptions, say: Say) -> list[Manifest]:
+def retry(options: BenchOptions, say: Callable[[str], None]) -> list[Manifest]:
     """Ask what failed, of the options' tasks and models or of all, and return the manifests of the pairs asked.
 
     The rows are those of each pair's last run, as they are stored, so the data need not be there. A pair whose model or
@@ -280,7 +310,7 @@ def retry(options: BenchOptions, say: Say) -> list[Manifest]:
     pairs = []
     whole = True
     for last in _last_runs(chosen_runs(options.results, options.tasks, options.models)):
-        if missing := _missing(last, options):
+        if missing := _missing(last, options.results):
             whole = False
             say(f"{last.source}: {last.task}, {last.model}: {missing} of {last.n} rows have no answer")
             try:
@@ -298,11 +328,10 @@ def _last_runs(runs: Sequence[Manifest]) -> list[Manifest]:
     return [last[pair] for pair in sorted(last)]
 
 
-def _missing(run: Manifest, options: BenchOptions) -> int:
-    given = read_responses(options.results / run.task / run.model)
-    answered = {line.key for line in given if line.status != "failed"}
-    rows = read_rows(options.results, run.task, run.rows)
-    return sum(response_key(run.settings, row.prompt) not in answered for row in rows)
+def _missing(run: Manifest, results: Path) -> int:
+    """How many rows of a run have no answer."""
+    answers = (response for _, response in answered_rows(results, run))
+    return sum(response is None or response.status == "failed" for response in answers)
 
 
 def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOptions) -> tuple[PreparedTask, ModelEntry]:
@@ -319,26 +348,10 @@ def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOption
     if entry.model.backend == "baseline":
         raise UserError("a baseline has to be fitted for it; run `harness bench`")
     file = load_task(options.tasks_folder, run.task)
-    prepared = _prepared(run, file)
+    prepared = prepared_again(run, file)
     if digest(file.task.prompt) != run.prompt_hash or asyncio.run(_settings(prepared, entry)) != run.settings:
         raise UserError("the model's settings or the task have changed since; run `harness bench`")
     return prepared, entry
-
-
-def _prepared(run: Manifest, file: TaskFile) -> PreparedTask:
-    """A run's task with the rows that were asked, from the manifest alone."""
-    seen = run.dataset
-    subset = Subset(
-        rows=(),
-        total=seen["rows"],
-        repeated=seen["repeated"],
-        in_training=seen["in_training"],
-        fingerprint=seen["fingerprint"],
-        training=seen["training_fingerprint"],
-        borrowed=str(seen.get("baselines_fitted_on")).startswith("evaluation"),
-    )
-    origin = Origin(run.place, {}, run.note)
-    return PreparedTask(file, Prompts(file), origin, subset, run.rows, run.n, seed=run.seed)
 
 
 async def _settings(prepared: PreparedTask, entry: ModelEntry) -> str:

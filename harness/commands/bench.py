@@ -11,7 +11,7 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.ask.run import BenchOptions, Say
+    from harness.ask.run import BenchOptions
     from harness.store.results import Manifest
 
 UNANSWERED = 3
@@ -36,7 +36,9 @@ def command(chosen: BenchOptions, dry_run: bool, as_json: bool) -> int:
     return ask(bench, chosen, as_json=as_json)
 
 
-def ask(asking: Callable[[BenchOptions, Say], list[Manifest]], chosen: BenchOptions, *, as_json: bool) -> int:
+def ask(
+    asking: Callable[[BenchOptions, Callable[[str], None]], list[Manifest]], chosen: BenchOptions, *, as_json: bool
+) -> int:
     """Ask, print the table of what was asked, and return the exit code."""
     from harness.ask.budget import CapReached
     from harness.ask.progress import Interrupted

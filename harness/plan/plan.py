@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from harness.ask.prepare import PreparedTask, open_backend, prepare_rows, settings_of
-from harness.ask.run import BenchOptions, Say
+from harness.ask.run import BenchOptions
 from harness.errors import DataError, UserError
 from harness.models.connect import Opening
 from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
@@ -98,7 +98,7 @@ class Plan:
         }
 
 
-def plan(options: BenchOptions, say: Say) -> Plan:
+def plan(options: BenchOptions, say: Callable[[str], None]) -> Plan:
     """Estimate what `bench` with these options would ask. Nothing is asked and nothing is written.
 
     A model that is named is planned even where its key is not set yet. `say` gets each line meant for the user before
@@ -125,7 +125,11 @@ def _left_out(unset: Sequence[ModelEntry]) -> str:
 
 
 async def _plan(
-    files: Sequence[TaskFile], entries: Sequence[ModelEntry], options: BenchOptions, notes: list[str], say: Say
+    files: Sequence[TaskFile],
+    entries: Sequence[ModelEntry],
+    options: BenchOptions,
+    notes: list[str],
+    say: Callable[[str], None],
 ) -> Plan:
     records, limits = Records(options.results), _limits(entries)
     pairs: list[PairEstimate] = []
