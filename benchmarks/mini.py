@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from harness.compare.paired import ModelPair, compare_pairs
+from harness.compare.paired import ModelPair, compare_model_pairs
 from harness.report.findings import long_frame
 from harness.report.published import Published, counterpart, read
 from harness.report.words import with_interval
@@ -62,7 +62,7 @@ def main(results: Path, page: Path) -> None:
     runs = score_all(results, manifests, print)
     frame = long_frame(runs)
     published = read(Path("results/published"))
-    contests = dict(zip(AGAINST, compare_pairs(runs, [("mini-lora", other) for other in AGAINST]), strict=True))
+    contests = dict(zip(AGAINST, compare_model_pairs(runs, [("mini-lora", other) for other in AGAINST]), strict=True))
     plot = page.parent / "images" / "mini.svg"
     draw(frame, published, plot)
     parts = [HEAD, _run(manifests), "## What the adapters do", _won(contests), WHY]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.compare.intervals import estimate_all
-from harness.compare.paired import compare_all
+from harness.compare.paired import paired_tests
 from harness.score.metrics.base import FloatArray, Metric, ratio
 
 Rows = Callable[[np.random.Generator, int], tuple[FloatArray, FloatArray]]
@@ -121,7 +121,7 @@ def coverage(case: Case, n: int, trials: int, seed: int = 0) -> Coverage:
     """Draw so many samples of n rows and count how often the intervals hold what the rows were drawn from."""
     drawn = [case.rows(rng, n) for rng in np.random.default_rng(seed).spawn(trials)]
     scores = estimate_all([(case.metric, a) for a, _ in drawn])
-    pairs = compare_all([(case.metric, a, b, 0.02) for a, b in drawn])
+    pairs = paired_tests([(case.metric, a, b, 0.02) for a, b in drawn])
     truth, difference = case.truth[0], case.truth[0] - case.truth[1]
     return Coverage(
         float(np.mean([found.low <= truth <= found.high for found in scores])),
@@ -132,7 +132,7 @@ def coverage(case: Case, n: int, trials: int, seed: int = 0) -> Coverage:
 def false_verdicts(case: Case, n: int, trials: int, seed: int = 1) -> float:
     """Share of samples of n rows in which one of two equally good models is called better."""
     drawn = [case.equal(rng, n) for rng in np.random.default_rng(seed).spawn(trials)]
-    found = compare_all([(case.metric, a, b, 0.02) for a, b in drawn])
+    found = paired_tests([(case.metric, a, b, 0.02) for a, b in drawn])
     return float(np.mean([one.verdict in ("better", "worse") for one in found]))
 
 

@@ -1,4 +1,4 @@
-"""The rows that tell two models apart, with what each of them answered."""
+"""The rows that separate two models most, with what each of them answered."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.compare.intervals import leave_one_out
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import text_of
 from harness.score.metrics.base import FloatArray, Metric, only_mean
@@ -83,11 +84,10 @@ def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:
     """How much each row speaks for A over B, shape [n]: its scores' difference, or what leaving it out changes."""
     if metric.summary is only_mean:
         return a[:, 0] - b[:, 0]
-    n = len(a)
-    if n < 2:
+    if len(a) < 2:
         return metric.summary(a) - metric.summary(b)
-    without = [metric.summary((stats.sum(axis=0) - stats) / (n - 1)) for stats in (a, b)]
+    without = leave_one_out(a, metric.summary) - leave_one_out(b, metric.summary)
     whole = metric.summary(a.mean(axis=0)) - metric.summary(b.mean(axis=0))
-    influence: FloatArray = whole - (without[0] - without[1])
+    influence: FloatArray = whole - without
     # Rows that the two answer alike move the difference a little too, because they change what the others weigh.
     return np.where((a == b).all(axis=1), 0.0, influence)

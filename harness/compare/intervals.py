@@ -1,7 +1,7 @@
-"""How sure a score is: Wilson's interval, the BCa bootstrap, and the resamples that both rooms of statistics use.
+"""How sure a score is: Wilson's interval, the BCa bootstrap, and the resamples and jackknife that all statistics share.
 
-Intervals are two-sided 95 % ones unless told otherwise. A resample is a row of counts that add up to n, so all
-resampled scores of a metric come from one matrix product of counts and row statistics (see
+Intervals are two-sided 95 % ones unless another confidence is given. A resample is a row of counts that add up to n,
+so all resampled scores of a metric come from one matrix product of counts and row statistics (see
 `harness.score.metrics.base`).
 """
 
@@ -169,8 +169,7 @@ class Resampled:
     @property
     def error(self) -> float:
         """The jackknife's standard error."""
-        n = self.n
-        return math.sqrt((n - 1) / n * float(((self.left_out.mean() - self.left_out) ** 2).sum()))
+        return jackknife(self.left_out)
 
     @property
     def acceleration(self) -> float:
@@ -246,11 +245,26 @@ def of_products(
     return found
 
 
+def leave_one_out(stats: FloatArray, summary: Summary) -> FloatArray:
+    """The scores without each row in turn, shape [n], from stats of shape [n, k]; of a single row its own score."""
+    n = len(stats)
+    left_out: FloatArray = summary((stats.sum(axis=0) - stats) / (n - 1)) if n > 1 else summary(stats)
+    return np.asarray(left_out, dtype=np.float64)
+
+
+def jackknife(left_out: FloatArray) -> float:
+    """The jackknife's standard error (B. Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982).
+
+    Args:
+        left_out: The figure computed without each of n rows in turn, shape [n], n > 0.
+    """
+    n = len(left_out)
+    return math.sqrt((n - 1) / n * float(((left_out.mean() - left_out) ** 2).sum()))
+
+
 def _resampled(stats: FloatArray, summary: Summary, drawn: FloatArray | None) -> Resampled:
-    n, total = len(stats), stats.sum(axis=0)
-    value = float(summary(total / n))
-    left_out = summary((total - stats) / (n - 1)) if n > 1 else np.array([value])
-    return _settled(value, drawn, left_out)
+    value = float(summary(stats.sum(axis=0) / len(stats)))
+    return _settled(value, drawn, leave_one_out(stats, summary))
 
 
 def _settled(value: float, drawn: FloatArray | None, left_out: FloatArray) -> Resampled:

@@ -1,6 +1,7 @@
-"""Whether two models on the same rows can be told apart: paired tests, intervals of the difference, verdicts.
+"""Whether two models differ on the same rows: paired tests, intervals of the difference, verdicts.
 
-The intervals of a single score, and the resamples, are in `harness.compare.intervals`.
+`paired_test` compares two tables of row statistics, `compare_runs` two runs of a task, `compare_models` two models over
+all their tasks. The intervals of a single score, and the resamples, are in `harness.compare.intervals`.
 """
 
 from __future__ import annotations
@@ -19,39 +20,20 @@ from harness.compare.intervals import (
     MOST_COUNTS,
     RESAMPLES,
     ROUNDING,
-    Estimate,
     Resampled,
     Summary,
-    bootstrap,
-    estimate,
     of_products,
     resample_all,
     two_sided,
-    weights,
     wilson,
 )
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
 from harness.store.results import Manifest
 
-__all__ = [
-    "Comparison",
-    "Estimate",
-    "Verdict",
-    "bootstrap",
-    "compare_all",
-    "compare_paired",
-    "corrected",
-    "estimate",
-    "holm",
-    "weights",
-    "wilson",
-]
-
-
+MARGIN = 0.02
+"""Default non-inferiority margin as a share of the metric's scale: two points."""
 Verdict = Literal["better", "worse", "within the margin", "not separable"]
-
-
 _NORMAL = NormalDist()
 
 
@@ -70,7 +52,7 @@ class Comparison:
     n: int
     verdict: Verdict
     rows_needed: int | None
-    margin: float = 0.02
+    margin: float = MARGIN
     higher_is_better: bool = True
 
     @property
@@ -84,8 +66,8 @@ class Comparison:
         return self.low > -self.margin if self.higher_is_better else self.high < self.margin
 
 
-def compare_paired(
-    metric: Metric, stats_a: FloatArray, stats_b: FloatArray, margin: float = 0.02, alpha: float = 0.05
+def paired_test(
+    metric: Metric, stats_a: FloatArray, stats_b: FloatArray, margin: float = MARGIN, alpha: float = 0.05
 ) -> Comparison:
     """Compare two models on the same rows: `stats_a` and `stats_b`, both [n, k], row i of both is the same row.
 
@@ -98,11 +80,13 @@ def compare_paired(
     Raises:
         ValueError: when the two do not have the same shape.
     """
-    return compare_all([(metric, stats_a, stats_b, margin)], alpha)[0]
+    return paired_tests([(metric, stats_a, stats_b, margin)], alpha)[0]
 
 
-def compare_all(asked: Sequence[tuple[Metric, FloatArray, FloatArray, float]], alpha: float = 0.05) -> list[Comparison]:
-    """What `compare_paired` gives for each metric, two models and margin; many of the same n share their resamples.
+def paired_tests(
+    asked: Sequence[tuple[Metric, FloatArray, FloatArray, float]], alpha: float = 0.05
+) -> list[Comparison]:
+    """What `paired_test` gives for each metric, two models and margin; many of the same n share their resamples.
 
     Raises:
         ValueError: when two do not have the same shape.
@@ -120,11 +104,11 @@ def compare_all(asked: Sequence[tuple[Metric, FloatArray, FloatArray, float]], a
             resampled.append(i)
     for i, compared in zip(resampled, _compare_resampled([asked[i][:3] for i in resampled], 1 - alpha), strict=True):
         found[i] = compared
-    told = [
+    known = [
         replace(compared, margin=margin, higher_is_better=metric.higher_is_better)
         for compared, (metric, _, _, margin) in zip(found, asked, strict=True)
     ]
-    return [replace(c, verdict=_verdict(c, c.p_value, alpha)) if c.n else c for c in told]
+    return [replace(c, verdict=_verdict(c, c.p_value, alpha)) if c.n else c for c in known]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -258,15 +242,11 @@ def _signs(n: int) -> NDArray[np.int8]:
     return np.random.default_rng(0).integers(0, 2, (RESAMPLES, n), np.int8) * np.int8(2) - np.int8(1)
 
 
-MARGIN = 0.02
-"""Default non-inferiority margin as a share of the metric's scale: two points."""
-
-
 @dataclass(frozen=True, slots=True)
 class ModelPair:
-    """Model `a` against model `b`: for each task both were asked on the same rows, the comparison after Holm.
+    """Model `a` against model `b`: for each task on which both were asked the same rows, the comparison after Holm.
 
-    `apart` are tasks on which both ran, but on different rows.
+    `apart` are the tasks on which both ran, but on different rows.
     """
 
     a: str
@@ -286,7 +266,7 @@ class ModelPair:
 
     @property
     def tied(self) -> int:
-        """Tasks on which the two cannot be told apart, within the margin or not."""
+        """Tasks on which the two cannot be separated, within the margin or not."""
         return len(self.tasks) - self.won - self.lost
 
     def _count(self, verdict: str) -> int:
@@ -317,7 +297,7 @@ def compare_runs(asked: Sequence[tuple[ScoredRun, ScoredRun]], margin: float = M
     for a, b in asked:
         metric = a.metrics[0]
         wanted.append((metric, a.rows.stats[metric.name], b.rows.stats[metric.name], margin * scale(metric)))
-    return compare_all(wanted)
+    return paired_tests(wanted)
 
 
 def same_rows(a: ScoredRun, b: ScoredRun) -> bool:
@@ -328,15 +308,15 @@ def same_rows(a: ScoredRun, b: ScoredRun) -> bool:
 def compare_models(runs: Iterable[ScoredRun], a: str, b: str, margin: float = MARGIN) -> ModelPair:
     """Compare two models on all tasks that both have, with Holm's correction over these tasks.
 
-    `runs` hold one kind of rows. A model that is not there gives a pair without tasks.
+    `runs` are of one kind of rows. A model without runs gives a pair without tasks.
     """
-    return compare_pairs(runs, [(a, b)], margin)[0]
+    return compare_model_pairs(runs, [(a, b)], margin)[0]
 
 
-def compare_pairs(
+def compare_model_pairs(
     runs: Iterable[ScoredRun], asked: Sequence[tuple[str, str]], margin: float = MARGIN
 ) -> list[ModelPair]:
-    """What `pair` gives for each two models; each run is resampled once."""
+    """What `compare_models` gives for each two models; each run is resampled once."""
     tasks_of = by_task(runs)
     both = [{task: (of[a], of[b]) for task, of in tasks_of.items() if a in of and b in of} for a, b in asked]
     comparable = [{task: two for task, two in tasks.items() if same_rows(*two)} for tasks in both]

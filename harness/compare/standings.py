@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compare.intervals import CHUNK, Estimate, weights
-from harness.compare.paired import MARGIN, ModelPair, by_task, compare_pairs, same_rows, scale
+from harness.compare.intervals import Estimate, of_products, weights
+from harness.compare.paired import MARGIN, ModelPair, by_task, compare_model_pairs, same_rows, scale
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
 
@@ -140,7 +140,7 @@ def _pairs(
     """Each model against the reference, and each that names a base against that; all compared at once."""
     bases = {model: base for model in models if (base := _base(runs, model))}
     rest = [(model, reference) for model in models if model != reference]
-    found = compare_pairs(runs, [*rest, *bases.items()], margin)
+    found = compare_model_pairs(runs, [*rest, *bases.items()], margin)
     return {one.a: one for one in found[: len(rest)]}, {one.a: one for one in found[len(rest) :]}
 
 
@@ -158,13 +158,9 @@ def _resampled(runs: Sequence[ScoredRun]) -> FloatArray:
     """Scores of runs on the same rows: the measured ones in line 0, resampled ones below, shape [1 + B, runs]."""
     metric = runs[0].metrics[0]
     tables = [run.rows.stats[metric.name] for run in runs]
-    n, k = tables[0].shape
-    stats = np.hstack(tables)
-    counts = weights(n, RESAMPLES)
-    # Small pieces, because an integer product is slow and all counts as floats would be eight times the memory.
-    drawn = [counts[i : i + CHUNK].astype(np.float64) @ stats / n for i in range(0, len(counts), CHUNK)]
-    means = np.vstack([stats.mean(axis=0), *drawn])
-    return np.column_stack([metric.summary(means[:, k * i : k * (i + 1)]) for i in range(len(runs))])
+    drawn = of_products(weights(len(tables[0]), RESAMPLES), [(stats, metric.summary) for stats in tables])
+    measured = [metric.summary(stats.mean(axis=0)) for stats in tables]
+    return np.vstack([measured, np.column_stack(drawn)])
 
 
 def _ranks(scores: FloatArray, metric: Metric) -> FloatArray:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.compare.intervals import estimate_all
+from harness.compare.intervals import Estimate, estimate_all
 from harness.compare.paired import (
     Comparison,
-    Estimate,
     ModelPair,
     by_task,
     compare_runs,

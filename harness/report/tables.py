@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tabulate import tabulate
 
-from harness.compare.paired import Estimate, estimate
+from harness.compare.intervals import Estimate, estimate
 from harness.report.words import ABSENT, _small, absent, count, number, with_interval
 from harness.rows.origin import KINDS
 from harness.score.metrics.base import Metric

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.compare.paired import compare_models, compare_pairs
+from harness.compare.paired import compare_model_pairs, compare_models
 from tests.compare.test_standings import TWO_TASKS
 from tests.scored import PERCENT, right, scored
 
@@ -42,4 +42,4 @@ class TestPair:
 
     def test_several_pairs_at_once_are_what_each_is_alone(self) -> None:
         asked = [("tuned", "big"), ("tuned", "small"), ("small", "big")]
-        assert compare_pairs(TWO_TASKS, asked) == [compare_models(TWO_TASKS, a, b) for a, b in asked]
+        assert compare_model_pairs(TWO_TASKS, asked) == [compare_models(TWO_TASKS, a, b) for a, b in asked]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.compare.paired import estimate
+from harness.compare.intervals import estimate
 from harness.errors import UserError
 from tests.score.metrics.rows import example, examples, metric, score, spec
 
