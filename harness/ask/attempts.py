@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from harness.ask.limiter import Gate, Halted, Patience
 from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.backend import Backend, Reply, Request
+from harness.models.entry import Model
 from harness.store.results import Response, ResponseStatus
 
 AGAIN = (Throttled, Unavailable, BadReply)
@@ -195,6 +196,18 @@ class Limits:
     requests_per_minute: float | None
     timeout: float
     attempts: int
+
+
+def limits_of(model: Model) -> Limits:
+    """The limits that a model's entry states."""
+    return Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts)
+
+
+def endpoint_limits(limits: Iterable[Limits]) -> tuple[int, float | None]:
+    """Requests in flight and a minute at an endpoint: the smallest of those of its models, of which there are some."""
+    limits = tuple(limits)
+    rates = [one.requests_per_minute for one in limits if one.requests_per_minute]
+    return min(one.concurrency for one in limits), min(rates, default=None)
 
 
 @dataclass(slots=True)

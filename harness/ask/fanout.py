@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harness.ask.attempts import Job, Row
+from harness.ask.attempts import Job, Row, endpoint_limits
 from harness.ask.budget import Budget
 from harness.ask.limiter import Brake, Gate, Halted, Notice, Patience
 from harness.errors import HarnessError, ModelRejected
@@ -42,9 +42,8 @@ class _Endpoint:
         self.run = run
         self.workers = 0
         self._left = deque(jobs)
-        self._most = min(job.limits.concurrency for job in jobs)
-        rates = [job.limits.requests_per_minute for job in jobs if job.limits.requests_per_minute]
-        self.gate = Gate(name, self._most, min(rates, default=None), run.patience, run.notice)
+        self._most, rate = endpoint_limits(job.limits for job in jobs)
+        self.gate = Gate(name, self._most, rate, run.patience, run.notice)
         run.brake.connect(self.gate)
 
     def begin(self) -> None:

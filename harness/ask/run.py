@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.ask.attempts import Job, Limits, now
+from harness.ask.attempts import Job, Limits, limits_of, now
 from harness.ask.budget import Budget, CapReached
 from harness.ask.fanout import run
 from harness.ask.limiter import Brake
@@ -235,7 +235,6 @@ class PairRun:
     def _job(self) -> Job:
         task, model = self._task, self._entry.model
         pending = sum(1 for _ in self.unanswered())
-        limits = Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts)
         batch = in_batches(model)
         return Job(
             task=task.file.name,
@@ -243,7 +242,7 @@ class PairRun:
             backend=self._backend,
             # A batch takes all rows at once and answers when it likes.
             endpoint=self._entry.endpoint + BATCHES if batch else self._entry.endpoint,
-            limits=Limits(ALL_ROWS, None, math.inf, model.attempts) if batch else limits,
+            limits=Limits(ALL_ROWS, None, math.inf, model.attempts) if batch else limits_of(model),
             requests=self.unanswered(),
             pending=pending,
             save=self._save_untimed if batch else self.save,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(chosen: BenchOptions, as_json: bool) -> int:
     """Estimate what a bench would cost, and what its rows can show.
 
-    Tokens, USD and minutes, and the smallest difference that so many rows can show.
+    Tokens, USD and minutes, and the minimum detectable difference on these rows.
 
     Nothing is asked and nothing is written.
     """
@@ -65,16 +65,15 @@ def text(plan: Plan) -> str:
             "task": name,
             "rows": task.rows,
             "metric": task.metric,
-            "paired": _difference(task.paired),
-            "unpaired": _difference(task.unpaired),
+            "difference": _difference(task.paired),
             "assuming": task.assuming,
         }
         for name, task in plan.tasks.items()
     ]
     parts = [
         tabulate([*rows, total], headers="keys", disable_numparse=True, colalign=("left", "left", *["right"] * 8)),
-        "Smallest difference that the rows show (80 % power, 5 % two-sided; –: none):",
-        tabulate(shown, headers="keys", disable_numparse=True, colalign=("left", "right", "left", "right", "right")),
+        "Minimum detectable difference on these rows (80 % power, 5 % two-sided; –: none):",
+        tabulate(shown, headers="keys", disable_numparse=True, colalign=("left", "right", "left", "right", "left")),
         "\n".join(_grounds(plan)),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from harness.ask.attempts import Limits, endpoint_limits, limits_of
 from harness.ask.prepare import PreparedTask, open_backend, prepare_rows, settings_of
 from harness.ask.run import BenchOptions
 from harness.errors import DataError, UserError
@@ -30,9 +31,7 @@ FIRST_TOKEN_S, OUTPUT_TOKEN_S = 1.0, 0.02
 
 
 BATCH_MINUTES = 24 * 60.0
-
-
-Limits = Mapping[str, tuple[int, float | None]]
+EndpointLimits = Mapping[str, tuple[int, float | None]]
 """Requests in flight and requests a minute, by endpoint."""
 
 
@@ -131,7 +130,7 @@ async def _plan(
     notes: list[str],
     say: Callable[[str], None],
 ) -> Plan:
-    records, limits = Records(options.results), _limits(entries)
+    history, limits = History(options.results), _limits(entries)
     pairs: list[PairEstimate] = []
     tasks: dict[str, DetectableDifference] = {}
     left_out: dict[str, list[str]] = {}
@@ -139,7 +138,7 @@ async def _plan(
         for file in files:
             task, rows = prepare_rows(file, options.data, options.seed, options.rows, strict=bool(options.tasks))
             say(f"{task.origin.label(task.n)}: {file.name}, {task.n} rows")
-            runs = [run for run in records.runs if run.task == file.name]
+            runs = [run for run in history.runs if run.task == file.name]
             tasks[file.name] = detectable(file.task, task.n, task.origin.kind, runs, options.results)
             lengths: dict[str, _Lengths] = {}
             for entry in entries:
@@ -148,7 +147,7 @@ async def _plan(
                 except DataError as error:
                     left_out.setdefault(f"{entry.name} is left out, because {error}", []).append(file.name)
                     continue
-                pairs.append(_estimate(task, rows, entry, settings, records, limits, lengths))
+                pairs.append(_estimate(task, rows, entry, settings, history, limits, lengths))
     notes += [f"{reason}: {', '.join(names)}" for reason, names in left_out.items()]
     return Plan(tuple(pairs), tasks, tuple(filter(None, notes)))
 
@@ -164,14 +163,12 @@ def _settings(opening: Opening, task: PreparedTask, entry: ModelEntry) -> str:
     return settings_of(open_backend(opening, task, entry), task.file)
 
 
-def _limits(entries: Sequence[ModelEntry]) -> Limits:
-    """The limits of each endpoint: of those of its models, the smallest."""
-    found: dict[str, tuple[int, float | None]] = {}
+def _limits(entries: Sequence[ModelEntry]) -> EndpointLimits:
+    """The limits of each endpoint."""
+    of: dict[str, list[Limits]] = {}
     for entry in entries:
-        most, rate = found.get(entry.endpoint, (entry.model.concurrency, None))
-        rates = [value for value in (rate, entry.model.requests_per_minute) if value]
-        found[entry.endpoint] = (min(most, entry.model.concurrency), min(rates, default=None))
-    return found
+        of.setdefault(entry.endpoint, []).append(limits_of(entry.model))
+    return {endpoint: endpoint_limits(limits) for endpoint, limits in of.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +194,16 @@ def _estimate(
     rows: Sequence[EvaluationRow],
     entry: ModelEntry,
     settings: str,
-    records: Records,
-    limits: Limits,
+    history: History,
+    limits: EndpointLimits,
     lengths: dict[str, _Lengths],
 ) -> PairEstimate:
     """Estimate one pair; `lengths` keeps what has been measured of the task, by tokenizer."""
     name, model = task.file.name, entry.model
-    record = records.of(name, entry.name)
+    past = history.of(name, entry.name)
     keys = [response_key(settings, row.prompt) for row in rows]
-    left = {key: row.prompt for key, row in zip(keys, rows, strict=True) if key not in record.keys}
-    answered = sum(key in record.keys for key in keys)
+    left = {key: row.prompt for key, row in zip(keys, rows, strict=True) if key not in past.keys}
+    answered = sum(key in past.keys for key in keys)
     bare = PairEstimate(name, entry.name, task.origin.label(task.n), entry.endpoint, len(rows), answered, len(left))
     if not isinstance(model, Sampled):
         return bare
@@ -217,9 +214,9 @@ def _estimate(
     characters = sum(map(len, left.values()))
     read = round(measured.per_character * characters) + frame(model) * len(left)
     longest = model.max_tokens or task.file.task.max_tokens
-    usual, output_by = _output(task.file.name, entry, model, longest, records, measured.target)
+    usual, output_by = _output(task.file.name, entry, model, longest, history, measured.target)
     written = round(usual * len(left))
-    seconds, minutes_by = _latency(record, records.elsewhere(name, entry.name), usual)
+    seconds, minutes_by = _latency(past, history.elsewhere(name, entry.name), usual)
     minutes = _minutes(model, len(left), read + written, seconds, limits[entry.endpoint])
     if in_batches(model):
         minutes, minutes_by = BATCH_MINUTES * bool(left), "the 24 hours that a batch may take"
@@ -239,28 +236,28 @@ def _estimate(
 
 
 def _output(
-    task: str, entry: ModelEntry, model: Sampled, longest: int, records: Records, target: float
+    task: str, entry: ModelEntry, model: Sampled, longest: int, history: History, target: float
 ) -> tuple[float, str]:
     """How many tokens an answer takes, at most `longest`, and how that is known."""
-    own = records.of(task, entry.name).output_tokens
+    own = history.of(task, entry.name).output_tokens
     if own is not None:
         return min(own, longest), "its own answers"
     if model.max_tokens:
-        elsewhere = records.elsewhere(task, entry.name).output_tokens
+        elsewhere = history.elsewhere(task, entry.name).output_tokens
         if elsewhere is not None:
             return min(elsewhere, longest), "its answers to other tasks"
         return longest, "its max_tokens, for it thinks before it answers"
-    others, names = records.others(task, entry.name)
+    others, names = history.others(task, entry.name)
     if others.output_tokens is not None:
         return min(others.output_tokens, longest), f"answers of {', '.join(names)}"
     return min(target, longest), "the length of the right answers"
 
 
-def _latency(own: Record, elsewhere: Record, output_tokens: float) -> tuple[float, str]:
+def _latency(own: PastAnswers, elsewhere: PastAnswers, output_tokens: float) -> tuple[float, str]:
     """Seconds to an answer, and how that is known."""
-    for record, source in ((own, "its own answers"), (elsewhere, "its answers to other tasks")):
-        if record.latency_s is not None:
-            return record.latency_s, source
+    for past, source in ((own, "its own answers"), (elsewhere, "its answers to other tasks")):
+        if past.latency_s is not None:
+            return past.latency_s, source
     assumed = FIRST_TOKEN_S + OUTPUT_TOKEN_S * output_tokens
     return assumed, f"an assumed {FIRST_TOKEN_S:g} s and {OUTPUT_TOKEN_S:g} s a token of the answer"
 
@@ -289,8 +286,8 @@ def _usd(
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The answers of a model: their keys, how many, and means: tokens of an answer, seconds to it (None: not known)."""
+class PastAnswers:
+    """Answers of a model: their keys, how many, and the means of their tokens and seconds (None: not known)."""
 
     keys: frozenset[str]
     answers: int
@@ -298,11 +295,11 @@ class Record:
     latency_s: float | None
 
 
-NOTHING = Record(frozenset(), 0, None, None)
+NOTHING = PastAnswers(frozenset(), 0, None, None)
 
 
-class Records:
-    """The answers under a results folder. Nothing is written, and no lock is taken.
+class History:
+    """What has been answered under a results folder. Nothing is written, and no lock is taken.
 
     Raises:
         UserError: a manifest cannot be read.
@@ -317,16 +314,16 @@ class Records:
         """The manifests of all runs, by task and model."""
         return list(read_manifests(self._results))
 
-    def of(self, task: str, model: str) -> Record:
+    def of(self, task: str, model: str) -> PastAnswers:
         """What a model has answered of a task."""
         return self._read(self._results / task / model)
 
-    def elsewhere(self, task: str, model: str) -> Record:
+    def elsewhere(self, task: str, model: str) -> PastAnswers:
         """What a model has answered of all other tasks."""
         folders = sorted(self._results.glob(f"*/{model}"))
         return _pooled(self._read(folder) for folder in folders if folder.parent.name != task)
 
-    def others(self, task: str, model: str) -> tuple[Record, list[str]]:
+    def others(self, task: str, model: str) -> tuple[PastAnswers, list[str]]:
         """What other served models that do not think first have answered of a task, and their names."""
         names = sorted(
             {
@@ -342,7 +339,7 @@ class Records:
         return _pooled(found.values()), [name for name in names if found[name].answers]
 
 
-def _read(folder: Path) -> Record:
+def _read(folder: Path) -> PastAnswers:
     keys: set[str] = set()
     tokens = seconds = 0.0
     timed = 0
@@ -356,17 +353,17 @@ def _read(folder: Path) -> Record:
             timed += 1
     if not keys:
         return NOTHING
-    return Record(frozenset(keys), len(keys), tokens / len(keys), seconds / timed if timed else None)
+    return PastAnswers(frozenset(keys), len(keys), tokens / len(keys), seconds / timed if timed else None)
 
 
-def _pooled(records: Iterable[Record]) -> Record:
-    """One record of several, each answer with the same weight; without the keys."""
-    found = [record for record in records if record.answers]
-    return Record(
+def _pooled(several: Iterable[PastAnswers]) -> PastAnswers:
+    """Several models' or tasks' answers as one, each answer with the same weight; without the keys."""
+    found = [past for past in several if past.answers]
+    return PastAnswers(
         frozenset(),
-        sum(record.answers for record in found),
-        _mean([(record.output_tokens, record.answers) for record in found]),
-        _mean([(record.latency_s, record.answers) for record in found]),
+        sum(past.answers for past in found),
+        _mean([(past.output_tokens, past.answers) for past in found]),
+        _mean([(past.latency_s, past.answers) for past in found]),
     )
 
 

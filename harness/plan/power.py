@@ -1,6 +1,6 @@
-"""How small a difference between two models so many rows can show, before anything is asked.
+"""The minimum detectable difference: how small a difference between two models on the same rows can be shown.
 
-All functions are for a two-sided test at 5 % with 80 % power; the quantiles are the normal distribution's.
+All figures are for a two-sided test at 5 % with 80 % power; the quantiles are the normal distribution's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
-import numpy as np
-
+from harness.compare.intervals import jackknife, leave_one_out
 from harness.rows.origin import Kind
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.registry import build_all
@@ -22,25 +20,15 @@ from harness.score.scoring import saved_scores
 from harness.store.results import Manifest
 from harness.tasks.task import Task
 
-if TYPE_CHECKING:
-    from harness.score.metrics.base import FloatArray
-
-
 ALPHA, POWER = 0.05, 0.80
-
-
 DISCORDANCE = 0.2
 """Share of rows that one model gets right and the other wrong, where no two recorded runs say otherwise."""
-
-
 _LEVEL = NormalDist().inv_cdf(1 - ALPHA / 2)
-
-
 _POWER = NormalDist().inv_cdf(POWER)
 
 
-def paired(n: int, discordance: float = DISCORDANCE) -> float | None:
-    """Smallest difference of two shares of right answers that the exact McNemar test shows on the same n rows.
+def detectable_share(n: int, discordance: float = DISCORDANCE) -> float | None:
+    """Smallest difference of two shares of right answers that the exact McNemar test detects on the same n rows.
 
     Connor's formula (R. J. Connor, Biometrics 43, 1987) solved for the difference, plus the continuity correction 1 / n
     that the exact test costs. With fewer than some forty discordant rows the true power is above 80 %.
@@ -59,38 +47,9 @@ def paired(n: int, discordance: float = DISCORDANCE) -> float | None:
     return found if found <= discordance else None
 
 
-def unpaired(n: int, score: float = 0.5) -> float | None:
-    """Smallest difference of two shares of right answers that a two-sample test shows, each on n rows of its own.
-
-    The normal test of two proportions with Cohen's arcsine effect size (J. Cohen, Statistical Power Analysis, 1988,
-    chapter 6), as statsmodels' `NormalIndPower` with `proportion_effectsize`.
-
-    Args:
-        n: Rows of each model.
-        score: The score of one model, in [0, 1]; the other's is on the side of 0.5, where more must differ.
-
-    Returns:
-        The difference, None when no difference from this score can be seen with so few rows.
-    """
-    half = (_LEVEL + _POWER) * math.sqrt(2 / n) / 2 if n > 0 else math.inf
-    lower = min(score, 1 - score)
-    angle = math.asin(math.sqrt(lower)) + half
-    return math.sin(angle) ** 2 - lower if angle <= math.pi / 2 else None
-
-
-def shown(standard_error: float) -> float:
-    """Smallest difference that a normal test shows when the difference has this standard error, in the same unit."""
+def detectable_by_error(standard_error: float) -> float:
+    """Smallest difference that a normal test detects when the difference has this standard error, in the same unit."""
     return (_LEVEL + _POWER) * standard_error
-
-
-def jackknife(left_out: FloatArray) -> float:
-    """The jackknife's standard error (B. Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982).
-
-    Args:
-        left_out: The figure computed without one row, for each of n rows, shape [n].
-    """
-    n = len(left_out)
-    return math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
 
 
 _ROUGHLY = ", as if rows were right or wrong"
@@ -98,21 +57,20 @@ _ROUGHLY = ", as if rows were right or wrong"
 
 @dataclass(frozen=True, slots=True)
 class DetectableDifference:
-    """Smallest differences of the task's first metric, in its unit, that `rows` rows show with 80 % power at 5 %.
+    """Smallest difference of the task's first metric, in its unit, that `rows` rows show with 80 % power at 5 %.
 
-    `paired`: both models are asked the same rows. `unpaired`: each has rows of its own. None: these rows show none, or
-    nothing is known about how such scores vary. `assuming` says what was assumed.
+    `paired`: both models are asked the same rows. None: these rows show none, or nothing is known about how such scores
+    vary. `assuming` says what was assumed.
     """
 
     metric: str
     rows: int
     paired: float | None
-    unpaired: float | None
     assuming: str
 
 
 def detectable(task: Task, rows: int, kind: Kind, runs: Sequence[Manifest], results: Path) -> DetectableDifference:
-    """Return what `rows` rows of a task can show; `runs` are the recorded runs of the task, of any kind of rows.
+    """Return what `rows` rows of a task can show; `runs` are the recorded runs of the task, on any kind of rows.
 
     Raises:
         UserError: a metric of the task is unknown.
@@ -123,15 +81,10 @@ def detectable(task: Task, rows: int, kind: Kind, runs: Sequence[Manifest], resu
         return _from_runs(metric, rows, *seen)
     span = metric.high - metric.low
     if metric.kind == "corpus" or not math.isfinite(span):
-        return DetectableDifference(metric.name, rows, None, None, "unknown until two models are recorded")
-    same, own = paired(rows), unpaired(rows)
-    return DetectableDifference(
-        metric.name,
-        rows,
-        None if same is None else span * same,
-        None if own is None else span * own,
-        f"assumed: {DISCORDANCE:.0%} discordant rows, score 0.5{_ROUGHLY if metric.kind == 'mean' else ''}",
-    )
+        return DetectableDifference(metric.name, rows, None, "unknown until two models are recorded")
+    share = detectable_share(rows)
+    assuming = f"assumed: {DISCORDANCE:.0%} discordant rows{_ROUGHLY if metric.kind == 'mean' else ''}"
+    return DetectableDifference(metric.name, rows, None if share is None else span * share, assuming)
 
 
 def _last_two(
@@ -155,19 +108,10 @@ def _from_runs(
     names = f"{first.model} and {second.model}"
     if metric.kind == "binary":
         discordance = float((a[:, 0] != b[:, 0]).mean())
-        score = float(a[:, 0].mean() + b[:, 0].mean()) / 2
         # Two models that never differ say nothing about how the next two will.
         assumed = discordance or DISCORDANCE
-        assuming = f"{assumed:.0%} discordant rows and a score of {score:.2f}, as {names} have"
-        return DetectableDifference(metric.name, rows, paired(rows, assumed), unpaired(rows, score), assuming)
-    alone_a, alone_b = _left_out(metric, a), _left_out(metric, b)
-    scale = math.sqrt(len(a) / rows)
-    same = shown(jackknife(alone_a - alone_b) * scale)
-    own = shown(math.hypot(jackknife(alone_a), jackknife(alone_b)) * scale)
-    return DetectableDifference(metric.name, rows, same or None, own or None, f"scores that vary as those of {names}")
-
-
-def _left_out(metric: Metric, stats: FloatArray) -> FloatArray:
-    """The score of all rows but one, for each row."""
-    left: FloatArray = metric.summary((stats.sum(axis=0) - stats) / max(len(stats) - 1, 1))
-    return np.asarray(left, dtype=np.float64)
+        assuming = f"{assumed:.0%} discordant rows, as {names} have"
+        return DetectableDifference(metric.name, rows, detectable_share(rows, assumed), assuming)
+    error = jackknife(leave_one_out(a, metric.summary) - leave_one_out(b, metric.summary))
+    found = detectable_by_error(error * math.sqrt(len(a) / rows))
+    return DetectableDifference(metric.name, rows, found or None, f"scores that vary as those of {names}")

@@ -43,14 +43,13 @@ def seen(runs: list[Manifest], metric: str, results: Path, rows: int = 1000) -> 
 
 def test_without_runs_the_assumption_is_stated(tmp_path: Path) -> None:
     found = seen([], "accuracy", tmp_path)
-    assert found.paired == power.paired(1000, 0.2)
-    assert found.unpaired == power.unpaired(1000, 0.5)
-    assert found.assuming == "assumed: 20% discordant rows, score 0.5"
+    assert found.paired == power.detectable_share(1000, 0.2)
+    assert found.assuming == "assumed: 20% discordant rows"
 
 
 def test_without_runs_nothing_is_known_of_a_score_of_the_whole_set(tmp_path: Path) -> None:
     found = seen([], "macro_f1", tmp_path)
-    assert (found.paired, found.unpaired) == (None, None)
+    assert found.paired is None
     assert found.assuming == "unknown until two models are recorded"
 
 
@@ -58,9 +57,8 @@ def test_recorded_runs_tell_how_often_models_differ(runs: list[Manifest], tmp_pa
     results = tmp_path / "results"
     score_all(results, runs, print)
     found = seen(runs, "accuracy", results)
-    assert found.paired == power.paired(1000, 0.25)
-    assert found.unpaired == power.unpaired(1000, (0.5 + 0.75) / 2)
-    assert found.assuming == "25% discordant rows and a score of 0.62, as sure and unsure have"
+    assert found.paired == power.detectable_share(1000, 0.25)
+    assert found.assuming == "25% discordant rows, as sure and unsure have"
 
 
 def test_recorded_runs_tell_how_a_score_of_the_whole_set_varies(runs: list[Manifest], tmp_path: Path) -> None:
@@ -70,18 +68,18 @@ def test_recorded_runs_tell_how_a_score_of_the_whole_set_varies(runs: list[Manif
     assert with_few.metric == "macro_f1"
     assert with_few.paired is not None
     assert with_many.paired == pytest.approx(with_few.paired / 10)
-    assert with_few.unpaired is not None
     # A difference of two macro F1s on 40 rows, each between 0.33 and 0.75, is known to a tenth or two at best.
     assert 0.1 < with_few.paired < 0.5
-    assert 0.1 < with_few.unpaired < 0.6
 
 
 def test_runs_that_were_never_scored_are_not_scored_for_a_plan(runs: list[Manifest], tmp_path: Path) -> None:
-    assert seen(runs, "accuracy", tmp_path / "results").paired == power.paired(1000, 0.2)
+    assert seen(runs, "accuracy", tmp_path / "results").paired == power.detectable_share(1000, 0.2)
 
 
 def test_runs_on_other_rows_are_no_measure(runs: list[Manifest], tmp_path: Path) -> None:
     results = tmp_path / "results"
     score_all(results, runs, print)
-    assert detectable(task_with("accuracy"), 1000, "benchmark", runs, results).paired == power.paired(1000, 0.2)
-    assert seen(runs[:1], "accuracy", results).paired == power.paired(1000, 0.2)
+    assert detectable(task_with("accuracy"), 1000, "benchmark", runs, results).paired == power.detectable_share(
+        1000, 0.2
+    )
+    assert seen(runs[:1], "accuracy", results).paired == power.detectable_share(1000, 0.2)
