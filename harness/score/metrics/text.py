@@ -2,11 +2,14 @@
 
 A row is compared with all its references, and the best one counts. Text answers are compared as extracted; for answers
 that are no text (entities, JSON) ROUGE compares the completion, without its thinking part, with the written target.
+
+What decides a ROUGE score is taken from the package rouge-score: its tokens (`rouge_score.tokenize`, with the same
+Porter stemmer) and its F1 (`rouge_score.scoring`). Counting n-grams and the longest common subsequence is done here,
+several times as fast; the tests hold the scores to those of `rouge_score.rouge_scorer`, which imports nltk in any case.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -14,14 +17,13 @@ from itertools import chain, pairwise
 from typing import Any, Literal
 
 import numpy as np
+from rouge_score.scoring import fmeasure
+from rouge_score.tokenize import tokenize
 
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
 from harness.tasks.task import AnswerFormat
 
 Tokens = tuple[str, ...]
-
-
-_WORD = re.compile("[a-z0-9]+")
 
 
 def candidate(example: Example) -> str:
@@ -61,21 +63,7 @@ def exact_match(answer: AnswerFormat, *, ignore_case: bool = False) -> Metric:
 def rouge_n_f(prediction: Tokens, reference: Tokens, n: int) -> float:
     """Return the F1 of n-grams, counted with repetitions; 0 when either has none."""
     ours, theirs = _ngrams(prediction, n), _ngrams(reference, n)
-    hits = (ours & theirs).total()
-    return _f(hits, ours.total(), theirs.total())
-
-
-def rouge_l_f(prediction: Tokens, reference: Tokens) -> float:
-    """Return the F1 of the longest common subsequence of tokens; 0 when either is empty."""
-    if not prediction or not reference:
-        return 0.0
-    from rapidfuzz.distance import LCSseq
-
-    return _f(LCSseq.similarity(prediction, reference), len(prediction), len(reference))
-
-
-def _f(hits: int, predicted: int, gold: int) -> float:
-    return 2 * hits / (predicted + gold) if hits else 0.0
+    return _f((ours & theirs).total(), ours.total(), theirs.total())
 
 
 def _ngrams(tokens: Tokens, n: int) -> Counter[Any]:
@@ -86,21 +74,95 @@ def _ngrams(tokens: Tokens, n: int) -> Counter[Any]:
     return Counter(zip(*(tokens[start:] for start in range(n)), strict=False))
 
 
+def rouge_l_f(prediction: Tokens, reference: Tokens) -> float:
+    """Return the F1 of the longest common subsequence of tokens; 0 when either is empty."""
+    from rapidfuzz.distance import LCSseq
+
+    return _f(LCSseq.similarity(prediction, reference), len(prediction), len(reference))
+
+
+def rouge_lsum_f(prediction: Sequence[Sequence[str]], reference: Sequence[Sequence[str]]) -> float:
+    """Return the summary-level LCS F1 of Lin (2004, section 3.2) of two lists of sentences, in [0, 1].
+
+    For each reference sentence, the tokens on a longest common subsequence with any predicted sentence are hits. No
+    token counts more often than it occurs on either side, as in ROUGE 1.5.5 and rouge-score.
+    """
+    ours, theirs = Counter(chain.from_iterable(prediction)), Counter(chain.from_iterable(reference))
+    predicted, gold = ours.total(), theirs.total()
+    others = [(sentence, _places(sentence)) for sentence in prediction]
+    hits = 0
+    for sentence in reference:
+        matched: set[int] = set()
+        for other, places in others:
+            if not places.keys().isdisjoint(sentence):
+                matched.update(_on_common_subsequence(sentence, other, places))
+        for place in sorted(matched):
+            token = sentence[place]
+            if ours[token] > 0 and theirs[token] > 0:
+                hits += 1
+                ours[token] -= 1
+                theirs[token] -= 1
+    return _f(hits, predicted, gold)
+
+
+def _places(sentence: Sequence[str]) -> dict[str, int]:
+    """For each token, an integer with a bit set wherever it stands."""
+    places: dict[str, int] = {}
+    for place, token in enumerate(sentence):
+        places[token] = places.get(token, 0) | 1 << place
+    return places
+
+
+def _on_common_subsequence(reference: Sequence[str], other: Sequence[str], places: Mapping[str, int]) -> list[int]:
+    """Places in `reference` on one longest common subsequence with `other`.
+
+    Row i of the table of common lengths is an integer whose bit j says that the length grows at j (H. Hyyrö, "Bit-
+    parallel LCS-length computation revisited", 2004). Of several longest ones, which is taken moves the score; walking
+    back from the ends, a step in the reference is preferred unless the other direction is longer, as in rouge-score.
+    """
+    full = (1 << len(other)) - 1
+    flat, rows = full, [0]
+    for token in reference:
+        found = flat & places.get(token, 0)
+        flat = ((flat + found) | (flat - found)) & full
+        rows.append(full ^ flat)
+    i, j = len(reference), len(other)
+    taken = []
+    while i > 0 and j > 0:
+        before = (1 << j) - 1
+        if reference[i - 1] == other[j - 1]:
+            i, j = i - 1, j - 1
+            taken.append(i)
+        elif (rows[i] & before).bit_count() > (rows[i - 1] & before).bit_count():
+            j -= 1
+        else:
+            i -= 1
+    return taken
+
+
+def _f(hits: int, predicted: int, gold: int) -> float:
+    return float(fmeasure(hits / predicted, hits / gold)) if hits else 0.0
+
+
 @lru_cache(maxsize=8192)
 def tokens(text: str, *, stemmer: bool = False) -> Tokens:
     """Return rouge-score's tokens: lower-case runs of a-z and 0-9, Porter-stemmed above 3 letters if asked for."""
-    found = _WORD.findall(text.lower())
-    return tuple(_stem(token) if len(token) > 3 else token for token in found) if stemmer else tuple(found)
+    return tuple(tokenize(text, _Stemmer if stemmer else None))
 
 
-@lru_cache(maxsize=100_000)
-def _stem(token: str) -> str:
-    return str(_porter().stem(token))
+class _Stemmer:
+    """The stemmer of rouge-score's own scorer, asked for each word once."""
+
+    @staticmethod
+    @lru_cache(maxsize=100_000)
+    def stem(token: str) -> str:
+        """The stem of a word."""
+        return str(_porter().stem(token))
 
 
 @lru_cache(maxsize=1)
 def _porter() -> Any:
-    from nltk.stem.porter import PorterStemmer  # what rouge-score stems with; its import takes seconds
+    from nltk.stem.porter import PorterStemmer  # its import takes seconds
 
     return PorterStemmer()
 
@@ -122,7 +184,7 @@ def _rouge_n(name: str, n: int, stemmer: bool) -> Metric:
 
 
 def rouge_1(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
-    """Mean F1 of single words (C.-Y. Lin, Text Summarization Branches Out, 2004), as rouge-score computes it. [0, 1].
+    """Mean F1 of single words (C.-Y. Lin, ACL workshop on summarisation, 2004); tokens and F1 by rouge-score. [0, 1].
 
     `stemmer` is off by default, as in `evaluate` and torchmetrics; much of the literature has it on, which scores some
     points higher.
@@ -131,14 +193,15 @@ def rouge_1(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
 
 
 def rouge_2(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
-    """Mean F1 of word pairs, as rouge-score computes it; `stemmer` as for `rouge_1`. Range [0, 1]."""
+    """Mean F1 of word pairs; tokens and F1 by rouge-score, `stemmer` as for `rouge_1`. Range [0, 1]."""
     return _rouge_n("rouge_2", 2, stemmer)
 
 
 def rouge_l(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
-    """Mean F1 of the longest common subsequence of words, as rouge-score's rougeL; line breaks do not count. [0, 1].
+    """Mean F1 of the longest common subsequence of words: rouge-score's rougeL, tokens and F1 by it. Range [0, 1].
 
-    Summarisation papers mostly report `rouge_lsum` under the name ROUGE-L. `stemmer` as for `rouge_1`.
+    Line breaks do not count. Summarisation papers mostly report `rouge_lsum` under the name ROUGE-L. `stemmer` as for
+    `rouge_1`.
     """
     return _rouge(
         "rouge_l", lambda text, target: rouge_l_f(tokens(text, stemmer=stemmer), tokens(target, stemmer=stemmer))
@@ -146,7 +209,7 @@ def rouge_l(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
 
 
 def rouge_lsum(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
-    """Mean F1 of the union of the sentences' common subsequences, as rouge-score's rougeLsum. Range [0, 1].
+    """Mean F1 of the union of sentences' common subsequences: rouge-score's rougeLsum, tokens and F1 by it. [0, 1].
 
     Sentences are lines: texts whose sentences are not separated by line breaks get `rouge_l`. `stemmer` as for
     `rouge_1`.
@@ -181,28 +244,7 @@ def _compared(example: Example) -> tuple[str, Sequence[str]]:
     return candidate(example), targets(example)
 
 
-_WRITTEN = frozenset({"text", "regex", "sql", "code", "json", "entities", "label", "label_and_explanation"})
-
-
-_TEXT = frozenset({"text", "regex", "sql", "code"})
-
-
-RECIPES = {
-    "bleu": MetricFactory(bleu, _TEXT),
-    "chrf": MetricFactory(chrf, _TEXT),
-    "exact_match": MetricFactory(
-        exact_match, frozenset({"text", "regex", "sql", "code", "label", "json", "entities", "number"})
-    ),
-    "rouge_1": MetricFactory(rouge_1, _WRITTEN),
-    "rouge_2": MetricFactory(rouge_2, _WRITTEN - {"label"}),
-    "rouge_l": MetricFactory(rouge_l, _WRITTEN),
-    "rouge_lsum": MetricFactory(rouge_lsum, _WRITTEN),
-}
-
-
 ORDERS = 4
-
-
 _BETA_SQUARED = 4.0
 
 
@@ -279,62 +321,17 @@ def chrf_summary(means: FloatArray) -> FloatArray:
     return ratio((1 + _BETA_SQUARED) * precision * recall, _BETA_SQUARED * precision + recall)
 
 
-def rouge_lsum_f(prediction: Sequence[Sequence[str]], reference: Sequence[Sequence[str]]) -> float:
-    """Return the summary-level LCS F1 of Lin (2004, section 3.2) of two lists of sentences, in [0, 1].
+_WRITTEN = frozenset({"text", "regex", "sql", "code", "json", "entities", "label", "label_and_explanation"})
+_TEXT = frozenset({"text", "regex", "sql", "code"})
 
-    For each reference sentence, the tokens on a longest common subsequence with any predicted sentence are hits. No
-    token counts more often than it occurs on either side, as in ROUGE 1.5.5 and rouge-score.
-    """
-    ours, theirs = Counter(chain.from_iterable(prediction)), Counter(chain.from_iterable(reference))
-    total = ours.total() + theirs.total()
-    if not (ours and theirs):
-        return 0.0
-    others = [(sentence, _places(sentence)) for sentence in prediction]
-    hits = 0
-    for sentence in reference:
-        matched: set[int] = set()
-        for other, places in others:
-            if not places.keys().isdisjoint(sentence):
-                matched.update(_on_common_subsequence(sentence, other, places))
-        for place in sorted(matched):
-            token = sentence[place]
-            if ours[token] > 0 and theirs[token] > 0:
-                hits += 1
-                ours[token] -= 1
-                theirs[token] -= 1
-    return 2 * hits / total
-
-
-def _places(sentence: Sequence[str]) -> dict[str, int]:
-    """For each token, an integer with a bit set wherever it stands."""
-    places: dict[str, int] = {}
-    for place, token in enumerate(sentence):
-        places[token] = places.get(token, 0) | 1 << place
-    return places
-
-
-def _on_common_subsequence(reference: Sequence[str], other: Sequence[str], places: Mapping[str, int]) -> list[int]:
-    """Places in `reference` on one longest common subsequence with `other`.
-
-    Row i of the table of common lengths is an integer whose bit j says that the length grows at j (H. Hyyrö, "Bit-
-    parallel LCS-length computation revisited", 2004). Of several longest ones, which is taken moves the score; walking
-    back from the ends, a step in the reference is preferred unless the other direction is longer, as in rouge-score.
-    """
-    full = (1 << len(other)) - 1
-    flat, rows = full, [0]
-    for token in reference:
-        found = flat & places.get(token, 0)
-        flat = ((flat + found) | (flat - found)) & full
-        rows.append(full ^ flat)
-    i, j = len(reference), len(other)
-    taken = []
-    while i > 0 and j > 0:
-        before = (1 << j) - 1
-        if reference[i - 1] == other[j - 1]:
-            i, j = i - 1, j - 1
-            taken.append(i)
-        elif (rows[i] & before).bit_count() > (rows[i - 1] & before).bit_count():
-            j -= 1
-        else:
-            i -= 1
-    return taken
+RECIPES = {
+    "bleu": MetricFactory(bleu, _TEXT),
+    "chrf": MetricFactory(chrf, _TEXT),
+    "exact_match": MetricFactory(
+        exact_match, frozenset({"text", "regex", "sql", "code", "label", "json", "entities", "number"})
+    ),
+    "rouge_1": MetricFactory(rouge_1, _WRITTEN),
+    "rouge_2": MetricFactory(rouge_2, _WRITTEN - {"label"}),
+    "rouge_l": MetricFactory(rouge_l, _WRITTEN),
+    "rouge_lsum": MetricFactory(rouge_lsum, _WRITTEN),
+}
