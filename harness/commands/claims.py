@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import options
-from harness.commands.report import PUBLISHED, SHIPPED
 
 if TYPE_CHECKING:
     from harness.score.scoring import ScoredRun
@@ -27,10 +26,10 @@ def command(results: Path, markdown: Path | None) -> int:
 
     Where benchmark runs of adapters are recorded, what these give stands beside it.
     """
+    from harness.report.published import published_folder
     from harness.studies.claims import claims, read_tables
 
-    published = results / PUBLISHED if (results / PUBLISHED).is_dir() else SHIPPED
-    found = claims(read_tables(published), _runs(results))
+    found = claims(read_tables(published_folder(results)), _runs(results))
     if markdown is None:
         print(text(found))
     else:

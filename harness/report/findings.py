@@ -264,7 +264,7 @@ def _rows(run: ScoredRun, scores: Iterator[Estimate]) -> Iterable[dict[str, Any]
             "score": score.value,
             "low": score.low,
             "high": score.high,
-            "n": score.n if metric.judged is None else int(stats[:, metric.judged].sum()),
+            "n": score.n if metric.scorable is None else int(stats[:, metric.scorable].sum()),
             "score_answered": _point(metric.summary, stats[answered]),
             "n_answered": int(answered.sum()),
             **{str(status): count for status, count in rows.counts().items()},

@@ -77,7 +77,7 @@ def score_rows(
     Memory holds a piece of the rows at a time, unless a metric needs all of them together.
     """
     metrics = tuple(metrics)
-    size = None if any(metric.together for metric in metrics) else PIECE
+    size = None if any(metric.stats_of_all for metric in metrics) else PIECE
     ids: list[str] = []
     statuses: list[Status] = []
     tables: dict[str, list[FloatArray]] = {metric.name: [] for metric in metrics}
@@ -181,7 +181,7 @@ def available(metrics: Sequence[Metric], scores: RowScores) -> tuple[Metric, ...
         UserError: there is none.
     """
     found = tuple(
-        metric for metric in metrics if metric.judged is None or scores.stats[metric.name][:, metric.judged].any()
+        metric for metric in metrics if metric.scorable is None or scores.stats[metric.name][:, metric.scorable].any()
     )
     if not found:
         raise UserError(f"no row can be judged by {metrics[0].name}")

@@ -57,16 +57,16 @@ class Metric:
     low: float = 0.0
     high: float = 1.0
     higher_is_better: bool = True
-    together: Callable[[Sequence[Example]], FloatArray] | None = None
+    stats_of_all: Callable[[Sequence[Example]], FloatArray] | None = None
     """Statistics of all rows at once, shape [n, k], where those of a row depend on the others (ranks, or a score that
     only the whole set has). The bootstrap takes them as fixed, which the metrics that use it say something about."""
-    judged: int | None = None
-    """Which statistic is 1 where a row can be judged and else 0, for a metric that not every row can be judged by."""
+    scorable: int | None = None
+    """Which statistic is 1 for a row that can be scored and else 0, for a metric by which not every row can be."""
 
     def table(self, examples: Sequence[Example]) -> FloatArray:
         """Return the statistics of all rows, shape [n, k]."""
-        if self.together is not None:
-            return self.together(examples)
+        if self.stats_of_all is not None:
+            return self.stats_of_all(examples)
         return np.array([tuple(self.stats(example)) for example in examples], dtype=np.float64)
 
     def score(self, examples: Sequence[Example]) -> float:

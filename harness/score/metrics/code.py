@@ -30,7 +30,7 @@ def pass_at_1(answer: CodeAnswer) -> Metric:
         with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:
             return np.array(list(pool.map(stats, examples)), dtype=np.float64).reshape(len(examples), 1)
 
-    return Metric("pass_at_1", stats, kind="binary", together=together)
+    return Metric("pass_at_1", stats, kind="binary", stats_of_all=together)
 
 
 RECIPES = {"pass_at_1": MetricFactory(pass_at_1, frozenset({"code"}))}

@@ -65,7 +65,7 @@ def evaluate(
         low=-math.inf,
         high=math.inf,
         higher_is_better=higher_is_better,
-        together=together,
+        stats_of_all=together,
     )
 
 

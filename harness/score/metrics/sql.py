@@ -62,7 +62,7 @@ def execution_accuracy(answer: SqlAnswer) -> Metric:
     def summary(means: FloatArray) -> FloatArray:
         return ratio(means[..., 0], means[..., 1])
 
-    return Metric("execution_accuracy", stats, summary, kind="corpus", judged=1)
+    return Metric("execution_accuracy", stats, summary, kind="corpus", scorable=1)
 
 
 def _same(found: Result, gold: Result) -> bool:

@@ -229,7 +229,7 @@ def bleu(
     sacrebleu prints 100 times this. Its defaults: up to 4-grams, exponential smoothing, mixed case, tokeniser 13a.
     """
     table = bleu_table(_compared, lowercase, tokenize)
-    return Metric("bleu", needs_table, bleu_summary, kind="corpus", together=table)
+    return Metric("bleu", needs_table, bleu_summary, kind="corpus", stats_of_all=table)
 
 
 def chrf(answer: AnswerFormat, *, word_order: int = 0, lowercase: bool = False) -> Metric:
