@@ -7,7 +7,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,11 +26,14 @@ from harness.tasks.prompts import Prompts, asked
 from harness.tasks.task import Task
 
 MOST_LISTED = 5
-
-
+"""Right answers that cannot be read are listed up to this many."""
 SHOWN = 2000
-
-
+"""Characters of a prompt that are shown."""
+TOLERANCE = 1e-6
+SIGMAS = 5.0
+"""How far the score of shuffled answers may be from chance, in standard errors."""
+MOST_PROGRAMS = 100
+"""Rows whose programs are run."""
 T = TypeVar("T")
 
 
@@ -173,15 +176,6 @@ def _shortened(prompt: str) -> str:
     return f"{prompt[: SHOWN // 2]}\n[… {len(prompt) - SHOWN:,} characters …]\n{prompt[-SHOWN // 2 :]}"
 
 
-TOLERANCE = 1e-6
-
-
-SIGMAS = 5.0
-
-
-MOST_PROGRAMS = 100
-
-
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """Leaderboard scores of answers whose score is known beforehand, and 95th percentiles of lengths in characters.
@@ -222,7 +216,7 @@ def guard(task: Task, rows: Sequence[EvaluationRow], seed: int = 0) -> Guarded:
         problems=(),
     )
     problems = [*_scores(task, metric, found), *_rates(metric, labels, found, len(rows)), *_empty_prompts(rows)]
-    return Guarded(**{**{name: getattr(found, name) for name in found.__slots__}, "problems": tuple(problems)})
+    return replace(found, problems=tuple(problems))
 
 
 def _scorer(task: Task, metric: Metric, rows: Sequence[EvaluationRow]) -> Callable[[Sequence[str]], float]:

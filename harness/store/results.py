@@ -28,6 +28,12 @@ from harness.rows.origin import Kind, Place
 from harness.tasks.task import Task
 
 RESPONSES = "responses.jsonl"
+RESERVE = 1 << 16  # bytes
+SMALL_FILE = 1 << 25
+"""Bytes of rows up to which they are kept in memory for the next model; more are read from disk each time."""
+LABELS_ONLY = "no answer but one of the task's labels was allowed (decode: labels)"
+"""What is said of a run wherever its score is shown with others, when `Manifest.labels_only`."""
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 ResponseStatus = Literal["ok", "truncated", "refused", "failed"]
 
 
@@ -54,17 +60,7 @@ class Response:
     error: str | None = None
 
 
-LABELS_ONLY = "no answer but one of the task's labels was allowed (decode: labels)"
-"""What is said of a run wherever its score stands beside others, when `Manifest.labels_only`."""
-
-
-RESERVE = 1 << 16  # bytes
-
-
 FIELDS = tuple(field.name for field in fields(Response))
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Manifest(BaseModel):
@@ -233,7 +229,7 @@ def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
 
 
 def rows_path(results: Path, task: str, fingerprint: str) -> Path:
-    """Where the rows of this hash stand."""
+    """The file of the rows with this hash."""
     return results / task / "_rows" / f"{fingerprint}.jsonl"
 
 
@@ -251,54 +247,6 @@ def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[Evaluation
                 yield EvaluationRow(row["id"], row["prompt"], tuple(row["references"]), row["fields"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run bench again to write it") from None
-
-
-def write_manifest(results: Path, manifest: Manifest) -> None:
-    """Store a manifest beside the answers, in place of the last one of the same kind."""
-    path = results / manifest.task / manifest.model / "run.json"
-    kept: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            kept = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
-            kept = {}
-    kept[manifest.kind] = manifest.model_dump(mode="json", exclude_defaults=False)
-    _replace(path, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
-
-
-def read_manifests(results: Path) -> Iterator[Manifest]:
-    """Yield the manifests of all runs under a results folder, by task and model.
-
-    Raises:
-        UserError: a manifest cannot be read.
-    """
-    for path in sorted(results.glob("*/*/run.json")):
-        try:
-            found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            yield from (Manifest.model_validate(value) for value in found.values())
-        except (OSError, ValueError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: not a manifest of this version ({reason}); run bench again to write it") from None
-
-
-def _utf8(text: str) -> bytes:
-    """JSON as UTF-8; half a surrogate pair, which UTF-8 cannot carry, becomes its JSON escape."""
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        part.write_bytes(_utf8(text))
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-SMALL_FILE = 1 << 25
-"""Bytes of rows up to which they are kept in memory for the next model; more are read from disk each time."""
 
 
 def keyed_rows(results: Path, task: str, rows: str, settings: str) -> Iterator[tuple[str, EvaluationRow]]:
@@ -361,6 +309,34 @@ def _few_rows(results: Path, task: str, fingerprint: str) -> tuple[EvaluationRow
     return tuple(read_rows(results, task, fingerprint))
 
 
+def write_manifest(results: Path, manifest: Manifest) -> None:
+    """Store a manifest beside the answers, in place of the last one of the same kind."""
+    path = results / manifest.task / manifest.model / "run.json"
+    kept: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            kept = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            kept = {}
+    kept[manifest.kind] = manifest.model_dump(mode="json", exclude_defaults=False)
+    _replace(path, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_manifests(results: Path) -> Iterator[Manifest]:
+    """Yield the manifests of all runs under a results folder, by task and model.
+
+    Raises:
+        UserError: a manifest cannot be read.
+    """
+    for path in sorted(results.glob("*/*/run.json")):
+        try:
+            found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            yield from (Manifest.model_validate(value) for value in found.values())
+        except (OSError, ValueError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: not a manifest of this version ({reason}); run bench again to write it") from None
+
+
 def chosen_runs(results: Path, tasks: Sequence[str], models: Sequence[str]) -> list[Manifest]:
     """Return the manifests of all runs of these tasks and models (empty: of all), by task and model.
 
@@ -417,3 +393,19 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be removed: {error.strerror}") from None
+
+
+def _utf8(text: str) -> bytes:
+    """JSON as UTF-8; half a surrogate pair, which UTF-8 cannot carry, becomes its JSON escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a whole file or nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.write_bytes(_utf8(text))
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
