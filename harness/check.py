@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What `check` found: `problems` (none when the task is sound), and the facts a reader wants to see."""
+    """What `check` found: `problems` (none when the task is sound), and the facts to show."""
 
     name: str
     problems: tuple[str, ...]
@@ -255,7 +255,7 @@ def _rates(metric: Metric, labels: Counter[str] | None, found: Guarded, n: int) 
 
 
 def _empty_prompts(rows: Sequence[EvaluationRow]) -> list[str]:
-    """Prompts in which nothing stands but what all prompts share: the row's text never reached the model."""
+    """Prompts that hold nothing but what all prompts share: the row's text never reached the model."""
     if len(rows) < 2:
         return []
     prompts = [row.prompt for row in rows]

@@ -81,7 +81,7 @@ def _said(response: Response | None) -> str | None:
 
 
 def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:
-    """How much each row speaks for A over B, shape [n]: its scores' difference, or what leaving it out changes."""
+    """How much each row favours A over B, shape [n]: its scores' difference, or what leaving it out changes."""
     if metric.summary is only_mean:
         return a[:, 0] - b[:, 0]
     if len(a) < 2:

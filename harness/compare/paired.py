@@ -211,7 +211,7 @@ def _of_resampled(metric: Metric, seen: Resampled, swapped: float, confidence: f
 def _swap_p_values(asked: Sequence[_Two], differences: Sequence[float]) -> list[float]:
     """Share of random swaps of two models, row by row, with at least their difference; exact in size.
 
-    0 where there are too many rows for it, so that the bootstrap's p-value stands.
+    0 where there are too many rows for it, so that the bootstrap's p-value is used.
     """
     found = [0.0] * len(asked)
     by_n: dict[int, list[int]] = {}

@@ -32,7 +32,7 @@ class Slice:
 
     @property
     def few(self) -> bool:
-        """Whether there are fewer than 30 rows, too few to read anything into."""
+        """Whether there are fewer than 30 rows, too few to draw a conclusion from."""
         return self.n < FEW
 
 

@@ -120,7 +120,7 @@ def plan(options: BenchOptions, say: Callable[[str], None]) -> Plan:
 
 def _left_out(unset: Sequence[ModelEntry]) -> str:
     names = ", ".join(f"{entry.name} ({' and '.join(entry.unset)})" for entry in unset)
-    return f"not planned, because not set: {names}; --model NAME plans one all the same" if unset else ""
+    return f"not planned, because not set: {names}; plan one anyway with --model NAME" if unset else ""
 
 
 async def _plan(
@@ -246,7 +246,7 @@ def _output(
         elsewhere = history.elsewhere(task, entry.name).output_tokens
         if elsewhere is not None:
             return min(elsewhere, longest), "its answers to other tasks"
-        return longest, "its max_tokens, for it thinks before it answers"
+        return longest, "its max_tokens, as it reasons before it answers"
     others, names = history.others(task, entry.name)
     if others.output_tokens is not None:
         return min(others.output_tokens, longest), f"answers of {', '.join(names)}"

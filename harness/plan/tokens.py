@@ -1,4 +1,4 @@
-"""How many tokens a model makes of a text: by its own tokenizer where it is at hand, else by a stated approximation."""
+"""How many tokens a model makes of a text: by its own tokenizer where available, else by a stated approximation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import tiktoken
 
 SECONDS_TO_FETCH = 5.0
-"""An encoding that has not been downloaded by then is done without."""
+"""An encoding that has not been downloaded by then is not used."""
 CHAT_FRAME = 7
 """Tokens that OpenAI's chat format adds to one user message: four around it, three that begin the answer."""
 APPROXIMATION = "an approximation by words, digits and signs"
@@ -56,7 +56,7 @@ def approximate(text: str) -> float:
 
 
 def tokenizer_for(model: Model, task: str) -> Tokenizer:
-    """Return the best way at hand to count a model's tokens: its own tokenizer, or `approximate`.
+    """Return the best available way to count a model's tokens: its own tokenizer, or `approximate`.
 
     OpenAI's is tiktoken's, whose file is downloaded on first use (2 to 4 MB); that of another model is looked for in
     the folder that the model is named by and in the hub's cache, and not downloaded.
@@ -65,7 +65,7 @@ def tokenizer_for(model: Model, task: str) -> Tokenizer:
     if (encoding := _encoding_name(name)) is not None:
         if (found := _encoding(encoding)) is not None:
             return Tokenizer(f"tiktoken {encoding}", lambda text: len(found.encode_ordinary(text)))
-        return Tokenizer(f"{APPROXIMATION}, as {encoding} cannot be had", approximate)
+        return Tokenizer(f"{APPROXIMATION}, as {encoding} is not available", approximate)
     if (path := _tokenizer_file(name)) is not None:
         from tokenizers import Tokenizer as Loaded
 

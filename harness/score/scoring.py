@@ -1,4 +1,4 @@
-"""Recorded responses and the task's metrics to each row's status and statistics."""
+"""The scores of a run: each row's status and statistics, from recorded answers and the task's metrics."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ScoredRun:
     """A run with its scores and what its answers took: seconds, tokens, USD (None where unknown).
 
     `ttft` and `tpot` are the seconds to the first token and for each further one, empty unless answers were streamed.
-    `unavailable` names the task's metrics by which no row can be judged; they have no score, rather than the worst one.
+    `unavailable` names the task's metrics by which no row can be scored; they have no score, rather than the worst one.
     """
 
     manifest: Manifest
@@ -107,7 +107,7 @@ def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple
         if answer is None and status == "ok":
             status = "unparsed"
         elif answer is not None and task.answer.type in {"label", "number", "regex"}:
-            status = "ok"  # cut off behind the answer is no loss
+            status = "ok"  # cut off after the answer: nothing is lost
     fields = dict(row.fields)
     if isinstance(task.answer, CodeAnswer) and answer is not None:
         fields["program"] = _program(task.answer, row, answer)
@@ -116,7 +116,7 @@ def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple
 
 
 def _lost_its_end(task: Task, text: str) -> bool:
-    """Whether a cut-off completion never reached the marker behind which the answer stands.
+    """Whether a cut-off completion never reached the marker that the answer follows.
 
     What looks like an answer in half a chain of thought is an accident.
     """
@@ -175,7 +175,7 @@ def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str]:
 
 
 def available(metrics: Sequence[Metric], scores: RowScores) -> tuple[Metric, ...]:
-    """The metrics by which a row can be judged at all.
+    """The metrics by which at least one row can be scored.
 
     Raises:
         UserError: there is none.
@@ -184,7 +184,7 @@ def available(metrics: Sequence[Metric], scores: RowScores) -> tuple[Metric, ...
         metric for metric in metrics if metric.scorable is None or scores.stats[metric.name][:, metric.scorable].any()
     )
     if not found:
-        raise UserError(f"no row can be judged by {metrics[0].name}")
+        raise UserError(f"no row can be scored by {metrics[0].name}")
     return found
 
 
@@ -231,7 +231,7 @@ def _usd(manifest: Manifest, responses: Sequence[Response]) -> float | None:
 
 
 def busy_seconds(responses: Iterable[Response]) -> float | None:
-    """The seconds in which at least one of these answers was on its way, in whatever number of runs.
+    """The seconds during which at least one of these answers was being waited for, over any number of runs.
 
     None when the time of an answer is not known. Attempts that brought no answer are not in it.
     """
@@ -281,5 +281,5 @@ def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str],
             say(f"not scored: {manifest.model} on {manifest.task}: {error}")
             continue
         for name in runs[-1].unavailable:
-            say(f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be judged by it")
+            say(f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be scored by it")
     return runs

@@ -1,1 +1,1 @@
-"""The two YAML files, as checked objects."""
+"""What is asked: task files and their prompts."""

@@ -1,4 +1,4 @@
-"""The tasks of a folder and the models of a file, loaded by name."""
+"""The tasks of a folder, loaded by name."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def _compiles(value: str) -> str:
     try:
         re.compile(value)
     except re.error as error:
-        raise ValueError(f"no valid regular expression: {error}") from None
+        raise ValueError(f"not a valid regular expression: {error}") from None
     return value
 
 

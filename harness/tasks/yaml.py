@@ -1,4 +1,4 @@
-"""A YAML 1.2 file as plain data that remembers its lines, and pydantic's complaints said in those terms."""
+"""A YAML 1.2 file as plain data that remembers its lines, and pydantic's errors reported with those lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Source:
     positions: Mapping[tuple[str | int, ...], int]
 
     def line(self, location: Location) -> int:
-        """Return the line of a location, or of the nearest parent that stands in the file."""
+        """Return the line of a location, or of the nearest parent that is in the file."""
         known = list(location)
         while known and tuple(known) not in self.positions:
             known.pop()
@@ -59,7 +59,7 @@ def read(path: Path, rewrite: Callable[[str], str] = str) -> Source:
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = str(error.problem).partition(" with value")[0]
-        raise SpecError(f"{path}:{line}: {problem}: each key may stand once") from None
+        raise SpecError(f"{path}:{line}: {problem}: each key may occur only once") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise SpecError(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}") from None
@@ -135,7 +135,7 @@ def _say(source: Source, kind: Any, start: Location, detail: ErrorDetails, hidde
 
 
 def _without_tags(source: Source, location: Location) -> list[str | int]:
-    """Leave out of pydantic's location what names a union's member, which does not stand in the file."""
+    """Leave out of pydantic's location what names a union's member, which is not in the file."""
     node, entered, real = source.data, True, list[str | int]()
     for part in location:
         if entered and isinstance(node, Mapping) and part in (node.get("type"), node.get("backend")):
@@ -147,7 +147,7 @@ def _without_tags(source: Source, location: Location) -> list[str | int]:
 
 
 def _inside(node: Any, part: str | int) -> Any:
-    """The value of a key or an index; the node itself where the part does not stand in the file."""
+    """The value of a key or an index; the node itself where the part is not in the file."""
     if isinstance(node, Mapping):
         return node.get(part, node)
     if isinstance(node, list) and isinstance(part, int) and part < len(node):

@@ -42,7 +42,7 @@ A LoRA adapter for `tasks/{task}.yaml`, made by `harness train`.
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Everything that says how an adapter came about. Hours are of wall time; `usd` needs a price of the machine."""
+    """How an adapter was made. Hours are of wall time; `usd` needs a price of the machine."""
 
     task: str
     task_sha256: str

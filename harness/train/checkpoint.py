@@ -1,4 +1,4 @@
-"""What lets a training go on after it was stopped, by whatever: its state in one file, whole or not there."""
+"""What lets a training go on after it was stopped for any reason: its state in one file, whole or not there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def save(path: Path, training: str, state: dict[str, Any]) -> None:
-    """Write the state of a training; `training` stands for all that decides how it goes."""
+    """Write the state of a training; `training` is a hash of everything that decides its course."""
     import torch
 
     # Written beside and renamed, so that a checkpoint is whole or the one before it.
@@ -18,7 +18,7 @@ def save(path: Path, training: str, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, training: str, device: str = "cpu") -> dict[str, Any] | None:
-    """Return the state of this very training; None where there is none, or that of another."""
+    """Return the state of this training; None where there is none, or that of another."""
     import torch
 
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The loss that both the adapters and the miniature's base learn answers from."""
+"""The loss of an answer's tokens, and the precision in which it is computed."""
 
 from __future__ import annotations
 

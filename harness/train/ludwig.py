@@ -155,7 +155,7 @@ def configuration(base: Base, recipe: Hyperparameters, rows: Fitting, max_new_to
             "learning_rate_scheduler": {
                 "decay": "cosine",
                 "warmup_fraction": recipe.warmup,
-                # Left out, the rate would start anew at each checkpoint.
+                # Left out, the rate would start again at each checkpoint.
                 "t_0": max(1, batches - int(recipe.warmup * batches)),
             },
             "optimizer": {"type": "adamw", "betas": [0.9, 0.98]},
@@ -181,12 +181,12 @@ def environment(folder: Path, say: Callable[[str], None]) -> Path:
     """Return the Python of Ludwig's environment, which is made with uv when it is not there.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     ready = folder / ".ready"
     if not ready.is_file():
-        say(f"making Ludwig's environment in {folder} (once; several GB with torch) ...")
+        say(f"creating Ludwig's environment in {folder} (once; several GB with torch) ...")
         _uv("venv", "--quiet", "--clear", "--python", os.environ.get("UV_PYTHON", PYTHON), str(folder))
         _uv("pip", "install", "--quiet", "--python", str(python), *PACKAGES)
         ready.touch()
@@ -198,10 +198,10 @@ def environment(folder: Path, say: Callable[[str], None]) -> Path:
 def _uv(*arguments: str) -> None:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if uv is None:
-        raise UserError("uv makes Ludwig's environment, and it is not installed: pip install uv")
+        raise UserError("Ludwig's environment is created with uv, which is not installed: pip install uv")
     done = subprocess.run([uv, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"Ludwig's environment cannot be made: uv {arguments[0]}: {done.stderr.strip()[-400:]}")
+        raise UserError(f"Ludwig's environment cannot be created: uv {arguments[0]}: {done.stderr.strip()[-400:]}")
 
 
 def train(
@@ -225,7 +225,7 @@ def train(
         python, "import torch as t; print('cuda, ' + t.cuda.get_device_name() if t.cuda.is_available() else 'cpu')"
     )
     if recipe.bits and not device.startswith("cuda"):
-        raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")
+        raise UserError(f"--bits {recipe.bits} needs CUDA, which this machine does not have: leave it out")
     work = out / "ludwig"
     began = time.perf_counter() - _prepare(work, config, rows.pairs, recipe, say)
     command = [str(python.absolute()), "-m", "ludwig.cli", "train", "--config", "config.json"]
@@ -234,7 +234,7 @@ def train(
     run = Path("results/experiment_run")
     going_on = (work / run / _PROGRESS).is_file()
     command += ["--model_resume_path", str(run)] if going_on else ["--output_directory", str(run.parent)]
-    say(f"Ludwig {'goes on' if going_on else 'is at work'}; what it says is in {work / 'log.txt'}")
+    say(f"Ludwig {'resumes' if going_on else 'is training'}; its log is {work / 'log.txt'}")
     code, stopped = _call(command, work)
     seconds = time.perf_counter() - began
     (work / "seconds").write_text(str(seconds), encoding="utf-8")
@@ -260,10 +260,10 @@ def train(
 def _prepare(
     work: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Hyperparameters, say: Callable[[str], None]
 ) -> float:
-    """Write what Ludwig reads; return the seconds that a stopped run of this very training has taken already."""
+    """Write what Ludwig reads; return the seconds that a stopped run of this training took."""
     name = digest(json.dumps(config), *(text for pair in pairs for text in (pair.prompt, pair.target)))
     if work.is_dir() and not ((work / "name").is_file() and (work / "name").read_text(encoding="utf-8") == name):
-        say("what Ludwig left is of another training: beginning anew")
+        say("what Ludwig left belongs to another training: starting over")
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     (work / "name").write_text(name, encoding="utf-8")
@@ -299,7 +299,7 @@ def _write_rows(pairs: Sequence[Pair], recipe: Hyperparameters, work: Path) -> N
 
 
 def _variables() -> dict[str, str]:
-    """The environment of Ludwig's process: its caches in a folder of their own, and no offer to report home."""
+    """The environment of Ludwig's process: its caches in a folder of their own, and no telemetry."""
     scratch = Path(tempfile.gettempdir()) / "ludwig-cache"
     return {**os.environ, "LUDWIG_CACHE": str(scratch), "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
 

@@ -72,7 +72,7 @@ def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, 
 
 
 class _Run:
-    """One training, from wherever its checkpoint left it; `name` stands for all that decides how it goes."""
+    """One training, resumed from its checkpoint; `name` is a hash of everything that decides its course."""
 
     def __init__(
         self,
@@ -98,13 +98,13 @@ class _Run:
         self.before = 0.0
 
     def resume(self, path: Path, say: Callable[[str], None]) -> None:
-        """Take up the checkpoint, if there is one of this very training."""
+        """Resume from the checkpoint, if there is one of this training."""
         import torch
 
         saved = checkpoint.load(path, self.name, self.device)
         if saved is None:
             if path.is_file():
-                say("the checkpoint is of another training: beginning anew")
+                say("the checkpoint belongs to another training: starting over")
             return
         with torch.no_grad():
             for weight, value in zip(self.weights, saved["weights"], strict=True):
@@ -113,7 +113,7 @@ class _Run:
         self.step, self.best, self.best_step = saved["step"], saved["best"], saved["best_step"]
         self.best_weights, self.before = saved["best_weights"], saved["seconds"]
         self.curve = Curve(*saved["curve"])
-        say(f"going on after step {self.step}")
+        say(f"resuming after step {self.step}")
 
     def fit(self, path: Path, say: Callable[[str], None]) -> None:
         """Train to the last step, saving a checkpoint at each evaluation."""
@@ -145,7 +145,7 @@ class _Run:
         self.model.save_pretrained(out, save_embedding_layers=False)
 
     def _batches(self) -> Iterator[list[tuple[Tokens, Tokens]]]:
-        """The batches still to come: those of the steps that are done are passed over."""
+        """The remaining batches: those of the steps that are done are skipped."""
         batches = shuffled(self.rows, self.recipe.batch, self.recipe.seed)
         for _ in range(self.step * self.recipe.accumulate):
             next(batches)
@@ -219,7 +219,7 @@ def _load(base: str, recipe: Hyperparameters) -> tuple[Any, Any, str]:
     warnings.filterwarnings("ignore", TIED)
     where = device()
     if recipe.bits and where != "cuda":
-        raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")
+        raise UserError(f"--bits {recipe.bits} needs CUDA, which this machine does not have: leave it out")
     settings: dict[str, Any] = {"dtype": torch.float32 if where == "cpu" else torch.bfloat16}
     if recipe.bits:
         from transformers import BitsAndBytesConfig
@@ -235,7 +235,9 @@ def _load(base: str, recipe: Hyperparameters) -> tuple[Any, Any, str]:
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise UserError(f"the base '{base}' cannot be loaded: {str(error).splitlines()[0]}") from None
     if words.eos_token_id is None:
-        raise UserError(f"the tokenizer of '{base}' has no end token, with which an answer could be learned to end")
+        raise UserError(
+            f"the tokenizer of '{base}' has no end-of-text token, so a model could not learn where an answer ends"
+        )
     torch.manual_seed(recipe.seed)
     config = LoraConfig(
         r=recipe.rank,
@@ -247,7 +249,7 @@ def _load(base: str, recipe: Hyperparameters) -> tuple[Any, Any, str]:
     try:
         return get_peft_model(model, config), words, where
     except ValueError as error:
-        raise UserError(f"'{base}' has not the modules {', '.join(recipe.target_modules)}: {error}") from None
+        raise UserError(f"'{base}' has no modules named {', '.join(recipe.target_modules)}: {error}") from None
 
 
 def _versions() -> dict[str, str]:

@@ -151,7 +151,7 @@ def test_a_half_written_line_is_dropped_and_its_row_asked_again(server: Loopback
     assert sum(server.asked.values()) == ROWS + 1
 
 
-def test_a_second_process_is_told_that_the_first_is_at_work(server: Loopback, project: Project) -> None:
+def test_a_second_process_is_refused_while_the_first_is_asking(server: Loopback, project: Project) -> None:
     server.latency = 2.0
     project.model("m", server)
     first = project.start()

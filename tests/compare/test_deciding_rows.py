@@ -1,4 +1,4 @@
-"""The most telling rows: the largest differences first, with what both models said."""
+"""The rows that decide a comparison: the largest differences first, with what both models said."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_equal_differences_come_in_the_order_of_their_ids(results: Path) -> None
     ]
 
 
-def test_models_that_score_alike_have_no_telling_rows(results: Path) -> None:
+def test_models_that_score_alike_have_no_deciding_rows(results: Path) -> None:
     a, b = asked(results, a=[0.5, 0.1, 0.2], b=[0.5, 0.1, 0.2])
     assert deciding_rows(results, a, b) == []
 

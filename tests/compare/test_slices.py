@@ -64,7 +64,7 @@ def test_many_values_leave_the_most_frequent_and_the_rest(results: Path) -> None
     assert sum(part.n for part in found.values()) == len(values)
 
 
-def test_numbers_stand_in_their_order_and_text_on_one_line(results: Path) -> None:
+def test_numbers_are_listed_in_order_and_text_on_one_line(results: Path) -> None:
     values: list[object] = [10, 9, "two\nlines", None, ["a", "b"]]
     found = by_value(slices(results, runs(results, values, a=right(0.5, 5))))
     assert list(found)[:2] == ["9", "10"]

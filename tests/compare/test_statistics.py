@@ -1,6 +1,6 @@
-"""Simulations of what the statistics promise: intervals cover the truth, equal models are not told apart.
+"""Simulations of what the statistics promise: intervals cover the truth, equal models are not separated.
 
-The rows of a trial are drawn anew; the figures are shares of trials, so the bands leave room for their own chance.
+The rows of a trial are drawn again; the figures are shares of trials, so the bands leave room for their own chance.
 `benchmarks/statistics.py` runs the same on more cases and trials.
 """
 

@@ -147,7 +147,7 @@ def test_a_network_that_swallows_packets_is_not_waited_for(monkeypatch: pytest.M
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
         found = tokens.tokenizer_for(OpenAIModel(backend="openai", model="gpt-5"), "task")
-    assert found.name == f"{tokens.APPROXIMATION}, as o200k_base cannot be had"
+    assert found.name == f"{tokens.APPROXIMATION}, as o200k_base is not available"
     assert found.count("some text") == tokens.approximate("some text")
 
 

@@ -135,4 +135,4 @@ def test_rows_that_cannot_be_judged_are_no_wrong_answers(tmp_path: Path, loopbac
         assert said == []
     else:
         assert list(frame.index) == ["sql_set_match"]
-        assert said == [f"no execution_accuracy of m on small: none of its {ROWS} rows can be judged by it"]
+        assert said == [f"no execution_accuracy of m on small: none of its {ROWS} rows can be scored by it"]

@@ -103,13 +103,13 @@ def test_every_answer_type_can_be_written(task: Load, schema: Any, answer: str) 
         ("{type: label, labels: [yes, no], after: '(?P<a'}", "after", "missing >, unterminated name at position 4"),
     ],
 )
-def test_a_broken_regular_expression_is_told_when_the_file_is_loaded(
+def test_a_broken_regular_expression_is_reported_when_the_file_is_loaded(
     task: Load, answer: str, key: str, reason: str
 ) -> None:
     line = GOOD[: GOOD.index("{type: label, labels: [yes, no]}")].count("\n") + 1
     with pytest.raises(SpecError) as raised:
         task(GOOD.replace("{type: label, labels: [yes, no]}", answer))
-    assert f":{line}: answer.{key}: no valid regular expression: {reason}" in str(raised.value)
+    assert f":{line}: answer.{key}: not a valid regular expression: {reason}" in str(raised.value)
 
 
 def test_a_stored_task_is_read_back_as_it_was(task: Load) -> None:

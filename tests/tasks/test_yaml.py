@@ -66,9 +66,9 @@ def test_what_another_mapping_lends_is_read_and_complained_about_where_it_is_use
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", ':3: found duplicate key "a": each key may stand once'),
-        ("a:\n  b: 1\n  b: 2\n", ':3: found duplicate key "b": each key may stand once'),
-        ("a: {b: 1, b: 2}\n", ':1: found duplicate key "b": each key may stand once'),
+        ("a: 1\nb: 2\na: 3\n", ':3: found duplicate key "a": each key may occur only once'),
+        ("a:\n  b: 1\n  b: 2\n", ':3: found duplicate key "b": each key may occur only once'),
+        ("a: {b: 1, b: 2}\n", ':1: found duplicate key "b": each key may occur only once'),
         ("a: 1\n\tb: 2\n", ":2: not valid YAML: found character '\\t' that cannot start any token"),
         ("a: 1\n- b\n", ":2: not valid YAML: expected <block end>, but found '-'"),
         ("- a\n- b\n", ":1: expected a mapping of keys, found CommentedSeq"),
@@ -78,13 +78,13 @@ def test_what_another_mapping_lends_is_read_and_complained_about_where_it_is_use
         ("a: \0\n", ": not valid YAML: "),
     ],
 )
-def test_a_file_that_is_no_mapping_is_told_where(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_reported_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SpecError) as found:
         parsed(tmp_path, text)
     assert str(found.value).startswith(f"{tmp_path}/a.yaml{message}")
 
 
-def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_by_name(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("a: für\n".encode("latin-1"))
     for name in ("latin.yaml", "absent.yaml"):
         with pytest.raises(SpecError, match=f"{name}: cannot be read: "):
@@ -129,13 +129,13 @@ def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
         ("max_tokens: 4", "max_tokens: 4\n7: 8", "toxic.yaml:13: 7: Keys should be strings (found 7)"),
     ],
 )
-def test_each_mistake_is_told_with_line_key_and_nearest_choice(
+def test_each_mistake_is_reported_with_line_key_and_nearest_choice(
     problems: Problems, old: str, new: str, message: str
 ) -> None:
     assert message in problems((old, new))
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(problems: Problems) -> None:
+def test_all_mistakes_of_a_file_are_reported_at_once(problems: Problems) -> None:
     said = problems(
         ("title: Toxicity\n", ""),
         ("category: classification", "category: sorting"),

@@ -212,7 +212,7 @@ class TestTraining:
             train()
         trained, lines = train()
         assert trained.steps == 8
-        assert any("Ludwig goes on" in line for line in lines)
+        assert any("Ludwig resumes" in line for line in lines)
         assert not (tmp_path / "out" / "ludwig").exists()
 
     def test_another_training_begins_anew(self, train: Train, monkeypatch: Any) -> None:
@@ -221,11 +221,11 @@ class TestTraining:
             train()
         monkeypatch.setenv("MODE", "")
         _, lines = train(backend={"type": "other"})
-        assert lines[0] == "what Ludwig left is of another training: beginning anew"
-        assert any("Ludwig is at work" in line for line in lines)
+        assert lines[0] == "what Ludwig left belongs to another training: starting over"
+        assert any("Ludwig is training" in line for line in lines)
 
     def test_bits_without_cuda_are_refused_before_anything_is_done(self, train: Train, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="--bits 4 needs CUDA, and there is none: leave it out"):
+        with pytest.raises(UserError, match="--bits 4 needs CUDA, which this machine does not have: leave it out"):
             train(replace(RECIPE, bits=4))
         assert not (tmp_path / "out").exists()
 
@@ -284,7 +284,7 @@ class TestEnvironment:
         uv.write_text("#!/bin/sh\necho no such version >&2\nexit 1\n")
         uv.chmod(0o755)
         monkeypatch.setattr("shutil.which", lambda name, path=None: str(uv))
-        with pytest.raises(UserError, match="Ludwig's environment cannot be made: uv venv: no such version"):
+        with pytest.raises(UserError, match="Ludwig's environment cannot be created: uv venv: no such version"):
             ludwig.environment(tmp_path / "env", print)
 
     def test_without_uv_it_says_how_to_get_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ class TestStopping:
             train(base, tmp_path, say=stop_at("step 30 ", Stop))
         lines: list[str] = []
         again = train(base, tmp_path, say=lines.append)
-        assert lines[0] == "going on after step 24"
+        assert lines[0] == "resuming after step 24"
         assert again.curve == trained[0].curve
         left, right = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path, trained[1]))
         assert all((left[name] == right[name]).all() for name in right)
@@ -154,7 +154,7 @@ class TestStopping:
             train(base, tmp_path, say=stop_at("step 12 ", Stop))
         lines: list[str] = []
         train(base, tmp_path, replace(RECIPE, steps=6, learning_rate=1e-3), lines.append)
-        assert lines[0] == "the checkpoint is of another training: beginning anew"
+        assert lines[0] == "the checkpoint belongs to another training: starting over"
 
 
 class TestMistakes:
@@ -163,7 +163,7 @@ class TestMistakes:
 
         if torch.cuda.is_available():
             pytest.skip("there is CUDA")
-        with pytest.raises(UserError, match="--bits 4 needs CUDA, and there is none: leave it out"):
+        with pytest.raises(UserError, match="--bits 4 needs CUDA, which this machine does not have: leave it out"):
             train(base, tmp_path, replace(RECIPE, bits=4))
 
     def test_a_base_that_is_nowhere(self, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ class TestMistakes:
             train(tmp_path / "absent", tmp_path)
 
     def test_modules_that_the_base_does_not_have(self, base: Path, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="has not the modules c_attn"):
+        with pytest.raises(UserError, match="has no modules named c_attn"):
             train(base, tmp_path, replace(RECIPE, target_modules=("c_attn",)))
 
     def test_no_row_fits(self, tmp_path: Path) -> None:
@@ -189,5 +189,5 @@ class TestMistakes:
         config = json.loads((base / "tokenizer_config.json").read_text())
         del config["eos_token"]
         (tmp_path / "base" / "tokenizer_config.json").write_text(json.dumps(config))
-        with pytest.raises(UserError, match="has no end token"):
+        with pytest.raises(UserError, match="has no end-of-text token"):
             train(tmp_path / "base", tmp_path)
