@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -147,17 +148,12 @@ def _f(hits: int, predicted: int, gold: int) -> float:
 @lru_cache(maxsize=8192)
 def tokens(text: str, *, stemmer: bool = False) -> Tokens:
     """Return rouge-score's tokens: lower-case runs of a-z and 0-9, Porter-stemmed above 3 letters if asked for."""
-    return tuple(tokenize(text, _Stemmer if stemmer else None))
+    return tuple(tokenize(text, SimpleNamespace(stem=_stem) if stemmer else None))
 
 
-class _Stemmer:
-    """The stemmer of rouge-score's own scorer, asked for each word once."""
-
-    @staticmethod
-    @lru_cache(maxsize=100_000)
-    def stem(token: str) -> str:
-        """The stem of a word."""
-        return str(_porter().stem(token))
+@lru_cache(maxsize=100_000)
+def _stem(token: str) -> str:
+    return str(_porter().stem(token))
 
 
 @lru_cache(maxsize=1)
