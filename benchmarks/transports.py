@@ -124,14 +124,12 @@ async def httpx_aiohttp() -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def ours() -> AsyncIterator[Ask]:
     """Ask as the harness asks."""
-    from yarl import URL
+    from harness.models.http import Transport, post
 
-    from harness.models.http import client, post
-
-    async with client() as connection:
+    async with Transport() as connection:
 
         async def ask(url: str) -> None:
-            await post(connection, URL(url), BODY)
+            await post(connection, httpx.URL(url), BODY)
 
         yield ask
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession
+import httpx
 
 from harness.ask.attempts import Job, Limits
 from harness.ask.budget import Budget
@@ -19,13 +19,13 @@ from harness.ask.limiter import Brake, Patience
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.entry import LoraxModel, OpenAIModel
-from harness.models.http import client
+from harness.models.http import Transport
 from harness.models.lorax import LoraxBackend
 from harness.models.openai import OpenAIBackend
 from harness.store.results import Response, ResponseLog, read_responses, response_key
 from tests.loopback import Loopback
 
-Open = Callable[[ClientSession, str], Backend]
+Open = Callable[[httpx.AsyncBaseTransport, str], Backend]
 QUICK = Patience(first_wait=0.02, longest_wait=0.1, down=2.0, unheard=2.0)
 
 
@@ -107,7 +107,7 @@ async def asking(
         watch(job, response)
 
     with ExitStack() as logs:
-        async with client() as connection:
+        async with Transport() as connection:
             for pair in pairs:
                 log = logs.enter_context(ResponseLog(folder / pair.task / pair.model))
                 asked.jobs.append(_job(pair, pair.open(connection, pair.task), log, asked.finished))

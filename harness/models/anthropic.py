@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from aiohttp import ClientSession
-from yarl import URL
+import httpx
 
 from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models import openai
@@ -40,11 +39,11 @@ class AnthropicBackend:
     cut where they would have ended it, so that it is the one that other vendors give, though the tokens after the cut
     are paid for.
 
-    `client` is shared with other models, and the caller closes it.
+    `transport` is shared with other models, and the caller closes it.
     """
 
     model: AnthropicModel
-    client: ClientSession
+    transport: httpx.AsyncBaseTransport
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -81,19 +80,19 @@ class AnthropicBackend:
         return cut(reply, blank)
 
     async def aclose(self) -> None:
-        """Nothing to release: the client is the caller's."""
+        """Nothing to release: the transport is the caller's."""
 
     async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
         limits = openai.deadlines(self.model)
         if not self.model.stream:
-            return parse(await post(self.client, self._url, body, self._headers, secrets, limits))
+            return parse(await post(self.transport, self._url, body, self._headers, secrets, limits))
         streamed = {**body, "stream": True}
-        events = await stream(self.client, self._url, streamed, self._headers, secrets, limits)
+        events = await stream(self.transport, self._url, streamed, self._headers, secrets, limits)
         reply, seconds = anthropic_reply(events, secrets)
         return timed(parse(reply), seconds)
 
     @cached_property
-    def _url(self) -> URL:
+    def _url(self) -> httpx.URL:
         return address(self.model.base_url.rstrip("/").removesuffix("/v1"), "/v1/messages")
 
     @cached_property

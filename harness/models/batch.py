@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession
+import httpx
 
 from harness.errors import AskError, ModelRejected, Rejected, Unavailable
 from harness.models import openai
@@ -63,15 +63,17 @@ class BatchBackend:
 
     Args:
         model: The model's entry.
-        client: Shared with other models; the caller closes it.
+        transport: Shared with other models; the caller closes it.
         state: File that remembers what has been submitted, `batches.jsonl` in the pair's results folder.
         pace: Times and sizes.
     """
 
-    def __init__(self, model: OpenAIModel, client: ClientSession, state: Path, pace: Pace | None = None) -> None:
+    def __init__(
+        self, model: OpenAIModel, transport: httpx.AsyncBaseTransport, state: Path, pace: Pace | None = None
+    ) -> None:
         self.model = model
-        self._client, self._state, self._pace = client, state, pace or Pace()
-        self._plain = OpenAIBackend(model, client)
+        self._transport, self._state, self._pace = transport, state, pace or Pace()
+        self._plain = OpenAIBackend(model, transport)
         self._rows: dict[str, _Row] = {}
         self._groups: dict[str | None, _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,7 +121,7 @@ class BatchBackend:
 
     @cached_property
     def _calls(self) -> BatchCalls:
-        api = BatchApi(self._client, self.model.base_url, openai.bearer(self.model.api_key), self._secrets)
+        api = BatchApi(self._transport, self.model.base_url, openai.bearer(self.model.api_key), self._secrets)
         return BatchCalls(api, self._pace, self._state)
 
     @cached_property

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from multidict import CIMultiDict
+import httpx
 
 from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
 
@@ -62,7 +62,7 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
         headers: Headers of the answer.
         secrets: What the message must not hold.
     """
-    headers = CIMultiDict(headers or {})
+    headers = httpx.Headers(headers)
     said, codes = _explanation(text)
     message = f"HTTP {status}: {clean(said, secrets) or _phrase(status)}"
     wait = retry_after(headers)

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from aiohttp import ClientSession
 from openai.types import Batch as PublishedBatch
 
 from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
@@ -23,7 +23,7 @@ from harness.models.backend import Reply
 from harness.models.batch import BatchBackend, read
 from harness.models.batch_api import Pace, batch_of
 from harness.models.entry import OpenAIModel
-from harness.models.http import client
+from harness.models.http import Transport
 from harness.models.openai import OpenAIBackend
 from harness.store.results import read_responses
 from tests.asking import Pair, asking
@@ -62,7 +62,7 @@ def ask(
     """Ask all prompts at once of a fresh backend, and return what became of each."""
 
     async def all_of_them() -> dict[str, Outcome]:
-        async with client() as connection:
+        async with Transport() as connection:
             backend = BatchBackend(model(server, **changes), connection, state, pace)
             names = list(prompts)
             outcomes = await asyncio.gather(*(backend.ask(request(name)) for name in names), return_exceptions=True)
@@ -117,7 +117,7 @@ def test_the_answers_are_kept_as_those_of_the_model_asked_directly(server: Batch
 
 def test_the_same_request_is_paid_for_once(server: BatchServer, state: Path) -> None:
     async def twice() -> list[Reply]:
-        async with client() as connection:
+        async with Transport() as connection:
             backend = BatchBackend(model(server), connection, state, QUICK)
             replies = await asyncio.gather(*(backend.ask(request("same", row=name)) for name in ("r1", "r2")))
             return [*replies, await backend.ask(request("same", row="r3"))]
@@ -139,7 +139,7 @@ def test_the_vendors_limits_are_kept_without_being_told() -> None:
 
 def test_who_comes_late_travels_in_the_next_batch(server: BatchServer, state: Path) -> None:
     async def late() -> list[Reply]:
-        async with client() as connection:
+        async with Transport() as connection:
             backend = BatchBackend(model(server), connection, state, QUICK)
             first = asyncio.create_task(backend.ask(request("early")))
             while not server.batches:
@@ -399,7 +399,7 @@ def leave(server: BatchServer, state: Path, prompts: Iterable[str], until: Calla
     """Ask, and let go of everything as soon as `until` holds."""
 
     async def asked() -> list[BaseException]:
-        async with client() as connection:
+        async with Transport() as connection:
             backend = BatchBackend(model(server), connection, state, QUICK)
             waiting = [asyncio.create_task(backend.ask(request(prompt))) for prompt in prompts]
             while not until():
@@ -492,14 +492,14 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from harness.models.batch import BatchBackend
-from harness.models.http import client
+from harness.models.http import Transport
 from tests.models.asking import request
 from tests.models.test_batch import KEY, QUICK, numbered
 from harness.models.entry import OpenAIModel
 
 async def main():
     model = OpenAIModel(backend="openai", model="m", base_url=sys.argv[1], api_key=KEY, batch=True)
-    async with client() as connection:
+    async with Transport() as connection:
         backend = BatchBackend(model, connection, Path(sys.argv[2]), QUICK)
         await asyncio.gather(*(backend.ask(request(prompt)) for prompt in numbered(20)))
 
@@ -533,7 +533,7 @@ def test_a_process_killed_at_any_moment_has_submitted_at_most_once(
 def pair(server: BatchServer, folder: Path, count: int, **changes: Any) -> Pair:
     """A pair as `harness bench` must set it up: no deadline, and all rows at once."""
 
-    def opened(connection: ClientSession, task: str) -> BatchBackend:
+    def opened(connection: httpx.AsyncBaseTransport, task: str) -> BatchBackend:
         entry = model(server, **changes)
         return BatchBackend(entry, connection, folder / task / "m" / "batches.jsonl", QUICK)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 
 from harness.errors import AskError, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.http_errors import LONGEST_TEXT, Filtered, failure, retry_after
@@ -96,12 +96,12 @@ def test_any_body_of_an_error_makes_a_short_message(body: str) -> None:
     ],
 )
 def test_the_wait_a_server_names_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(CIMultiDict(headers)) == seconds
+    assert retry_after(httpx.Headers(headers)) == seconds
 
 
 def test_a_wait_may_be_a_date() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    seconds = retry_after(CIMultiDict({"Retry-After": date}))
+    seconds = retry_after(httpx.Headers({"Retry-After": date}))
     assert seconds is not None
     assert 50 < seconds <= 60
 
