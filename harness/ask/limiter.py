@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from asyncio_throttle.throttler import Throttler
 
 from harness.errors import HarnessError
 from harness.models.http_errors import _QUOTAS, until_reset
@@ -16,6 +20,10 @@ Notice = Callable[[str], None]
 
 # After a setback the window grows by a twentieth of its full size in each round trip, and by one request at least.
 GROWTH = 0.05
+# Requests come evenly, one in each interval. Above so many a minute, a few share a longer interval: to look for the end
+# of a shorter one would take more time than the interval.
+EVEN = 1000
+SHORTEST_POLL = 0.001
 
 
 class Halted(Exception):
@@ -68,13 +76,11 @@ class Gate:
         self.halted: str | None = None
         self._name, self._most, self._patience, self._notice = name, most, patience, notice
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._halting = asyncio.Event()
+        self._waits: set[asyncio.Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._pause_until = self._narrowed_at = 0.0
-        self._interval = 60.0 / per_minute if per_minute else 0.0
-        # A second's worth may follow at once when the loop was late, but is not sent ahead at the start.
-        self._credit = self._interval * (max(1, int(per_minute // 60)) - 1) if per_minute else 0.0
-        self._due = time.monotonic() + self._credit
+        self._throttler = _throttler(per_minute) if per_minute else None
+        self._first_in_line = asyncio.Lock()
         self._tokens = 0
         self._heard = False
         self._failures = 0
@@ -92,12 +98,14 @@ class Gate:
         Raises:
             Halted: the endpoint was given up, or the run stopped.
         """
-        if self.halted is not None:
-            raise Halted(self.halted)
-        if self._waiting or not self._admit():
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
+        if self._throttler is None:
+            await self._admitted()
+        else:
+            # One at a time stands at the throttler, because everyone who waits there polls. It comes before the window,
+            # so that after a pause one request is sent ahead of its time, and not as many as have waited.
+            async with self._first_in_line:
+                await self._until_halted(self._throttler.acquire())  # type: ignore[no-untyped-call]
+                await self._admitted()
         return time.monotonic()
 
     def leave(self) -> None:
@@ -111,19 +119,15 @@ class Gate:
         Raises:
             Halted: as for `enter`.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                await self._halting.wait()
-        except TimeoutError:
-            return
-        raise Halted(self.halted or "")
+        await self._until_halted(asyncio.sleep(seconds))
 
     def halt(self, reason: str) -> None:
         """Let nothing more through; what is in flight may still come back."""
         if self.halted is not None:
             return
         self.halted = reason
-        self._halting.set()
+        for wait in self._waits:
+            wait.reschedule(0.0)
         if self._timer:
             self._timer.cancel()
         for turn in self._waiting:
@@ -193,16 +197,39 @@ class Gate:
                 wait = min(seconds, self._patience.longest_pause)
                 self._pause_until = max(self._pause_until, time.monotonic() + wait)
 
+    async def _admitted(self) -> None:
+        """Wait for a place in the window, outside all pauses, and take it."""
+        if self.halted is not None:
+            raise Halted(self.halted)
+        if self._waiting or not self._admit():
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+
+    async def _until_halted(self, wait: Coroutine[Any, Any, None]) -> None:
+        """Wait for something, but not beyond the end.
+
+        Raises:
+            Halted: as for `enter`.
+        """
+        limit = asyncio.timeout(None if self.halted is None else 0.0)
+        try:
+            async with limit:
+                self._waits.add(limit)
+                await wait
+        except TimeoutError:
+            raise Halted(self.halted or "") from None
+        finally:
+            self._waits.discard(limit)
+
     def _admit(self) -> bool:
         if self.in_flight >= (1 if self.down else int(self.window)):
             return False  # someone comes back, and lets the next through
         now = time.monotonic()
-        earliest = max(self._pause_until, self._due - self._credit, self._probe_at)
+        earliest = max(self._pause_until, self._probe_at)
         if now < earliest:
             self._wake_at(earliest)
             return False
-        if self._interval:
-            self._due = max(self._due, now) + self._interval
         self.in_flight += 1
         return True
 
@@ -219,6 +246,13 @@ class Gate:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._pump)
+
+
+def _throttler(per_minute: float) -> Throttler:
+    """Return what lets so many requests through in a minute, evenly."""
+    together = math.ceil(per_minute / EVEN)
+    interval = 60.0 * together / per_minute
+    return Throttler(together, interval, max(SHORTEST_POLL, interval / 1000))
 
 
 def _minutes(seconds: float) -> str:
