@@ -118,11 +118,13 @@ class Row:
             self.attempts += 1
             reply = await self._reply()
         except AskError as error:
+            self._gate.read_quota(error.quota)
             self._learn(error, sent)
             raise
         else:
             self._seconds = time.monotonic() - sent
             self._gate.answered((reply.input_tokens or 0) + (reply.output_tokens or 0))
+            self._gate.read_quota(reply.quota)
             return reply
         finally:
             self._gate.leave()

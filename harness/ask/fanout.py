@@ -13,7 +13,7 @@ from harness.ask.attempts import Job, Row
 from harness.ask.budget import Budget
 from harness.ask.limiter import Brake, Gate, Halted, Notice, Patience
 from harness.errors import HarnessError, ModelRejected
-from harness.models.backend import HEAR, Request
+from harness.models.backend import Request
 from harness.store.results import Response
 
 
@@ -139,7 +139,6 @@ def _by_endpoint(jobs: Sequence[Job]) -> dict[str, list[Job]]:
 
 
 async def _work(endpoint: _Endpoint) -> None:
-    HEAR.set(endpoint.gate.hear)
     run = endpoint.run
     try:
         while (item := endpoint.next()) is not None:

@@ -6,14 +6,13 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from asyncio_throttle.throttler import Throttler
 
-from harness.errors import HarnessError
-from harness.models.http_errors import _QUOTAS, until_reset
+from harness.errors import HarnessError, Quota
 
 Notice = Callable[[str], None]
 
@@ -187,14 +186,12 @@ class Gate:
             self._probe_wait = min(2 * self._probe_wait or self._patience.first_wait, self._patience.longest_wait)
             self._probe_at = now + self._probe_wait
 
-    def hear(self, headers: Mapping[str, str]) -> None:
-        """Pause when the headers of an answer say that the quota of requests or tokens is used up."""
-        for remaining, reset, by_tokens in _QUOTAS:
-            if (left := headers.get(remaining)) is None:
-                continue
-            seconds = until_reset(headers.get(reset, ""))
-            if seconds and left.isdecimal() and int(left) < (max(1, self._tokens) if by_tokens else 1):
-                wait = min(seconds, self._patience.longest_pause)
+    def read_quota(self, quota: Iterable[Quota]) -> None:
+        """Pause when an answer's headers say that the quota of requests or tokens is used up."""
+        for limit in quota:
+            needed = max(1, self._tokens) if limit.unit == "tokens" else 1
+            if limit.remaining < needed:
+                wait = min(limit.reset_s, self._patience.longest_pause)
                 self._pause_until = max(self._pause_until, time.monotonic() + wait)
 
     async def _admitted(self) -> None:

@@ -14,7 +14,7 @@ from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavail
 from harness.models import openai
 from harness.models.backend import FinishReason, Reply, Request
 from harness.models.entry import AnthropicModel
-from harness.models.http import address, post, public, secrets_of, stream
+from harness.models.http import Event, address, post, public, secrets_of, stream
 from harness.models.streaming import anthropic_reply, timed
 
 # Not the newest, 2026-10-21: that one rejects any temperature, also for the models that still take one.
@@ -71,11 +71,11 @@ class AnthropicBackend:
             reply = await self._exchange(body, secrets)
         except Unavailable as error:
             if error.overloaded:  # Anthropic's 529, by which it sheds load rather than fails
-                raise Throttled(str(error)) from error
+                raise Throttled(str(error), quota=error.quota) from error
             raise
         except Rejected as error:
             if _NO_TEMPERATURE.search(str(error)):
-                raise ModelRejected(f"{error} (leave it out: omit: [temperature])") from error
+                raise ModelRejected(f"{error} (leave it out: omit: [temperature])", quota=error.quota) from error
             raise
         return cut(reply, blank)
 
@@ -85,11 +85,14 @@ class AnthropicBackend:
     async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
         limits = openai.deadlines(self.model)
         if not self.model.stream:
-            return parse(await post(self.transport, self._url, body, self._headers, secrets, limits))
+            return await post(self.transport, self._url, body, parse, self._headers, secrets, limits)
         streamed = {**body, "stream": True}
-        events = await stream(self.transport, self._url, streamed, self._headers, secrets, limits)
-        reply, seconds = anthropic_reply(events, secrets)
-        return timed(parse(reply), seconds)
+
+        def read(events: list[Event]) -> Reply:
+            reply, seconds = anthropic_reply(events, secrets)
+            return timed(parse(reply), seconds)
+
+        return await stream(self.transport, self._url, streamed, read, self._headers, secrets, limits)
 
     @cached_property
     def _url(self) -> httpx.URL:

@@ -15,8 +15,8 @@ import os
 import ssl
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,9 +24,9 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from harness.errors import BadReply, ModelRejected, Unavailable, UserError
-from harness.models.backend import HEAR
-from harness.models.http_errors import clean, failure
+from harness.errors import AskError, BadReply, ModelRejected, Unavailable, UserError
+from harness.models.backend import Reply
+from harness.models.http_errors import clean, failure, quotas
 
 SHORTEST_SECRET = 4
 _LAST_PORT = 65535
@@ -126,13 +126,15 @@ async def post(
     transport: httpx.AsyncBaseTransport,
     url: httpx.URL,
     body: Mapping[str, Any],
+    read: Callable[[dict[str, Any]], Reply],
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
     deadlines: Deadlines = USUAL,
-) -> dict[str, Any]:
-    """Post a JSON object and return the JSON object that answers it.
+) -> Reply:
+    """Post a JSON object and return what `read` makes of the JSON object that answers it.
 
-    No message of an error ever holds one of `secrets`, even where the server echoes it.
+    No message of an error ever holds one of `secrets`, even where the server echoes it. What the answer's headers say
+    of rate limits is in the reply, or in the error.
 
     Raises:
         Throttled: 429, or 503 or 529 with Retry-After.
@@ -142,21 +144,25 @@ async def post(
         Rejected: another 4xx.
         ModelRejected: 401, 402, 403, 404, a redirect, or a code that says that no request can succeed, such as OpenAI's
             429 with `insufficient_quota`.
+        AskError: what `read` raises.
     """
-    data = json.dumps(body).encode()
-    response = await send(transport, "POST", url, {**_JSON, **(headers or {})}, secrets, deadlines, content=data)
-    return json_object(response.content, secrets)
+    data, sent = json.dumps(body).encode(), {**_JSON, **(headers or {})}
+    async with _exchange(transport, "POST", url, sent, secrets, deadlines, content=data) as (response, begun):
+        begun.reschedule(None)
+        reply = read(json_object(await response.aread(), secrets))
+        return _with_quota(reply, response)
 
 
 async def stream(
     transport: httpx.AsyncBaseTransport,
     url: httpx.URL,
     body: Mapping[str, Any],
+    read: Callable[[list[Event]], Reply],
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
     deadlines: Deadlines = USUAL,
-) -> list[Event]:
-    """Post a JSON object and return the server-sent events that answer it, after the last of them has arrived.
+) -> Reply:
+    """Post a JSON object and return what `read` makes of the server-sent events that answer it, when all have arrived.
 
     Raises:
         AskError: as for `post`; Unavailable when it breaks off, BadReply when an event is not a JSON object.
@@ -177,9 +183,15 @@ async def stream(
                 elif not line and lines:
                     found.append((time.monotonic() - started, b"\n".join(lines)))
                     lines = []
-    if not found:
-        raise BadReply(f"the answer is not a stream of events: {clean(rest.decode(errors='replace'), secrets)}")
-    return [Event(at, json_object(data, secrets)) for at, data in found if data != b"[DONE]"]
+        if not found:
+            raise BadReply(f"the answer is not a stream of events: {clean(rest.decode(errors='replace'), secrets)}")
+        events = [Event(at, json_object(data, secrets)) for at, data in found if data != b"[DONE]"]
+        return _with_quota(read(events), response)
+
+
+def _with_quota(reply: Reply, response: httpx.Response) -> Reply:
+    found = quotas(response.headers)
+    return replace(reply, quota=found) if found else reply
 
 
 async def send(
@@ -232,13 +244,14 @@ async def _exchange(
         async with asyncio.timeout(deadlines.first_byte) as begun:
             response = await transport.handle_async_request(request)
             try:
-                if any(b"ratelimit" in name.lower() for name, _ in response.headers.raw):
-                    HEAR.get()(response.headers)
                 if not response.is_success:
                     begun.reschedule(None)
                     text = (await response.aread()).decode(errors="replace")
                     raise failure(response.status_code, text, response.headers, secrets)
                 yield response, begun
+            except AskError as error:
+                error.quota = quotas(response.headers)
+                raise
             finally:
                 await response.aclose()
 

@@ -14,7 +14,7 @@ from harness.errors import BadReply, ModelRejected, Unavailable
 from harness.models import openai
 from harness.models.backend import FinishReason, Reply, Request
 from harness.models.entry import LoraxModel
-from harness.models.http import address, post, public, secrets_of, stream
+from harness.models.http import Event, address, post, public, secrets_of, stream
 from harness.models.streaming import lorax_reply, timed
 
 _FINISH: dict[str, FinishReason] = {"eos_token": "stop", "stop_sequence": "stop", "length": "length"}
@@ -68,7 +68,7 @@ class LoraxBackend:
             reply = await self._exchange(self._sent(request), secrets)
         except Unavailable as error:
             if self.model.adapter and _NO_ADAPTER.search(str(error)):
-                raise ModelRejected(str(error)) from error
+                raise ModelRejected(str(error), quota=error.quota) from error
             raise
         return replace(reply, completion=_without_stop(reply, request.stop))
 
@@ -80,12 +80,14 @@ class LoraxBackend:
         if model.api != "generate":
             return await openai.exchange(transport, url, body, headers, secrets, model, model.api)
         if not model.stream:
-            return parse(await post(transport, url, body, headers, secrets, openai.deadlines(model)))
+            return await post(transport, url, body, parse, headers, secrets, openai.deadlines(model))
+
+        def read(events: list[Event]) -> Reply:
+            reply, seconds = lorax_reply(events, secrets)
+            return timed(parse(reply), seconds)
+
         place = address(model.base_url, "/generate_stream")
-        reply, seconds = lorax_reply(
-            await stream(transport, place, body, headers, secrets, openai.deadlines(model)), secrets
-        )
-        return timed(parse(reply), seconds)
+        return await stream(transport, place, body, read, headers, secrets, openai.deadlines(model))
 
     @cached_property
     def _url(self) -> httpx.URL:

@@ -12,7 +12,7 @@ import httpx
 from harness.errors import BadReply, UserError
 from harness.models.backend import FinishReason, Reply, Request
 from harness.models.entry import OpenAIModel, Sampled
-from harness.models.http import Deadlines, address, post, public, secrets_of, stream
+from harness.models.http import Deadlines, Event, address, post, public, secrets_of, stream
 from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import openai_reply, timed
 
@@ -55,8 +55,8 @@ class OpenAIBackend:
             return await exchange(
                 self.transport, self._url, self.body(request), self._headers, secrets, self.model, self.model.api
             )
-        except Filtered:
-            return Reply("", finish_reason="refusal")
+        except Filtered as error:
+            return Reply("", finish_reason="refusal", quota=error.quota)
 
     async def aclose(self) -> None:
         """Nothing to release: the transport is the caller's."""
@@ -85,11 +85,16 @@ async def exchange(
         AskError: as `OpenAIBackend.ask`.
     """
     if not model.stream:
-        return parse(api, await post(transport, url, body, headers, secrets, deadlines(model)), secrets)
+        return await post(
+            transport, url, body, lambda reply: parse(api, reply, secrets), headers, secrets, deadlines(model)
+        )
     streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    events = await stream(transport, url, streamed, headers, secrets, deadlines(model))
-    reply, seconds = openai_reply(events, secrets)
-    return timed(parse(api, reply, secrets), seconds)
+
+    def read(events: list[Event]) -> Reply:
+        reply, seconds = openai_reply(events, secrets)
+        return timed(parse(api, reply, secrets), seconds)
+
+    return await stream(transport, url, streamed, read, headers, secrets, deadlines(model))
 
 
 def deadlines(model: Sampled) -> Deadlines:

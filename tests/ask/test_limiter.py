@@ -6,16 +6,12 @@ import asyncio
 import socket
 import time
 from collections.abc import Coroutine
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.ask.limiter import Gate, Halted, Patience
-from harness.models.http_errors import until_reset
 from tests.asking import QUICK, Pair, ask, asking, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, always, error
 
@@ -26,40 +22,6 @@ def gate(most: int = 8, per_minute: float | None = None, patience: Patience = QU
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
     asyncio.run(coroutine)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1s", 1.0),
-        ("6m0s", 360.0),
-        ("20ms", 0.02),
-        ("1h2m3.5s", 3723.5),
-        ("1d", 86400.0),
-        ("12.5", 12.5),
-        ("0s", 0.0),
-        ("-3", 0.0),
-        ("", None),
-        ("soon", None),
-        ("1x", None),
-        ("nan", None),
-        ("inf", None),
-    ],
-)
-def test_reset_times_of_every_format(text: str, seconds: float | None) -> None:
-    assert until_reset(text) == seconds
-
-
-@given(st.integers(-5000, 5000))
-def test_a_reset_date_in_the_past_is_now(seconds: int) -> None:
-    found = until_reset((datetime.now(UTC) + timedelta(seconds=seconds)).isoformat())
-    assert found == pytest.approx(max(0, seconds), abs=5)
-
-
-@given(st.text(max_size=20))
-def test_no_header_is_too_odd_to_be_read(text: str) -> None:
-    found = until_reset(text)
-    assert found is None or found >= 0
 
 
 def test_the_window_halves_once_in_a_round_trip_and_grows_back_to_the_limit() -> None:
@@ -181,18 +143,6 @@ def test_a_used_up_quota_holds_back_the_whole_endpoint(
     assert asked.statuses() == {"ok": 10}
     assert arrived[5] - arrived[4] >= pause
     assert len(arrived) == 10
-
-
-def test_anthropic_words_for_a_used_up_quota() -> None:
-    async def asking() -> None:
-        opened = gate()
-        reset = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
-        opened.hear({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": reset})
-        before = time.monotonic()
-        await opened.enter()
-        assert time.monotonic() - before >= 0.4
-
-    run(asking())
 
 
 def test_an_endpoint_that_is_down_is_given_up(loopback: Loopback, tmp_path: Path) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable, UserError
-from harness.models.http import USUAL, Deadlines, Transport, address, post, public, secrets_of
+from harness.errors import AskError, BadReply, ModelRejected, Quota, Rejected, Throttled, Unavailable, UserError
+from harness.models import http
+from harness.models.backend import Reply
+from harness.models.entry import OpenAIModel
+from harness.models.http import USUAL, Deadlines, Transport, address, public, secrets_of
+from harness.models.openai import OpenAIBackend
 from tests.loopback import Fault, Loopback, always
-from tests.models.asking import listen, run
+from tests.models.asking import listen, request, run
 
 KEY = "sk-planted-0123456789"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -22,10 +28,17 @@ def chat(server: Loopback) -> httpx.URL:
     return httpx.URL(f"{server.openai_url}/chat/completions")
 
 
-def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = USUAL) -> dict[str, object]:
+async def post(
+    transport: httpx.AsyncBaseTransport, url: httpx.URL, body: dict[str, Any], *settings: Any, **more: Any
+) -> Reply:
+    """Post, and return the whole JSON object as the completion."""
+    return await http.post(transport, url, body, lambda reply: Reply(json.dumps(reply)), *settings, **more)
+
+
+def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = USUAL) -> Reply:
     """Post BODY to the server's chat method with a fresh transport."""
 
-    async def asking() -> dict[str, object]:
+    async def asking() -> Reply:
         async with Transport() as transport:
             return await post(transport, chat(server), BODY, secrets=secrets, deadlines=deadlines)
 
@@ -33,7 +46,7 @@ def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = 
 
 
 def test_a_good_answer_is_the_json_object(loopback: Loopback) -> None:
-    assert ask(loopback)["object"] == "chat.completion"
+    assert json.loads(ask(loopback).completion)["object"] == "chat.completion"
     assert loopback.received[0].body == BODY
 
 
@@ -105,6 +118,26 @@ def test_the_wait_reaches_the_caller(loopback: Loopback) -> None:
     with pytest.raises(Throttled) as caught:
         ask(loopback)
     assert caught.value.retry_after == 0.05
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, "{}"), (200, "no JSON"), (400, "{}"), (429, "{}"), (500, "{}")])
+def test_what_is_left_of_a_rate_limit_is_in_the_reply_and_in_every_error(status: int, body: str) -> None:
+    headers = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "2s"}
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, headers=headers, text=body))
+    try:
+        quota = run(post(transport, httpx.URL("http://server.invalid"), BODY)).quota
+    except AskError as error:
+        quota = error.quota
+    assert quota == (Quota("requests", 3, 2.0),)
+
+
+def test_an_answer_that_cannot_be_read_as_a_reply_keeps_its_rate_limits_too() -> None:
+    headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m"}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, headers=headers, json={"choices": []}))
+    model = OpenAIModel(backend="openai", model="m", base_url="http://server.invalid/v1")
+    with pytest.raises(BadReply) as caught:
+        run(OpenAIBackend(model, transport).ask(request()))
+    assert caught.value.quota == (Quota("tokens", 0, 60.0),)
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500])

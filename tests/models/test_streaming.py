@@ -197,8 +197,8 @@ def test_a_line_ends_at_a_line_feed_and_at_no_other_character(end: bytes) -> Non
         [b"data: ", json.dumps({"text": text}, ensure_ascii=False).encode(), end, end, b"data: [DONE]", end, end]
     )
     transport = httpx.MockTransport(lambda asked: httpx.Response(200, content=body))
-    events = run(stream(transport, httpx.URL("http://server.invalid/v1"), {}))
-    assert [event.data for event in events] == [{"text": text}]
+    reply = run(stream(transport, httpx.URL("http://server.invalid/v1"), {}, lambda found: Reply(repr(found[0].data))))
+    assert reply.completion == repr({"text": text})
 
 
 def test_a_message_without_its_end_is_none_and_an_overloaded_one_says_so() -> None:
