@@ -59,7 +59,7 @@ class Budget:
             self._prices[model, task] = price_of(self.models[model], task) if model in self.models else None
         return self._prices[model, task]
 
-    def worst(self, model: str, request: Request) -> float:
+    def worst_case(self, model: str, request: Request) -> float:
         """The most that the tokens of one attempt can cost, in USD."""
         priced = self.price(model, request.task)
         if priced is None or priced.price is None:
@@ -72,7 +72,7 @@ class Budget:
         """What an answer's tokens cost, in USD; the worst case when the server does not say how many they were."""
         priced = self.price(model, request.task)
         if priced is None or priced.price is None or reply.input_tokens is None or reply.output_tokens is None:
-            return self.worst(model, request)
+            return self.worst_case(model, request)
         return priced.price.usd(reply.input_tokens, reply.output_tokens)
 
     async def reserve(self, model: str, worst: float) -> bool:
@@ -88,12 +88,12 @@ class Budget:
         self._open[model] += 1
         return True
 
-    def lose(self, worst: float) -> bool:
+    def charge_lost(self, worst: float) -> bool:
         """Book an attempt that may have been charged in full; whether all that is reserved still fits under the cap."""
         self.spent += worst
         return self.cap is None or self._now() + self._reserved <= self.cap
 
-    def settle(self, model: str, reserved: float, spent: float) -> None:
+    def book(self, model: str, reserved: float, spent: float) -> None:
         """Put back what was reserved, and book what was spent instead."""
         self._now()
         self._open[model] -= 1

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harness.ask.attempts import Job, Row
+from harness.ask.attempts import Attempts, Job
 from harness.ask.budget import Budget
-from harness.ask.limiter import Brake, Gate, Halted, Notice, Patience
+from harness.ask.limiter import Brake, EndpointLimiter, GiveUpAfter, Notice, Stopped
 from harness.errors import HarnessError, ModelRejected
 from harness.models.backend import Request
 from harness.store.results import Response
@@ -24,7 +24,7 @@ class _Run:
     watch: Callable[[Job, Response], None]
     brake: Brake
     budget: Budget
-    patience: Patience
+    give_up: GiveUpAfter
     notice: Notice
     group: asyncio.TaskGroup
     unsaved: list[tuple[Job, Response]] = field(default_factory=list)
@@ -44,8 +44,8 @@ class _Endpoint:
         self._left = deque(jobs)
         self._most = min(job.limits.concurrency for job in jobs)
         rates = [job.limits.requests_per_minute for job in jobs if job.limits.requests_per_minute]
-        self.gate = Gate(name, self._most, min(rates, default=None), run.patience, run.notice)
-        run.brake.connect(self.gate)
+        self.limiter = EndpointLimiter(name, self._most, min(rates, default=None), run.give_up, run.notice)
+        run.brake.connect(self.limiter)
 
     def begin(self) -> None:
         """Put the first workers to work."""
@@ -60,7 +60,7 @@ class _Endpoint:
 
     def next(self) -> tuple[Job, str, Request] | None:
         """Take the next row. One job is emptied before the next begins, so that finished tasks come early."""
-        while self._left and self.gate.halted is None:
+        while self._left and self.limiter.stopped is None:
             job = self._left[0]
             item = None if job.stopped else next(job.requests, None)
             if item is not None:
@@ -76,7 +76,7 @@ async def run(
     *,
     brake: Brake | None = None,
     budget: Budget | None = None,
-    patience: Patience | None = None,
+    give_up: GiveUpAfter | None = None,
     notice: Notice = lambda line: None,
 ) -> str | None:
     """Ask all jobs, each endpoint on its own, and save every response as it arrives.
@@ -89,7 +89,7 @@ async def run(
         watch: Gets every response once it is saved.
         brake: To end the run early from outside.
         budget: What may be spent.
-        patience: When to give up what.
+        give_up: When to give up what.
         notice: Gets a line when an endpoint goes down or comes back.
 
     Returns:
@@ -105,7 +105,7 @@ async def run(
             await _finish(job, brake)
     with _few_collections():
         async with asyncio.TaskGroup() as group:
-            shared = _Run(watch, brake, budget or Budget(None), patience or Patience(), notice, group)
+            shared = _Run(watch, brake, budget or Budget(None), give_up or GiveUpAfter(), notice, group)
             for name, members in _by_endpoint(jobs).items():
                 _Endpoint(name, members, shared).begin()
     lost = sum(not _save(shared, job, response) for job, response in shared.unsaved)
@@ -161,30 +161,30 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
     """Ask a row until there is an answer or no hope; None when it stays as it was."""
     run = endpoint.run
     budget = run.budget
-    worst = budget.worst(job.model, request)
+    worst = budget.worst_case(job.model, request)
     if not await budget.reserve(job.model, worst):
         run.brake.pull(budget.explanation())
         return None
 
     def lost() -> None:
         # The row's own reservation stands for its next attempt, which must still fit beside this one.
-        if not budget.lose(worst):
+        if not budget.charge_lost(worst):
             run.brake.pull(budget.explanation())
 
-    row = Row(job, key, request, endpoint.gate, run.patience, endpoint.hire, lost)
+    row = Attempts(job, key, request, endpoint.limiter, run.give_up, endpoint.hire, lost)
     spent = 0.0
     try:
         reply = await row.ask()
         spent = budget.cost(job.model, request, reply)
         return row.response(reply)
-    except Halted:
+    except Stopped:
         _give_up(endpoint)
     except ModelRejected as error:
         _reject(endpoint, job, str(error))
     except Exception as error:  # noqa: BLE001  the edge: one request's failure must never end the others
         return row.failure(error)
     finally:
-        budget.settle(job.model, worst, spent)
+        budget.book(job.model, worst, spent)
     return None
 
 
@@ -199,7 +199,7 @@ def _save(run: _Run, job: Job, response: Response) -> bool:
         return False
     job.settled += 1
     job.answered += response.status != "failed"
-    if not (job.answered or job.proven or job.stopped) and job.settled >= run.patience.hopeless:
+    if not (job.answered or job.answered_before or job.stopped) and job.settled >= run.give_up.first_rows:
         job.stopped = f"the first {job.settled} rows all failed: {response.error}"
     run.watch(job, response)
     return True
@@ -207,10 +207,10 @@ def _save(run: _Run, job: Job, response: Response) -> bool:
 
 def _give_up(endpoint: _Endpoint) -> None:
     """When the endpoint is down for good, none of its jobs can go on."""
-    if endpoint.run.brake.reason is None and endpoint.gate.halted is not None:
+    if endpoint.run.brake.reason is None and endpoint.limiter.stopped is not None:
         for job in endpoint.jobs:
             if not job.finished and not job.stopped:
-                job.stopped = f"{endpoint.gate.halted}; {job.left} rows stay unanswered until the next run"
+                job.stopped = f"{endpoint.limiter.stopped}; {job.left} rows stay unanswered until the next run"
 
 
 def _reject(endpoint: _Endpoint, job: Job, reason: str) -> None:
@@ -221,7 +221,7 @@ def _reject(endpoint: _Endpoint, job: Job, reason: str) -> None:
     job.stopped = job.stopped or reason
     same = [other for other in endpoint.jobs if other.model == job.model]
     refused = sum(other.stopped is not None for other in same)
-    if refused > 1 and not any(other.answered or other.proven for other in same):
+    if refused > 1 and not any(other.answered or other.answered_before for other in same):
         for other in same:
             other.stopped = other.stopped or reason
 

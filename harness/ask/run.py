@@ -20,7 +20,7 @@ from harness.ask.progress import INTERRUPTED, Interrupted, Progress, interruptib
 from harness.errors import DataError, UserError, nearest
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
-from harness.models.connect import Opening
+from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
 from harness.models.prices import price_of
 from harness.rows.evaluation import Subset
@@ -127,11 +127,11 @@ async def _ask(pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchO
     done: dict[tuple[str, str], Manifest] = {}
     jobs = []
     with contextlib.ExitStack() as logs:
-        async with Opening() as opening:
+        async with Connections() as connections:
             for task, entry in pairs:
                 try:
                     folder = options.results / task.file.name / entry.name
-                    backend = open_backend(opening, task, entry, folder)
+                    backend = open_backend(connections, task, entry, folder)
                 except DataError as error:
                     say(f"skipped {entry.name} on {task.file.name}: {error}")
                     continue
@@ -251,7 +251,7 @@ def _job(
         pending=pending,
         save=_untimed(log.append) if batch else log.append,
         finish=finish,
-        proven=pending < task.n,
+        answered_before=pending < task.n,
     )
     return job
 
@@ -342,8 +342,8 @@ def _prepared(run: Manifest, file: TaskFile) -> PreparedTask:
 
 
 async def _settings(prepared: PreparedTask, entry: ModelEntry) -> str:
-    async with Opening() as opening:
+    async with Connections() as connections:
         try:
-            return settings_of(open_backend(opening, prepared, entry), prepared.file)
+            return settings_of(open_backend(connections, prepared, entry), prepared.file)
         except DataError as error:
             raise UserError(str(error)) from None

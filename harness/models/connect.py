@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Training = Callable[[], tuple[list[str], list[str]]]
 
 
-class Opening:
-    """Opens backends that share one pool of connections, and those in this process that share a base model.
+class Connections:
+    """The backends of a run, which share HTTP connections and the base models loaded in this process.
 
     A context manager that closes both.
     """
@@ -47,7 +47,7 @@ class Opening:
         for runner in self._runners.values():
             runner.close()
 
-    def backend(
+    def open(
         self,
         entry: ModelEntry,
         task: str,

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from harness.ask.limiter import Gate, Halted, Patience
+from harness.ask.limiter import EndpointLimiter, GiveUpAfter, Stopped
 from tests.asking import QUICK, Pair, ask, asking, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, always, error
 
 
-def gate(most: int = 8, per_minute: float | None = None, patience: Patience = QUICK) -> Gate:
-    return Gate("server", most, per_minute, patience, lambda line: None)
+def limited(most: int = 8, per_minute: float | None = None, give_up: GiveUpAfter = QUICK) -> EndpointLimiter:
+    return EndpointLimiter("server", most, per_minute, give_up, lambda line: None)
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -26,14 +26,14 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 
 def test_the_window_halves_once_in_a_round_trip_and_grows_back_to_the_limit() -> None:
     async def asking() -> None:
-        opened = gate(16)
+        opened = limited(16)
         sent = [await opened.enter() for _ in range(16)]
         for moment in sent:
-            opened.slow_down(moment, None, "HTTP 429")
+            opened.throttled(moment, None, "HTTP 429")
             opened.leave()
         assert opened.window == 8, "sixteen refusals of one round trip count once"
         again = [await opened.enter() for _ in range(8)]
-        opened.slow_down(again[0], None, "HTTP 429")
+        opened.throttled(again[0], None, "HTTP 429")
         assert opened.window == 4
         widths = []
         for _ in range(200):
@@ -48,11 +48,11 @@ def test_the_window_halves_once_in_a_round_trip_and_grows_back_to_the_limit() ->
 
 def test_the_window_never_closes() -> None:
     async def asking() -> None:
-        opened = gate(4)
+        opened = limited(4)
         for _ in range(10):
             sent = await opened.enter()
             await asyncio.sleep(0.001)
-            opened.slow_down(sent, None, "HTTP 429")
+            opened.throttled(sent, None, "HTTP 429")
             opened.leave()
         assert opened.window == 1
 
@@ -80,8 +80,8 @@ def test_being_asked_to_slow_down_uses_up_no_attempt(loopback: Loopback, tmp_pat
 
 def test_nothing_but_slow_down_is_given_up_in_the_end(loopback: Loopback, tmp_path: Path) -> None:
     loopback.plan = always("throttle")
-    patience = Patience(first_wait=0.02, longest_wait=0.05, throttled=0.5)
-    asked = ask(tmp_path, [Pair(openai(loopback), prompts(300))], patience=patience)
+    give_up = GiveUpAfter(first_wait=0.02, longest_wait=0.05, throttled=0.5)
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(300))], give_up=give_up)
     assert asked.jobs[0].stopped is not None
     assert "server has asked to slow down for" in asked.jobs[0].stopped
     assert "429: slow down" in asked.jobs[0].stopped
@@ -147,8 +147,8 @@ def test_a_used_up_quota_holds_back_the_whole_endpoint(
 
 def test_an_endpoint_that_is_down_is_given_up(loopback: Loopback, tmp_path: Path) -> None:
     loopback.plan = always("error")
-    patience = Patience(first_wait=0.1, longest_wait=10, unheard=1.0)
-    asked = ask(tmp_path, [Pair(openai(loopback), prompts(500), concurrency=8, attempts=1000)], patience=patience)
+    give_up = GiveUpAfter(first_wait=0.1, longest_wait=10, never_reached=1.0)
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(500), concurrency=8, attempts=1000)], give_up=give_up)
     assert asked.jobs[0].stopped is not None
     assert "server has answered nothing for" in asked.jobs[0].stopped
     assert "HTTP 500" in asked.jobs[0].stopped
@@ -163,11 +163,11 @@ def test_an_endpoint_that_is_down_gets_single_requests_further_and_further_apart
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    opened = gate(8, patience=Patience(first_wait=1.0, longest_wait=4.0, down=20.0))
+    opened = limited(8, give_up=GiveUpAfter(first_wait=1.0, longest_wait=4.0, down=20.0))
     monkeypatch.setattr(opened, "_wake_at", lambda when: None)
     opened.answered(5)
     sent = []
-    while opened.halted is None:
+    while opened.stopped is None:
         while opened._admit():
             sent.append(now - 1000)
         while opened.in_flight:
@@ -176,7 +176,7 @@ def test_an_endpoint_that_is_down_gets_single_requests_further_and_further_apart
         now += 0.5
     assert sent[:8] == [0] * 8
     assert sent[8:] == [1, 3, 7, 11, 15, 19, 23]
-    assert opened.halted == "server has answered nothing for 23 seconds (HTTP 502)"
+    assert opened.stopped == "server has answered nothing for 23 seconds (HTTP 502)"
 
 
 def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None
         await asyncio.sleep(0.1)
         first.port = port
         pair = Pair(openai(first), prompts(200), attempts=2)
-        run = asyncio.create_task(asking(tmp_path, [pair], patience=Patience(0.02, 0.1, down=60)))
+        run = asyncio.create_task(asking(tmp_path, [pair], give_up=GiveUpAfter(0.02, 0.1, down=60)))
         while len(first.answered) < 50:
             await asyncio.sleep(0.005)
         first._stop.set()
@@ -211,14 +211,14 @@ def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None
 
 def test_a_halt_lets_nobody_through_who_waits_and_nobody_who_comes() -> None:
     async def asking() -> None:
-        opened = gate(1)
+        opened = limited(1)
         await opened.enter()
         waiting = [asyncio.create_task(opened.enter()) for _ in range(3)]
         sleeping = asyncio.create_task(opened.sleep(1000))
         await asyncio.sleep(0)
-        opened.halt("enough")
+        opened.stop("enough")
         for task in (*waiting, sleeping, asyncio.create_task(opened.enter())):
-            with pytest.raises(Halted, match="enough"):
+            with pytest.raises(Stopped, match="enough"):
                 await task
         opened.leave()
         assert opened.in_flight == 0
@@ -228,7 +228,7 @@ def test_a_halt_lets_nobody_through_who_waits_and_nobody_who_comes() -> None:
 
 def test_a_cancelled_wait_takes_no_place() -> None:
     async def asking() -> None:
-        opened = gate(1)
+        opened = limited(1)
         await opened.enter()
         waiting = asyncio.create_task(opened.enter())
         await asyncio.sleep(0)
@@ -243,7 +243,7 @@ def test_a_cancelled_wait_takes_no_place() -> None:
 
 def test_first_come_first_served() -> None:
     async def asking() -> None:
-        opened, order = gate(1), []
+        opened, order = limited(1), []
 
         async def one(number: int) -> None:
             await opened.enter()
@@ -269,7 +269,7 @@ def test_requests_are_spread_evenly_over_the_minute(
         now += seconds
 
     async def asking() -> None:
-        opened = gate(20_000, per_minute)
+        opened = limited(20_000, per_minute)
 
         async def worker() -> None:
             nonlocal passed
@@ -295,16 +295,16 @@ def test_a_pause_sends_one_request_ahead_and_not_all_that_have_waited(monkeypatc
         now += seconds
 
     async def asking() -> None:
-        opened = gate(100, 60.0)
+        opened = limited(100, 60.0)
         monkeypatch.setattr(opened, "_wake_at", lambda when: asyncio.get_running_loop().call_soon(wake, opened, when))
-        opened.slow_down(await opened.enter(), 30.0, "HTTP 429")
+        opened.throttled(await opened.enter(), 30.0, "HTTP 429")
 
         async def one() -> None:
             entered.append(await opened.enter() - 1000)
 
         await asyncio.gather(*(one() for _ in range(5)))
 
-    def wake(opened: Gate, when: float) -> None:
+    def wake(opened: EndpointLimiter, when: float) -> None:
         nonlocal now
         now = max(now, when)
         opened._pump()
@@ -317,13 +317,13 @@ def test_a_pause_sends_one_request_ahead_and_not_all_that_have_waited(monkeypatc
 
 def test_a_halt_reaches_those_who_wait_for_their_minute() -> None:
     async def asking() -> None:
-        opened = gate(8, 0.5)
+        opened = limited(8, 0.5)
         await opened.enter()
         waiting = [asyncio.create_task(opened.enter()) for _ in range(3)]
         await asyncio.sleep(0.01)
-        opened.halt("enough")
+        opened.stop("enough")
         for task in waiting:
-            with pytest.raises(Halted, match="enough"):
+            with pytest.raises(Stopped, match="enough"):
                 await task
         assert opened.in_flight == 1
 
@@ -332,7 +332,7 @@ def test_a_halt_reaches_those_who_wait_for_their_minute() -> None:
 
 def test_a_cancelled_wait_lets_the_next_to_the_throttler() -> None:
     async def asking() -> None:
-        opened = gate(8, 600.0)
+        opened = limited(8, 600.0)
         await opened.enter()
         waiting = [asyncio.create_task(opened.enter()) for _ in range(2)]
         await asyncio.sleep(0.01)
