@@ -88,26 +88,11 @@ class Attempts:
 
     def response(self, reply: Reply) -> Response:
         """The row's response when it was answered; its latency is that of the attempt that succeeded."""
-        return Response(
-            key=self._key,
-            row=self._request.row,
-            status=_STATUS.get(reply.finish_reason, "ok"),
-            completion=reply.completion,
-            model=reply.model,
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-            latency_s=round(self._seconds, 6),
-            ttft_s=reply.ttft_s,
-            tpot_s=reply.tpot_s,
-            attempts=self.attempts,
-            at=now(),
-        )
+        return answer(self._key, self._request, reply, latency_s=round(self._seconds, 6), attempts=self.attempts)
 
     def failure(self, error: Exception) -> Response:
         """The row's response when it was not."""
-        message = str(error) if isinstance(error, AskError) else f"{type(error).__name__}: {error}"
-        row, attempts = self._request.row, self.attempts
-        return Response(key=self._key, row=row, status="failed", attempts=attempts, at=now(), error=message[:500])
+        return failure(self._key, self._request, error, attempts=self.attempts)
 
     async def _attempt(self) -> Reply:
         """Ask once, as soon as the limiter lets it through."""
@@ -146,7 +131,7 @@ class Attempts:
         Raises:
             ModelRejected: the server asks for so long a pause that it amounts to a refusal.
         """
-        self._job.trouble[next(name for kind, name in _TROUBLE if isinstance(error, kind))] += 1
+        self._job.count_trouble(error)
         if isinstance(error, Throttled):
             if (error.retry_after or 0.0) > self._give_up.longest_pause:
                 # A quota of a day or a month, which other models of the endpoint need not share.
@@ -179,6 +164,30 @@ class Attempts:
     async def _sleep(self, seconds: float) -> None:
         self._idle()
         await self._limiter.sleep(seconds)
+
+
+def answer(key: str, request: Request, reply: Reply, *, latency_s: float | None, attempts: int) -> Response:
+    """Return the response of a row that was answered; `latency_s` is None where it says nothing about the model."""
+    return Response(
+        key=key,
+        row=request.row,
+        status=_STATUS.get(reply.finish_reason, "ok"),
+        completion=reply.completion,
+        model=reply.model,
+        input_tokens=reply.input_tokens,
+        output_tokens=reply.output_tokens,
+        latency_s=latency_s,
+        ttft_s=reply.ttft_s,
+        tpot_s=reply.tpot_s,
+        attempts=attempts,
+        at=now(),
+    )
+
+
+def failure(key: str, request: Request, error: Exception, *, attempts: int) -> Response:
+    """Return the response of a row that was not answered."""
+    message = str(error) if isinstance(error, AskError) else f"{type(error).__name__}: {error}"
+    return Response(key=key, row=request.row, status="failed", attempts=attempts, at=now(), error=message[:500])
 
 
 def now() -> str:
@@ -232,6 +241,10 @@ class Job:
     answered: int = 0
     trouble: Counter[Trouble] = field(default_factory=Counter)
     finished: bool = False
+
+    def count_trouble(self, error: AskError) -> None:
+        """Count an attempt that brought no answer."""
+        self.trouble[next(name for kind, name in _TROUBLE if isinstance(error, kind))] += 1
 
     @property
     def left(self) -> int:

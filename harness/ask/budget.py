@@ -75,10 +75,14 @@ class Budget:
             return self.worst_case(model, request)
         return priced.price.usd(reply.input_tokens, reply.output_tokens)
 
+    def fits(self, model: str, worst: float) -> bool:
+        """Whether so much can be reserved for a request to a model, beside what is reserved now."""
+        costs = worst or self._a_second(model)
+        return self.cap is None or not costs or self._now() + self._ahead(model) + worst <= self.cap
+
     async def reserve(self, model: str, worst: float) -> bool:
         """Put so much aside, once enough of what is in flight has proved cheaper; False when it never fits."""
-        costs = worst or self._a_second(model)
-        while self.cap is not None and costs and self._now() + self._ahead(model) + worst > self.cap:
+        while not self.fits(model, worst):
             if not self._open.total():
                 return False
             self._settled.clear()

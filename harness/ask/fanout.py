@@ -8,12 +8,13 @@ import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from harness.ask.attempts import Attempts, Job
+from harness.ask.attempts import Attempts, Job, answer, failure
 from harness.ask.budget import Budget
 from harness.ask.limiter import Brake, EndpointLimiter, GiveUpAfter, Notice, Stopped
-from harness.errors import HarnessError, ModelRejected
-from harness.models.backend import Request
+from harness.errors import AskError, HarnessError, ModelRejected
+from harness.models.backend import ListBackend, Reply, Request
 from harness.store.results import Response
 
 
@@ -108,6 +109,10 @@ async def run(
             shared = _Run(watch, brake, budget or Budget(None), give_up or GiveUpAfter(), notice, group)
             for name, members in _by_endpoint(jobs).items():
                 _Endpoint(name, members, shared).begin()
+            lists = [job for job in jobs if job.pending and isinstance(job.backend, ListBackend)]
+            for job in lists:
+                task = group.create_task(_ask_lists(job, lists, shared))
+                shared.brake.connect_list(task, _in_flight(job))
     lost = sum(not _save(shared, job, response) for job, response in shared.unsaved)
     for job in jobs:
         if not job.finished and (brake.reason is None or job.settled):
@@ -133,7 +138,7 @@ def _few_collections() -> Iterator[None]:
 def _by_endpoint(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     shared: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.pending:
+        if job.pending and not isinstance(job.backend, ListBackend):
             shared.setdefault(job.endpoint, []).append(job)
     return shared
 
@@ -180,12 +185,86 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
     except Stopped:
         _give_up(endpoint)
     except ModelRejected as error:
-        _reject(endpoint, job, str(error))
+        _reject(endpoint.jobs, job, str(error))
     except Exception as error:  # noqa: BLE001  the edge: one request's failure must never end the others
         return row.failure(error)
     finally:
         budget.book(job.model, worst, spent)
     return None
+
+
+async def _ask_lists(job: Job, jobs: Sequence[Job], run: _Run) -> None:
+    """Ask a job's rows as lists, each as long as the budget allows: one list where there is no cap.
+
+    `jobs` are all that are asked in this way.
+    """
+    try:
+        while not job.stopped and run.brake.reason is None and (rows := await _affordable(job, run)):
+            await _ask_list(job, jobs, rows, run)
+        if job.stopped or job.settled == job.pending:
+            await _finish(job, run.brake)
+    except HarnessError as error:
+        run.brake.pull(str(error), error)
+
+
+async def _affordable(job: Job, run: _Run) -> dict[Request, tuple[str, float]]:
+    """Take the next rows, as many as the budget allows; return their requests with their keys and worst cases in USD.
+
+    When nothing fits any more, the brake is pulled and nothing is returned.
+    """
+    rows: dict[Request, tuple[str, float]] = {}
+    for key, request in job.requests:
+        worst = run.budget.worst_case(job.model, request)
+        if rows and not run.budget.fits(job.model, worst):
+            job.requests = chain([(key, request)], job.requests)
+            break
+        if not await run.budget.reserve(job.model, worst):
+            run.brake.pull(run.budget.explanation())
+            break
+        rows[request] = key, worst
+        job.in_flight += 1
+        await asyncio.sleep(0)  # there may be many, and others wait for their answers
+    return rows
+
+
+async def _ask_list(job: Job, jobs: Sequence[Job], rows: dict[Request, tuple[str, float]], run: _Run) -> None:
+    """Ask rows as one list, and save each as its answer comes. Answers that are not saved are collected again."""
+    assert isinstance(job.backend, ListBackend)
+    try:
+        async with contextlib.aclosing(job.backend.ask_all(list(rows))) as outcomes:
+            async for request, outcome in outcomes:
+                key, worst = rows.pop(request)
+                job.in_flight -= 1
+                spent = run.budget.cost(job.model, request, outcome) if isinstance(outcome, Reply) else 0.0
+                run.budget.book(job.model, worst, spent)
+                response = _listed(job, jobs, key, request, outcome)
+                if response is not None and not _save(run, job, response):
+                    return
+    except ModelRejected as error:
+        _reject(jobs, job, str(error))
+    except Exception as error:  # noqa: BLE001  the edge: what goes wrong in one backend must never end the others
+        job.stopped = f"{type(error).__name__}: {error}"
+    finally:
+        for _, worst in rows.values():
+            job.in_flight -= 1
+            run.budget.book(job.model, worst, 0.0)
+
+
+def _in_flight(job: Job) -> Callable[[], int]:
+    """Return what counts the rows of a job that are in flight."""
+    return lambda: job.in_flight
+
+
+def _listed(job: Job, jobs: Sequence[Job], key: str, request: Request, outcome: Reply | AskError) -> Response | None:
+    """Return the response of a row of a list; None when the row stays as it was."""
+    if isinstance(outcome, Reply):
+        # How long a list waits at the vendor says nothing about the model.
+        return answer(key, request, outcome, latency_s=None, attempts=1)
+    job.count_trouble(outcome)
+    if isinstance(outcome, ModelRejected):
+        _reject(jobs, job, str(outcome))
+        return None
+    return failure(key, request, outcome, attempts=1)
 
 
 def _save(run: _Run, job: Job, response: Response) -> bool:
@@ -213,13 +292,13 @@ def _give_up(endpoint: _Endpoint) -> None:
                 job.stopped = f"{endpoint.limiter.stopped}; {job.left} rows stay unanswered until the next run"
 
 
-def _reject(endpoint: _Endpoint, job: Job, reason: str) -> None:
+def _reject(jobs: Sequence[Job], job: Job, reason: str) -> None:
     """Stop a model on this task; on all tasks when two have been refused and none has ever been answered.
 
     One refusal may be the task's own: its adapter is not there.
     """
     job.stopped = job.stopped or reason
-    same = [other for other in endpoint.jobs if other.model == job.model]
+    same = [other for other in jobs if other.model == job.model]
     refused = sum(other.stopped is not None for other in same)
     if refused > 1 and not any(other.answered or other.answered_before for other in same):
         for other in same:

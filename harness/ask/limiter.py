@@ -262,6 +262,7 @@ class Brake:
         self.reason: str | None = None
         self.error: HarnessError | None = None
         self._limiters: list[EndpointLimiter] = []
+        self._lists: dict[asyncio.Task[None], Callable[[], int]] = {}
 
     def connect(self, limiter: EndpointLimiter) -> None:
         """Let the brake stop this endpoint, too."""
@@ -276,6 +277,17 @@ class Brake:
             for limiter in self._limiters:
                 limiter.stop(reason)
 
+    def connect_list(self, task: asyncio.Task[None], rows: Callable[[], int]) -> None:
+        """Let the brake cancel a task that waits for the answers to a list; `rows` counts those still to come."""
+        self._lists[task] = rows
+
+    def leave_lists(self) -> int:
+        """Stop waiting for the answers to lists, which the next run collects; return how many are still to come."""
+        left = sum(rows() for rows in self._lists.values())
+        for task in self._lists:
+            task.cancel()
+        return left
+
     def in_flight(self) -> int:
-        """How many requests are in flight."""
+        """How many requests are in flight, beside those in lists."""
         return sum(limiter.in_flight for limiter in self._limiters)

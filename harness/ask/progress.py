@@ -149,10 +149,10 @@ class Interrupted(HarnessError):
 
 
 @contextmanager
-def interruptible(brake: Brake, notice: Callable[[str], None], leave: Callable[[], int]) -> Iterator[None]:
+def interruptible(brake: Brake, notice: Callable[[str], None]) -> Iterator[None]:
     """Within this context, the first signal pulls the brake and the second cancels the task that has entered it.
 
-    `leave` gives up waiting for answers that may take a day and are collected by the next run; it returns how many.
+    Batches, which may take a day, are not waited for: the next run collects them.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -160,8 +160,8 @@ def interruptible(brake: Brake, notice: Callable[[str], None], leave: Callable[[
     def stop() -> None:
         if brake.reason is None:
             brake.pull(INTERRUPTED)
-            left = leave()
-            if (coming := brake.in_flight() - left) > 0 or not left:
+            left = brake.leave_lists()
+            if (coming := brake.in_flight()) or not left:
                 notice(f"stopping: waiting for {coming} answers on their way (again to stop without them)")
             if left:
                 notice(

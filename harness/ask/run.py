@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +20,13 @@ from harness.errors import DataError, UserError, nearest
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
-from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
+from harness.models.entry import ModelEntry, Sampled, load_models
 from harness.models.prices import price_of
 from harness.rows.evaluation import Subset
 from harness.rows.origin import Origin
 from harness.store.provenance import git_state, versions
 from harness.store.results import (
     Manifest,
-    Response,
     ResponseLog,
     chosen_runs,
     read_responses,
@@ -41,10 +39,6 @@ from harness.tasks.catalog import TaskFile, load_task, task_names
 from harness.tasks.prompts import Prompts
 
 Say = Callable[[str], None]
-ALL_ROWS = 1_000_000  # in flight at once: a batch takes all rows there are
-
-
-BATCHES = " (batches)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +134,10 @@ async def _ask(pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchO
             entries = {entry.name: entry.model for _, entry in pairs}
             budget, brake = Budget(options.max_usd, entries), Brake()
             _refuse_unpriced(jobs, budget, options)
-            with Progress(jobs, budget) as progress, interruptible(brake, progress.notice, _leave(jobs)):
+            with Progress(jobs, budget) as progress, interruptible(brake, progress.notice):
                 ended = await run(jobs, progress.watch, brake=brake, budget=budget, notice=progress.notice)
     for job in jobs:
-        if job.stopped and job.stopped != ended and not (ended == INTERRUPTED and job.endpoint.endswith(BATCHES)):
+        if job.stopped and job.stopped != ended:
             say(f"gave up {job.model} on {job.task}: {job.stopped}")
     if ended == INTERRUPTED:
         raise Interrupted(jobs)
@@ -151,21 +145,6 @@ async def _ask(pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchO
     if ended:
         raise CapReached(ended, manifests)
     return manifests
-
-
-def _leave(jobs: Sequence[Job]) -> Callable[[], int]:
-    """What gives up waiting for batches, and counts the rows in them."""
-
-    def leave() -> int:
-        waits = (getattr(job.backend, "leave", None) for job in jobs if job.endpoint.endswith(BATCHES))
-        return sum(wait() for wait in waits if wait)
-
-    return leave
-
-
-def _untimed(save: Callable[[Response], None]) -> Callable[[Response], None]:
-    """Save answers without a latency: how long a batch waits at the vendor says nothing about the model."""
-    return lambda response: save(replace(response, latency_s=None))
 
 
 def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: BenchOptions) -> None:
@@ -238,18 +217,15 @@ def _job(
         done[file.name, entry.name] = manifest
 
     pending = sum(1 for _ in unanswered())
-    limits = Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts)
-    batch = in_batches(model)
     job = Job(
         task=file.name,
         model=entry.name,
         backend=backend,
-        # A batch takes all rows at once and answers when it likes.
-        endpoint=entry.endpoint + BATCHES if batch else entry.endpoint,
-        limits=Limits(ALL_ROWS, None, math.inf, model.attempts) if batch else limits,
+        endpoint=entry.endpoint,
+        limits=Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts),
         requests=unanswered(),
         pending=pending,
-        save=_untimed(log.append) if batch else log.append,
+        save=log.append,
         finish=finish,
         answered_before=pending < task.n,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from harness.errors import Quota
+from harness.errors import AskError, Quota
 
 FinishReason = Literal["stop", "length", "refusal", "unknown"]
 
@@ -71,4 +71,13 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and memory."""
+        ...
+
+
+@runtime_checkable
+class ListBackend(Backend, Protocol):
+    """A way to reach one model that takes requests as a list and answers when it likes, hours later perhaps."""
+
+    def ask_all(self, requests: Iterable[Request]) -> AsyncGenerator[tuple[Request, Reply | AskError], None]:
+        """Ask requests; yield each with its reply, or with the final reason why there is none, as it comes."""
         ...

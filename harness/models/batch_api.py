@@ -158,38 +158,28 @@ def _text(reply: Mapping[str, Any], name: str) -> str:
 
 
 MOST_ROWS = 50_000
-
-
 MOST_BYTES = 200_000_000
-
-
 VALIDATING = frozenset({"validating"})
-
-
 UNFINISHED = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-
-
 PASSING = (Throttled, Unavailable, BadReply)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Times in seconds, and sizes, by which batches are made and watched.
+    """Times, in seconds, and sizes by which batches are made and watched.
 
     Attributes:
-        quiet: A batch is closed when no request has joined it for so long.
-        poll: First wait between two looks at a batch; each further wait is half as long again.
-        longest_poll: Longest such wait.
-        patience: How long a call may fail before the model is given up for this run.
-        queue: How long a full queue is waited for: longer than any batch that is in it may take.
-        rows: Most requests in a batch.
-        bytes: Largest file of a batch.
+        poll: First wait before a batch's status is fetched; each further wait is half as long again.
+        longest_poll: Maximum of these waits.
+        give_up: How long a call may fail before the model is given up for this run.
+        queue: How long to wait while the server's queue is full: longer than any batch in it may take.
+        rows: Maximum number of requests in a batch.
+        bytes: Maximum size of a batch's file.
     """
 
-    quiet: float = 2.0
     poll: float = 5.0
     longest_poll: float = 60.0
-    patience: float = 3600.0
+    give_up: float = 3600.0
     queue: float = 25 * 3600.0
     rows: int = MOST_ROWS
     bytes: int = MOST_BYTES
@@ -241,15 +231,6 @@ class BatchCalls:
         await asyncio.sleep(self.pace.poll)
         return await self._persist(partial(self.api.find, file))
 
-    async def watch(self, batch: Batch, statuses: frozenset[str]) -> Batch:
-        """Look at a batch, less and less often, until it has left these statuses."""
-        wait = self.pace.poll
-        while batch.status in statuses:
-            await asyncio.sleep(wait)
-            wait = min(1.5 * wait, self.pace.longest_poll)
-            batch = await self.batch(batch.id)
-        return batch
-
     async def _persist(self, call: Callable[[], Awaitable[T]], batch: str = "") -> T:
         """Make a call until it succeeds.
 
@@ -257,7 +238,7 @@ class BatchCalls:
             ModelRejected: the server refuses it, or has failed for too long.
         """
         retrying = AsyncRetrying(
-            stop=stop_after_delay(self.pace.patience),
+            stop=stop_after_delay(self.pace.give_up),
             wait=self._pause,
             retry=retry_if_exception_type(PASSING),
             reraise=True,
@@ -265,15 +246,15 @@ class BatchCalls:
         try:
             return await retrying(call)
         except PASSING as error:
-            again = f"; given up for now, the same command goes on with what is in {self.state}"
+            again = f"; stopped for now, run the same command to resume the batches in {self.state}"
             raise ModelRejected(f"{error}{again}") from error
         except Rejected as error:
-            paid = f"; to ask the rows of {batch} anew, and pay for them again, delete {self.state}" if batch else ""
+            paid = f"; to ask the rows of {batch} again, and pay for them again, delete {self.state}" if batch else ""
             raise ModelRejected(f"{error}{paid}") from error
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Throttled) and error.retry_after is not None:
-            return min(error.retry_after, self.pace.patience)
+            return min(error.retry_after, self.pace.give_up)
         longest = min(self.pace.longest_poll, self.pace.poll * 2.0 ** min(state.attempt_number, 30))
         return random.uniform(longest / 2, longest)

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import ssl
 import time
 import urllib.request
@@ -30,6 +31,8 @@ from harness.models.http_errors import clean, failure, quotas
 
 SHORTEST_SECRET = 4
 _LAST_PORT = 65535
+# httpx percent-encodes what cannot be in the name of a host instead of refusing it.
+_HOST = re.compile(rb"[\w.~-]+|[0-9A-Fa-f:.]+")
 
 # httpx would offer more encodings when it finds optional packages to decode them.
 _HEADERS = {
@@ -276,7 +279,7 @@ def address(base_url: str, path: str) -> httpx.URL:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:
         url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > _LAST_PORT:
+    if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.raw_host) or (url.port or 0) > _LAST_PORT:
         raise UserError(
             "base_url is not a valid URL: expected http://HOST[:PORT]/PATH or https://…, in which a password's "
             "'@', '/', '?' and '#' are percent-encoded"

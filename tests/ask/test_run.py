@@ -318,7 +318,7 @@ def test_the_cap_on_spending_is_never_passed_and_the_rest_can_follow(server: Loo
 
 
 def test_a_batch_takes_all_rows_at_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "Pace", partial(batch.Pace, quiet=0.3, poll=0.01, longest_poll=0.02))
+    monkeypatch.setattr(batch, "Pace", partial(batch.Pace, poll=0.01, longest_poll=0.02))
     with BatchServer() as server:
         server.answer = lambda prompt: "yes"
         project.model("m", server, batch=True, timeout=0.01, api_key=KEY)
@@ -342,7 +342,7 @@ def test_the_first_signal_leaves_batches_to_the_next_run(project: Project, monke
         assert f"stopped: 0 answers of this run are kept, {ROWS} are left; go on with" in err
         assert not project.lines()
         server.hold = False
-        monkeypatch.setattr(batch, "Pace", partial(batch.Pace, quiet=0.3, poll=0.01, longest_poll=0.02))
+        monkeypatch.setattr(batch, "Pace", partial(batch.Pace, poll=0.01, longest_poll=0.02))
         code, _, err = project.run()
         assert server.sizes() == [ROWS], err
     assert code == 0, err

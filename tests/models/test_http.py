@@ -179,7 +179,17 @@ def test_an_address_keeps_the_servers_path_and_query() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["localhost:8000/v1", "ftp://h/v1", "", "http://", "http://h:port/", "http://h:99999/", "http://me:hunter22/x@h"],
+    [
+        "localhost:8000/v1",
+        "ftp://h/v1",
+        "",
+        "http://",
+        "http://h:port/",
+        "http://h:99999/",
+        "http://me:hunter22/x@h",
+        "http://me:hunter22@[h/v1",
+        "http://a b/",
+    ],
 )
 def test_a_base_url_that_is_not_a_url_is_the_users_mistake(wrong: str) -> None:
     with pytest.raises(UserError, match="base_url is not a valid URL") as caught:
