@@ -25,7 +25,7 @@ class CapReached(HarnessError):
     exit_code = 3
 
     def __init__(self, reason: str, manifests: Sequence[Manifest]) -> None:
-        super().__init__(f"stopped: {reason}; go on with a higher --max-usd")
+        super().__init__(f"stopped: {reason}; to resume, raise --max-usd")
         self.manifests = manifests
 
 

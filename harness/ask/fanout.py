@@ -118,7 +118,7 @@ async def run(
         if not job.finished and (brake.reason is None or job.settled):
             await _finish(job, brake)
     if brake.error:
-        raise HarnessError(f"{brake.error}; {lost} answers that were on their way are lost") if lost else brake.error
+        raise HarnessError(f"{brake.error}; {lost} answers in flight are lost") if lost else brake.error
     return brake.reason
 
 
@@ -273,7 +273,7 @@ def _save(run: _Run, job: Job, response: Response) -> bool:
         job.save(response)
     except OSError as error:
         reason = f"the answers of {job.model} on {job.task} cannot be written ({error.strerror})"
-        message = f"{reason}; asking has stopped, what was written is kept. Mend that and give the same command again"
+        message = f"{reason}; asking has stopped, answers so far are saved. Fix that and run the same command to resume"
         run.brake.pull(reason, HarnessError(message))
         return False
     job.settled += 1

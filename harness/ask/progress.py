@@ -144,7 +144,7 @@ class Interrupted(HarnessError):
     def __init__(self, jobs: Sequence[Job]) -> None:
         answered, left = sum(job.answered for job in jobs), sum(job.left for job in jobs)
         super().__init__(
-            f"stopped: {answered} answers of this run are kept, {left} are left; go on with\n  {command()}"
+            f"stopped: {answered} answers of this run are saved, {left} are left; to resume, run\n  {command()}"
         )
 
 
@@ -162,11 +162,9 @@ def interruptible(brake: Brake, notice: Callable[[str], None]) -> Iterator[None]
             brake.pull(INTERRUPTED)
             left = brake.leave_lists()
             if (coming := brake.in_flight()) or not left:
-                notice(f"stopping: waiting for {coming} answers on their way (again to stop without them)")
+                notice(f"stopping: waiting for {coming} answers in flight (Ctrl-C again to stop without them)")
             if left:
-                notice(
-                    f"stopping: not waiting for {left} rows in batches; the vendor goes on, the next run collects them"
-                )
+                notice(f"stopping: not waiting for {left} rows in batches; the next run collects them from the vendor")
         else:
             task.cancel()
 

@@ -429,7 +429,7 @@ class Ledger:
         except OSError as error:
             raise ModelRejected(
                 f"{self._path}: cannot be written ({error.strerror}), and without it a batch could be paid for twice; "
-                "mend that and give the same command again"
+                "fix that and run the same command again"
             ) from error
         self._apply(event)
 

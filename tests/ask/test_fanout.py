@@ -241,7 +241,7 @@ def test_what_is_answered_is_not_asked_again_and_failures_are(loopback: Loopback
     assert third.finished == ["jigsaw/m"]
 
 
-def test_another_temperature_prompt_or_adapter_is_asked_anew(loopback: Loopback, tmp_path: Path) -> None:
+def test_another_temperature_prompt_or_adapter_is_asked_again(loopback: Loopback, tmp_path: Path) -> None:
     for opened, wording in (
         (openai(loopback), "a"),
         (openai(loopback, temperature=0.5), "a"),

@@ -481,7 +481,7 @@ def test_without_a_place_to_remember_it_nothing_is_submitted(server: BatchServer
     (tmp_path / "file").touch()
     outcome = ask(server, tmp_path / "file" / "batches.jsonl", ["a"])["a"]
     assert type(outcome) is ModelRejected
-    assert "mend that and give the same command again" in str(outcome)
+    assert "fix that and run the same command again" in str(outcome)
     assert not server.batches
 
 

@@ -198,7 +198,7 @@ def test_a_base_url_that_is_not_a_url_is_the_users_mistake(wrong: str) -> None:
 
 
 def test_more_requests_are_in_flight_than_any_pools_default(loopback: Loopback) -> None:
-    loopback.latency = 0.5
+    loopback.latency = 2.0
 
     async def asking() -> None:
         async with Transport() as transport:
