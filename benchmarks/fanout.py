@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -112,13 +113,14 @@ async def bare_aiohttp(url: str) -> AsyncIterator[Ask]:
 @contextlib.asynccontextmanager
 async def bare_post(url: str) -> AsyncIterator[Ask]:
     """Ask with the harness's own way of sending a request, and nothing else of it."""
-    from harness.models.http import address, client, post
+    from harness.models.http import Transport, address, post
+    from harness.models.openai import parse
 
     place = address(url, "/chat/completions")
-    async with client() as connection:
+    async with Transport() as connection:
 
         async def ask(prompt: str) -> object:
-            return await post(connection, place, body(prompt))
+            return await post(connection, place, body(prompt), partial(parse, "chat"))
 
         yield ask
 
@@ -149,7 +151,7 @@ async def harness(url: str, requests: int, concurrency: int, folder: Path) -> tu
     from harness.hashing import digest
     from harness.models.backend import Request
     from harness.models.entry import OpenAIModel
-    from harness.models.http import client
+    from harness.models.http import Transport
     from harness.models.openai import OpenAIBackend
     from harness.store.results import ResponseLog, read_rows, response_key, rows_path
 
@@ -160,7 +162,7 @@ async def harness(url: str, requests: int, concurrency: int, folder: Path) -> tu
         for number, prompt in enumerate(prompts(requests)):
             row = {"id": f"{number:016x}", "prompt": prompt, "references": ["no"], "fields": {}}
             file.write(json.dumps(row) + "\n")
-    async with client() as connection:
+    async with Transport() as connection:
         backend = OpenAIBackend(OpenAIModel(backend="openai", base_url=url, model="m"), connection)
         with ResponseLog(folder / "benchmark" / "m") as log:
 

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 
 import httpx
@@ -124,14 +125,13 @@ async def httpx_aiohttp() -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def ours() -> AsyncIterator[Ask]:
     """Ask as the harness asks."""
-    from yarl import URL
+    from harness.models.http import Transport, post
+    from harness.models.openai import parse
 
-    from harness.models.http import client, post
-
-    async with client() as connection:
+    async with Transport() as connection:
 
         async def ask(url: str) -> None:
-            await post(connection, URL(url), BODY)
+            await post(connection, httpx.URL(url), BODY, partial(parse, "chat"))
 
         yield ask
 

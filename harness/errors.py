@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 
 class HarnessError(Exception):
@@ -43,23 +44,41 @@ class BusyError(UserError):
     """Another process works on the same task and model."""
 
 
+class Quota(NamedTuple):
+    """What is left of a rate limit, as the headers of an answer say.
+
+    Attributes:
+        unit: What is limited.
+        remaining: How many of them may still be used.
+        reset_s: Seconds until the limit is full again.
+    """
+
+    unit: Literal["requests", "tokens"]
+    remaining: int
+    reset_s: float
+
+
 class AskError(HarnessError):
-    """One request brought no usable answer."""
+    """One request brought no usable answer; `quota` is what its headers said of the server's rate limits."""
+
+    def __init__(self, message: str, *, quota: tuple[Quota, ...] = ()) -> None:
+        super().__init__(message)
+        self.quota = quota
 
 
 class Throttled(AskError):
     """The server asks for patience; `retry_after` is in seconds, None when it named no time."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, retry_after: float | None = None, *, quota: tuple[Quota, ...] = ()) -> None:
+        super().__init__(message, quota=quota)
         self.retry_after = retry_after
 
 
 class Unavailable(AskError):
     """The server failed or could not be reached in time; `overloaded` when it failed because it has too much to do."""
 
-    def __init__(self, message: str, *, overloaded: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, overloaded: bool = False, quota: tuple[Quota, ...] = ()) -> None:
+        super().__init__(message, quota=quota)
         self.overloaded = overloaded
 
 

@@ -10,23 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession
+import httpx
 
 from harness.ask.attempts import Job, Limits
 from harness.ask.budget import Budget
 from harness.ask.fanout import run
-from harness.ask.limiter import Brake, Patience
+from harness.ask.limiter import Brake, GiveUpAfter
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.entry import LoraxModel, OpenAIModel
-from harness.models.http import client
+from harness.models.http import Transport
 from harness.models.lorax import LoraxBackend
 from harness.models.openai import OpenAIBackend
 from harness.store.results import Response, ResponseLog, read_responses, response_key
 from tests.loopback import Loopback
 
-Open = Callable[[ClientSession, str], Backend]
-QUICK = Patience(first_wait=0.02, longest_wait=0.1, down=2.0, unheard=2.0)
+Open = Callable[[httpx.AsyncBaseTransport, str], Backend]
+QUICK = GiveUpAfter(first_wait=0.02, longest_wait=0.1, down=2.0, never_reached=2.0)
 
 
 def openai(server: Loopback, **settings: Any) -> Open:
@@ -81,20 +81,20 @@ def ask(
     folder: Path,
     pairs: Sequence[Pair],
     *,
-    patience: Patience = QUICK,
+    give_up: GiveUpAfter = QUICK,
     brake: Brake | None = None,
     budget: Budget | None = None,
     watch: Callable[[Job, Response], None] = lambda job, response: None,
 ) -> Asked:
     """Ask what is not answered yet in `folder`, with one pool of connections for all, as `harness bench` does."""
-    return asyncio.run(asking(folder, pairs, patience=patience, brake=brake, budget=budget, watch=watch))
+    return asyncio.run(asking(folder, pairs, give_up=give_up, brake=brake, budget=budget, watch=watch))
 
 
 async def asking(
     folder: Path,
     pairs: Sequence[Pair],
     *,
-    patience: Patience = QUICK,
+    give_up: GiveUpAfter = QUICK,
     brake: Brake | None = None,
     budget: Budget | None = None,
     watch: Callable[[Job, Response], None] = lambda job, response: None,
@@ -107,12 +107,12 @@ async def asking(
         watch(job, response)
 
     with ExitStack() as logs:
-        async with client() as connection:
+        async with Transport() as connection:
             for pair in pairs:
                 log = logs.enter_context(ResponseLog(folder / pair.task / pair.model))
                 asked.jobs.append(_job(pair, pair.open(connection, pair.task), log, asked.finished))
             asked.ended = await run(
-                asked.jobs, count, brake=brake, budget=asked.budget, patience=patience, notice=asked.notices.append
+                asked.jobs, count, brake=brake, budget=asked.budget, give_up=give_up, notice=asked.notices.append
             )
     for pair in pairs:
         asked.responses[pair.model] = list(read_responses(folder / pair.task / pair.model))
@@ -137,5 +137,5 @@ def _job(pair: Pair, backend: Backend, log: ResponseLog, finished: list[str]) ->
     pending = sum(1 for _ in unanswered())
     return Job(
         pair.task, pair.model, backend, pair.endpoint, limits, unanswered(), pending, log.append, finish,
-        proven=pending < len(pair.prompts),
+        answered_before=pending < len(pair.prompts),
     )  # fmt: skip

@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Run a command on the models file of the test; give its exit code and all that it printed."""
     monkeypatch.setenv("PLANTED", KEY)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(batch, "Pace", partial(batch.Pace, quiet=0.3, poll=0.01, longest_poll=0.02))
+    monkeypatch.setattr(batch, "Pace", partial(batch.Pace, poll=0.01, longest_poll=0.02))
 
     def command(*words: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["harness", *words])

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from harness.ask.limiter import Gate, Halted, Patience
+from harness.ask.limiter import EndpointLimiter, GiveUpAfter, Stopped
 from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.backend import Backend, Reply, Request
 from harness.models.entry import Model
@@ -33,15 +33,15 @@ _TROUBLE: tuple[tuple[type[AskError], Trouble], ...] = (
 )
 
 
-class Row:
+class Attempts:
     """One row that is being asked.
 
     Args:
         job: Whose row it is.
         key: The key under which its answer is kept.
         request: What is asked.
-        gate: The way to the endpoint.
-        patience: When to give up.
+        limiter: The way to the endpoint.
+        give_up: When to give up.
         idle: Called when the row begins to wait for its next attempt.
         lost: Called when an attempt may have been charged although no answer came.
 
@@ -50,13 +50,13 @@ class Row:
     """
 
     def __init__(
-        self, job: Job, key: str, request: Request, gate: Gate, patience: Patience,
+        self, job: Job, key: str, request: Request, limiter: EndpointLimiter, give_up: GiveUpAfter,
         idle: Callable[[], None], lost: Callable[[], None],
     ) -> None:  # fmt: skip
         self.attempts = 0
         self._lost = lost
         self._job, self._key, self._request = job, key, request
-        self._gate, self._patience, self._idle = gate, patience, idle
+        self._limiter, self._give_up, self._idle = limiter, give_up, idle
         self._faults = 0
         self._throttled_since = 0.0
         self._seconds = 0.0
@@ -66,7 +66,7 @@ class Row:
 
         Raises:
             AskError: the last failure, when there is no hope left.
-            Halted: the run, the endpoint or the job ended first.
+            Stopped: the run, the endpoint or the job ended first.
         """
         try:
             return await self._attempt()
@@ -89,44 +89,31 @@ class Row:
 
     def response(self, reply: Reply) -> Response:
         """The row's response when it was answered; its latency is that of the attempt that succeeded."""
-        return Response(
-            key=self._key,
-            row=self._request.row,
-            status=_STATUS.get(reply.finish_reason, "ok"),
-            completion=reply.completion,
-            model=reply.model,
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-            latency_s=round(self._seconds, 6),
-            ttft_s=reply.ttft_s,
-            tpot_s=reply.tpot_s,
-            attempts=self.attempts,
-            at=now(),
-        )
+        return answer(self._key, self._request, reply, latency_s=round(self._seconds, 6), attempts=self.attempts)
 
     def failure(self, error: Exception) -> Response:
         """The row's response when it was not."""
-        message = str(error) if isinstance(error, AskError) else f"{type(error).__name__}: {error}"
-        row, attempts = self._request.row, self.attempts
-        return Response(key=self._key, row=row, status="failed", attempts=attempts, at=now(), error=message[:500])
+        return failure(self._key, self._request, error, attempts=self.attempts)
 
     async def _attempt(self) -> Reply:
-        """Ask once, as soon as the gate lets it through."""
-        sent = await self._gate.enter()
+        """Ask once, as soon as the limiter lets it through."""
+        sent = await self._limiter.enter()
         try:
             if self._job.stopped:
-                raise Halted(self._job.stopped)
+                raise Stopped(self._job.stopped)
             self.attempts += 1
             reply = await self._reply()
         except AskError as error:
-            self._learn(error, sent)
+            self._limiter.read_quota(error.quota)
+            self._report(error, sent)
             raise
         else:
             self._seconds = time.monotonic() - sent
-            self._gate.answered((reply.input_tokens or 0) + (reply.output_tokens or 0))
+            self._limiter.answered((reply.input_tokens or 0) + (reply.output_tokens or 0))
+            self._limiter.read_quota(reply.quota)
             return reply
         finally:
-            self._gate.leave()
+            self._limiter.leave()
 
     async def _reply(self) -> Reply:
         try:
@@ -139,45 +126,69 @@ class Row:
             self._lost()
             raise
 
-    def _learn(self, error: AskError, sent: float) -> None:
+    def _report(self, error: AskError, sent: float) -> None:
         """Count a failure, for the row and for its endpoint.
 
         Raises:
             ModelRejected: the server asks for so long a pause that it amounts to a refusal.
         """
-        self._job.trouble[next(name for kind, name in _TROUBLE if isinstance(error, kind))] += 1
+        self._job.count_trouble(error)
         if isinstance(error, Throttled):
-            if (error.retry_after or 0.0) > self._patience.longest_pause:
+            if (error.retry_after or 0.0) > self._give_up.longest_pause:
                 # A quota of a day or a month, which other models of the endpoint need not share.
                 raise ModelRejected(f"{error} (come back in {error.retry_after:.0f} s)") from error
             self._throttled_since = self._throttled_since or time.monotonic()
-            self._gate.slow_down(sent, error.retry_after, str(error))
+            self._limiter.throttled(sent, error.retry_after, str(error))
         elif isinstance(error, Unavailable):
             if error.overloaded:
-                self._gate.narrow(sent)
-            self._gate.failed(str(error))
+                self._limiter.halve(sent)
+            self._limiter.failed(str(error))
             # While the whole endpoint is down, it is not the row's fault.
-            self._faults += not self._gate.down
+            self._faults += not self._limiter.down
         else:
-            self._gate.alive()
+            self._limiter.reachable()
             self._faults += 1
 
     def _exhausted(self, state: RetryCallState) -> bool:
-        """Whether to ask no more; being asked to slow down uses up no attempt, but patience."""
+        """Whether to ask no more; being asked to slow down uses up no attempt, but give_up."""
         throttled = time.monotonic() - self._throttled_since if self._throttled_since else 0.0
-        return self._faults >= self._job.limits.attempts or throttled >= self._patience.throttled
+        return self._faults >= self._job.limits.attempts or throttled >= self._give_up.throttled
 
     def _wait(self, state: RetryCallState) -> float:
         """Exponential back-off with full jitter; after Retry-After a little jitter, so that not all return at once."""
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Throttled) and error.retry_after is not None:
-            return random.uniform(0, self._patience.first_wait)
-        longest = self._patience.first_wait * 2.0 ** min(state.attempt_number, 30)
-        return random.uniform(0, min(self._patience.longest_wait, longest))
+            return random.uniform(0, self._give_up.first_wait)
+        longest = self._give_up.first_wait * 2.0 ** min(state.attempt_number, 30)
+        return random.uniform(0, min(self._give_up.longest_wait, longest))
 
     async def _sleep(self, seconds: float) -> None:
         self._idle()
-        await self._gate.sleep(seconds)
+        await self._limiter.sleep(seconds)
+
+
+def answer(key: str, request: Request, reply: Reply, *, latency_s: float | None, attempts: int) -> Response:
+    """Return the response of a row that was answered; `latency_s` is None where it says nothing about the model."""
+    return Response(
+        key=key,
+        row=request.row,
+        status=_STATUS.get(reply.finish_reason, "ok"),
+        completion=reply.completion,
+        model=reply.model,
+        input_tokens=reply.input_tokens,
+        output_tokens=reply.output_tokens,
+        latency_s=latency_s,
+        ttft_s=reply.ttft_s,
+        tpot_s=reply.tpot_s,
+        attempts=attempts,
+        at=now(),
+    )
+
+
+def failure(key: str, request: Request, error: Exception, *, attempts: int) -> Response:
+    """Return the response of a row that was not answered."""
+    message = str(error) if isinstance(error, AskError) else f"{type(error).__name__}: {error}"
+    return Response(key=key, row=request.row, status="failed", attempts=attempts, at=now(), error=message[:500])
 
 
 def now() -> str:
@@ -219,7 +230,7 @@ class Job:
             come.
         save: Keeps a response; an OSError ends the run.
         finish: Awaited once, when all rows are settled or the job is stopped.
-        proven: Whether the model has answered other rows of the task before.
+        answered_before: Whether the model has answered other rows of the task before.
         stopped: Why rows of it were given up.
         in_flight: Rows taken from `requests` and not yet settled.
         settled: Rows that have got a status.
@@ -236,13 +247,17 @@ class Job:
     pending: int
     save: Callable[[Response], None]
     finish: Callable[[], Awaitable[None]]
-    proven: bool = False
+    answered_before: bool = False
     stopped: str | None = None
     in_flight: int = 0
     settled: int = 0
     answered: int = 0
     trouble: Counter[Trouble] = field(default_factory=Counter)
     finished: bool = False
+
+    def count_trouble(self, error: AskError) -> None:
+        """Count an attempt that brought no answer."""
+        self.trouble[next(name for kind, name in _TROUBLE if isinstance(error, kind))] += 1
 
     @property
     def left(self) -> int:

@@ -25,7 +25,7 @@ class CapReached(HarnessError):
     exit_code = 3
 
     def __init__(self, reason: str, manifests: Sequence[Manifest]) -> None:
-        super().__init__(f"stopped: {reason}; go on with a higher --max-usd")
+        super().__init__(f"stopped: {reason}; to resume, raise --max-usd")
         self.manifests = manifests
 
 
@@ -59,7 +59,7 @@ class Budget:
             self._prices[model, task] = price_of(self.models[model], task) if model in self.models else None
         return self._prices[model, task]
 
-    def worst(self, model: str, request: Request) -> float:
+    def worst_case(self, model: str, request: Request) -> float:
         """The most that the tokens of one attempt can cost, in USD."""
         priced = self.price(model, request.task)
         if priced is None or priced.price is None:
@@ -72,13 +72,17 @@ class Budget:
         """What an answer's tokens cost, in USD; the worst case when the server does not say how many they were."""
         priced = self.price(model, request.task)
         if priced is None or priced.price is None or reply.input_tokens is None or reply.output_tokens is None:
-            return self.worst(model, request)
+            return self.worst_case(model, request)
         return priced.price.usd(reply.input_tokens, reply.output_tokens)
+
+    def fits(self, model: str, worst: float) -> bool:
+        """Whether so much can be reserved for a request to a model, beside what is reserved now."""
+        costs = worst or self._a_second(model)
+        return self.cap is None or not costs or self._now() + self._ahead(model) + worst <= self.cap
 
     async def reserve(self, model: str, worst: float) -> bool:
         """Put so much aside, once enough of what is in flight has proved cheaper; False when it never fits."""
-        costs = worst or self._a_second(model)
-        while self.cap is not None and costs and self._now() + self._ahead(model) + worst > self.cap:
+        while not self.fits(model, worst):
             if not self._open.total():
                 return False
             self._settled.clear()
@@ -88,12 +92,12 @@ class Budget:
         self._open[model] += 1
         return True
 
-    def lose(self, worst: float) -> bool:
+    def charge_lost(self, worst: float) -> bool:
         """Book an attempt that may have been charged in full; whether all that is reserved still fits under the cap."""
         self.spent += worst
         return self.cap is None or self._now() + self._reserved <= self.cap
 
-    def settle(self, model: str, reserved: float, spent: float) -> None:
+    def book(self, model: str, reserved: float, spent: float) -> None:
         """Put back what was reserved, and book what was spent instead."""
         self._now()
         self._open[model] -= 1

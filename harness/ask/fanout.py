@@ -8,12 +8,13 @@ import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from harness.ask.attempts import Job, Row, endpoint_limits
+from harness.ask.attempts import Attempts, Job, answer, endpoint_limits, failure
 from harness.ask.budget import Budget
-from harness.ask.limiter import Brake, Gate, Halted, Notice, Patience
-from harness.errors import HarnessError, ModelRejected
-from harness.models.backend import HEAR, Request
+from harness.ask.limiter import Brake, EndpointLimiter, GiveUpAfter, Notice, Stopped
+from harness.errors import AskError, HarnessError, ModelRejected
+from harness.models.backend import ListBackend, Reply, Request
 from harness.store.results import Response
 
 
@@ -24,7 +25,7 @@ class _Run:
     watch: Callable[[Job, Response], None]
     brake: Brake
     budget: Budget
-    patience: Patience
+    give_up: GiveUpAfter
     notice: Notice
     group: asyncio.TaskGroup
     unsaved: list[tuple[Job, Response]] = field(default_factory=list)
@@ -43,8 +44,8 @@ class _Endpoint:
         self.workers = 0
         self._left = deque(jobs)
         self._most, rate = endpoint_limits(job.limits for job in jobs)
-        self.gate = Gate(name, self._most, rate, run.patience, run.notice)
-        run.brake.connect(self.gate)
+        self.limiter = EndpointLimiter(name, self._most, rate, run.give_up, run.notice)
+        run.brake.connect(self.limiter)
 
     def begin(self) -> None:
         """Put the first workers to work."""
@@ -59,7 +60,7 @@ class _Endpoint:
 
     def next(self) -> tuple[Job, str, Request] | None:
         """Take the next row. One job is emptied before the next begins, so that finished tasks come early."""
-        while self._left and self.gate.halted is None:
+        while self._left and self.limiter.stopped is None:
             job = self._left[0]
             item = None if job.stopped else next(job.requests, None)
             if item is not None:
@@ -75,7 +76,7 @@ async def run(
     *,
     brake: Brake | None = None,
     budget: Budget | None = None,
-    patience: Patience | None = None,
+    give_up: GiveUpAfter | None = None,
     notice: Notice = lambda line: None,
 ) -> str | None:
     """Ask all jobs, each endpoint on its own, and save every response as it arrives.
@@ -88,7 +89,7 @@ async def run(
         watch: Gets every response once it is saved.
         brake: To end the run early from outside.
         budget: What may be spent.
-        patience: When to give up what.
+        give_up: When to give up what.
         notice: Gets a line when an endpoint goes down or comes back.
 
     Returns:
@@ -104,15 +105,19 @@ async def run(
             await _finish(job, brake)
     with _few_collections():
         async with asyncio.TaskGroup() as group:
-            shared = _Run(watch, brake, budget or Budget(None), patience or Patience(), notice, group)
+            shared = _Run(watch, brake, budget or Budget(None), give_up or GiveUpAfter(), notice, group)
             for name, members in _by_endpoint(jobs).items():
                 _Endpoint(name, members, shared).begin()
+            lists = [job for job in jobs if job.pending and isinstance(job.backend, ListBackend)]
+            for job in lists:
+                task = group.create_task(_ask_lists(job, lists, shared))
+                shared.brake.connect_list(task, _in_flight(job))
     lost = sum(not _save(shared, job, response) for job, response in shared.unsaved)
     for job in jobs:
         if not job.finished and (brake.reason is None or job.settled):
             await _finish(job, brake)
     if brake.error:
-        raise HarnessError(f"{brake.error}; {lost} answers that were on their way are lost") if lost else brake.error
+        raise HarnessError(f"{brake.error}; {lost} answers in flight are lost") if lost else brake.error
     return brake.reason
 
 
@@ -132,13 +137,12 @@ def _few_collections() -> Iterator[None]:
 def _by_endpoint(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     shared: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.pending:
+        if job.pending and not isinstance(job.backend, ListBackend):
             shared.setdefault(job.endpoint, []).append(job)
     return shared
 
 
 async def _work(endpoint: _Endpoint) -> None:
-    HEAR.set(endpoint.gate.hear)
     run = endpoint.run
     try:
         while (item := endpoint.next()) is not None:
@@ -161,31 +165,105 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
     """Ask a row until there is an answer or no hope; None when it stays as it was."""
     run = endpoint.run
     budget = run.budget
-    worst = budget.worst(job.model, request)
+    worst = budget.worst_case(job.model, request)
     if not await budget.reserve(job.model, worst):
         run.brake.pull(budget.explanation())
         return None
 
     def lost() -> None:
         # The row's own reservation stands for its next attempt, which must still fit beside this one.
-        if not budget.lose(worst):
+        if not budget.charge_lost(worst):
             run.brake.pull(budget.explanation())
 
-    row = Row(job, key, request, endpoint.gate, run.patience, endpoint.hire, lost)
+    row = Attempts(job, key, request, endpoint.limiter, run.give_up, endpoint.hire, lost)
     spent = 0.0
     try:
         reply = await row.ask()
         spent = budget.cost(job.model, request, reply)
         return row.response(reply)
-    except Halted:
+    except Stopped:
         _give_up(endpoint)
     except ModelRejected as error:
-        _reject(endpoint, job, str(error))
+        _reject(endpoint.jobs, job, str(error))
     except Exception as error:  # noqa: BLE001  the edge: one request's failure must never end the others
         return row.failure(error)
     finally:
-        budget.settle(job.model, worst, spent)
+        budget.book(job.model, worst, spent)
     return None
+
+
+async def _ask_lists(job: Job, jobs: Sequence[Job], run: _Run) -> None:
+    """Ask a job's rows as lists, each as long as the budget allows: one list where there is no cap.
+
+    `jobs` are all that are asked in this way.
+    """
+    try:
+        while not job.stopped and run.brake.reason is None and (rows := await _affordable(job, run)):
+            await _ask_list(job, jobs, rows, run)
+        if job.stopped or job.settled == job.pending:
+            await _finish(job, run.brake)
+    except HarnessError as error:
+        run.brake.pull(str(error), error)
+
+
+async def _affordable(job: Job, run: _Run) -> dict[Request, tuple[str, float]]:
+    """Take the next rows, as many as the budget allows; return their requests with their keys and worst cases in USD.
+
+    When nothing fits any more, the brake is pulled and nothing is returned.
+    """
+    rows: dict[Request, tuple[str, float]] = {}
+    for key, request in job.requests:
+        worst = run.budget.worst_case(job.model, request)
+        if rows and not run.budget.fits(job.model, worst):
+            job.requests = chain([(key, request)], job.requests)
+            break
+        if not await run.budget.reserve(job.model, worst):
+            run.brake.pull(run.budget.explanation())
+            break
+        rows[request] = key, worst
+        job.in_flight += 1
+        await asyncio.sleep(0)  # there may be many, and others wait for their answers
+    return rows
+
+
+async def _ask_list(job: Job, jobs: Sequence[Job], rows: dict[Request, tuple[str, float]], run: _Run) -> None:
+    """Ask rows as one list, and save each as its answer comes. Answers that are not saved are collected again."""
+    assert isinstance(job.backend, ListBackend)
+    try:
+        async with contextlib.aclosing(job.backend.ask_all(list(rows))) as outcomes:
+            async for request, outcome in outcomes:
+                key, worst = rows.pop(request)
+                job.in_flight -= 1
+                spent = run.budget.cost(job.model, request, outcome) if isinstance(outcome, Reply) else 0.0
+                run.budget.book(job.model, worst, spent)
+                response = _listed(job, jobs, key, request, outcome)
+                if response is not None and not _save(run, job, response):
+                    return
+    except ModelRejected as error:
+        _reject(jobs, job, str(error))
+    except Exception as error:  # noqa: BLE001  the edge: what goes wrong in one backend must never end the others
+        job.stopped = f"{type(error).__name__}: {error}"
+    finally:
+        for _, worst in rows.values():
+            job.in_flight -= 1
+            run.budget.book(job.model, worst, 0.0)
+
+
+def _in_flight(job: Job) -> Callable[[], int]:
+    """Return what counts the rows of a job that are in flight."""
+    return lambda: job.in_flight
+
+
+def _listed(job: Job, jobs: Sequence[Job], key: str, request: Request, outcome: Reply | AskError) -> Response | None:
+    """Return the response of a row of a list; None when the row stays as it was."""
+    if isinstance(outcome, Reply):
+        # How long a list waits at the vendor says nothing about the model.
+        return answer(key, request, outcome, latency_s=None, attempts=1)
+    job.count_trouble(outcome)
+    if isinstance(outcome, ModelRejected):
+        _reject(jobs, job, str(outcome))
+        return None
+    return failure(key, request, outcome, attempts=1)
 
 
 def _save(run: _Run, job: Job, response: Response) -> bool:
@@ -194,12 +272,12 @@ def _save(run: _Run, job: Job, response: Response) -> bool:
         job.save(response)
     except OSError as error:
         reason = f"the answers of {job.model} on {job.task} cannot be written ({error.strerror})"
-        message = f"{reason}; asking has stopped, what was written is kept. Mend that and give the same command again"
+        message = f"{reason}; asking has stopped, answers so far are saved. Fix that and run the same command to resume"
         run.brake.pull(reason, HarnessError(message))
         return False
     job.settled += 1
     job.answered += response.status != "failed"
-    if not (job.answered or job.proven or job.stopped) and job.settled >= run.patience.hopeless:
+    if not (job.answered or job.answered_before or job.stopped) and job.settled >= run.give_up.first_rows:
         job.stopped = f"the first {job.settled} rows all failed: {response.error}"
     run.watch(job, response)
     return True
@@ -207,21 +285,21 @@ def _save(run: _Run, job: Job, response: Response) -> bool:
 
 def _give_up(endpoint: _Endpoint) -> None:
     """When the endpoint is down for good, none of its jobs can go on."""
-    if endpoint.run.brake.reason is None and endpoint.gate.halted is not None:
+    if endpoint.run.brake.reason is None and endpoint.limiter.stopped is not None:
         for job in endpoint.jobs:
             if not job.finished and not job.stopped:
-                job.stopped = f"{endpoint.gate.halted}; {job.left} rows stay unanswered until the next run"
+                job.stopped = f"{endpoint.limiter.stopped}; {job.left} rows stay unanswered until the next run"
 
 
-def _reject(endpoint: _Endpoint, job: Job, reason: str) -> None:
+def _reject(jobs: Sequence[Job], job: Job, reason: str) -> None:
     """Stop a model on this task; on all tasks when two have been refused and none has ever been answered.
 
     One refusal may be the task's own: its adapter is not there.
     """
     job.stopped = job.stopped or reason
-    same = [other for other in endpoint.jobs if other.model == job.model]
+    same = [other for other in jobs if other.model == job.model]
     refused = sum(other.stopped is not None for other in same)
-    if refused > 1 and not any(other.answered or other.proven for other in same):
+    if refused > 1 and not any(other.answered or other.answered_before for other in same):
         for other in same:
             other.stopped = other.stopped or reason
 

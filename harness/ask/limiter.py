@@ -1,53 +1,59 @@
-"""The gate of one endpoint: whether the next request may be sent now, given how the server has answered so far."""
+"""The limits of one endpoint: whether the next request may be sent now, given how the server has answered so far."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from harness.errors import HarnessError
-from harness.models.http_errors import _QUOTAS, until_reset
+from asyncio_throttle.throttler import Throttler
+
+from harness.errors import HarnessError, Quota
 
 Notice = Callable[[str], None]
 
-
 # After a setback the window grows by a twentieth of its full size in each round trip, and by one request at least.
 GROWTH = 0.05
+# Requests come evenly, one in each interval. Above so many a minute, a few share a longer interval: to look for the end
+# of a shorter one would take more time than the interval.
+EVEN = 1000
+SHORTEST_POLL = 0.001
 
 
-class Halted(Exception):
+class Stopped(Exception):
     """Nothing more is sent to this endpoint; the row that was to be sent stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How much is borne before something is given up. Times are in seconds.
+class GiveUpAfter:
+    """When a row, a model or an endpoint is given up. Times are in seconds.
 
     Attributes:
         first_wait: Longest wait before a row's second attempt; doubled for each further one.
         longest_wait: Where the doubling ends, for rows and for the probes of an endpoint that is down.
         longest_pause: A model whose server asks for a longer pause than this is given up.
-        suspicious: Failures in a row, without an answer in between, after which an endpoint counts as down.
+        failures: An endpoint counts as down after so many failures in a row.
         down: How long an endpoint may be down before it is given up.
-        unheard: The same for one that has never answered anything: a wrong address more likely than a lost network.
-        throttled: How long it may answer nothing but "slow down".
-        hopeless: A model whose first so many rows all failed is given up.
+        never_reached: The same for one that has never answered: the URL is more likely wrong than the network lost.
+        throttled: How long it may answer every request with "slow down".
+        first_rows: A model is given up when so many of its rows have failed and none was answered.
     """
 
     first_wait: float = 0.5
     longest_wait: float = 30.0
     longest_pause: float = 600.0
-    suspicious: int = 5
+    failures: int = 5
     down: float = 120.0
-    unheard: float = 60.0
+    never_reached: float = 60.0
     throttled: float = 900.0
-    hopeless: int = 20
+    first_rows: int = 20
 
 
-class Gate:
+class EndpointLimiter:
     """Lets requests through to one endpoint.
 
     Never more than `most` are in flight; fewer for a while after the server has asked to slow down. Requests are
@@ -55,49 +61,49 @@ class Gate:
     single requests, further and further apart, find out whether it answers again.
 
     Args:
-        name: What to call the endpoint in messages.
-        most: Most requests in flight.
-        per_minute: Most requests a minute; None for no limit.
-        patience: When to give up.
-        notice: Gets a line when the endpoint goes down or comes back.
+        name: The endpoint's name in messages.
+        most: Maximum number of requests in flight.
+        per_minute: Maximum number of requests a minute; None for no limit.
+        give_up: When the endpoint is given up.
+        notice: Called with a line of text when the endpoint goes down or answers again.
     """
 
-    def __init__(self, name: str, most: int, per_minute: float | None, patience: Patience, notice: Notice) -> None:
+    def __init__(self, name: str, most: int, per_minute: float | None, give_up: GiveUpAfter, notice: Notice) -> None:
         self.in_flight = 0
         self.window = float(most)
-        self.halted: str | None = None
-        self._name, self._most, self._patience, self._notice = name, most, patience, notice
+        self.stopped: str | None = None
+        self._name, self._most, self._give_up, self._notice = name, most, give_up, notice
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._halting = asyncio.Event()
+        self._waits: set[asyncio.Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._pause_until = self._narrowed_at = 0.0
-        self._interval = 60.0 / per_minute if per_minute else 0.0
-        # A second's worth may follow at once when the loop was late, but is not sent ahead at the start.
-        self._credit = self._interval * (max(1, int(per_minute // 60)) - 1) if per_minute else 0.0
-        self._due = time.monotonic() + self._credit
+        self._pause_until = self._halved_at = 0.0
+        self._throttler = _throttler(per_minute) if per_minute else None
+        self._first_in_line = asyncio.Lock()
         self._tokens = 0
-        self._heard = False
+        self._reached = False
         self._failures = 0
         self._failing_since = self._throttled_since = 0.0
         self._probe_at = self._probe_wait = 0.0
 
     @property
     def down(self) -> bool:
-        """Whether everything has failed of late."""
-        return self._failures >= self._patience.suspicious
+        """Whether the last requests have all failed."""
+        return self._failures >= self._give_up.failures
 
     async def enter(self) -> float:
-        """Wait until a request may be sent; return the time, on the monotonic clock. `leave` must follow.
+        """Wait until a request may be sent; return the time on the monotonic clock. `leave` must be called afterwards.
 
         Raises:
-            Halted: the endpoint was given up, or the run stopped.
+            Stopped: the endpoint was given up, or the run stopped.
         """
-        if self.halted is not None:
-            raise Halted(self.halted)
-        if self._waiting or not self._admit():
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
+        if self._throttler is None:
+            await self._admitted()
+        else:
+            # Waiting at the throttler means polling, so only one request at a time does. It comes before the window:
+            # after a pause one request at most is sent ahead of its time, however many have waited.
+            async with self._first_in_line:
+                await self._until_stopped(self._throttler.acquire())  # type: ignore[no-untyped-call]
+                await self._admitted()
         return time.monotonic()
 
     def leave(self) -> None:
@@ -106,103 +112,120 @@ class Gate:
         self._pump()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the end.
+        """Wait for some seconds.
 
         Raises:
-            Halted: as for `enter`.
+            Stopped: as for `enter`, as soon as it happens.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                await self._halting.wait()
-        except TimeoutError:
-            return
-        raise Halted(self.halted or "")
+        await self._until_stopped(asyncio.sleep(seconds))
 
-    def halt(self, reason: str) -> None:
-        """Let nothing more through; what is in flight may still come back."""
-        if self.halted is not None:
+    def stop(self, reason: str) -> None:
+        """Let no further request through; those in flight may still be answered."""
+        if self.stopped is not None:
             return
-        self.halted = reason
-        self._halting.set()
+        self.stopped = reason
+        for wait in self._waits:
+            wait.reschedule(0.0)
         if self._timer:
             self._timer.cancel()
         for turn in self._waiting:
             if not turn.done():
-                turn.set_exception(Halted(reason))
+                turn.set_exception(Stopped(reason))
         self._waiting.clear()
 
     def answered(self, tokens: int) -> None:
-        """The endpoint answered well, which took so many tokens (0: not known)."""
+        """The endpoint answered a request, with this number of tokens (0 if unknown)."""
         self._tokens = tokens or self._tokens
         self._throttled_since = 0.0
-        self.alive()
+        self.reachable()
         if self.window < self._most:
             self.window = min(self._most, self.window + max(1.0, GROWTH * self._most) / self.window)
 
-    def alive(self) -> None:
-        """The endpoint answered, be it with a refusal."""
-        self._heard = True
+    def reachable(self) -> None:
+        """The endpoint answered, even if with an error of the request or the model."""
+        self._reached = True
         if self.down:
             self._notice(f"{self._name} answers again")
         self._failures = 0
         self._failing_since = self._probe_at = self._probe_wait = 0.0
 
-    def slow_down(self, sent: float, retry_after: float | None, reason: str) -> None:
-        """The endpoint asked to slow down in answer to a request that was sent at this time.
+    def throttled(self, sent: float, retry_after: float | None, reason: str) -> None:
+        """The endpoint answered a request sent at this time with "slow down".
 
-        Requests that were already under way when the window was halved do not halve it again.
+        Requests that were already in flight when the window was halved do not halve it again.
         """
         now = time.monotonic()
-        self.alive()
-        self.narrow(sent)
+        self.reachable()
+        self.halve(sent)
         if retry_after:
             self._pause_until = max(self._pause_until, now + retry_after)
         self._throttled_since = self._throttled_since or now
-        if now - self._throttled_since >= self._patience.throttled:
-            self.halt(f"{self._name} has asked to slow down for {_minutes(now - self._throttled_since)} ({reason})")
+        if now - self._throttled_since >= self._give_up.throttled:
+            self.stop(f"{self._name} has asked to slow down for {_minutes(now - self._throttled_since)} ({reason})")
 
-    def narrow(self, sent: float) -> None:
-        """Halve what may be in flight, at most once in a round trip."""
-        if sent > self._narrowed_at:
+    def halve(self, sent: float) -> None:
+        """Halve the number of requests that may be in flight, at most once in a round trip."""
+        if sent > self._halved_at:
             self.window = max(1.0, self.window / 2)
-            self._narrowed_at = time.monotonic()
+            self._halved_at = time.monotonic()
 
     def failed(self, reason: str) -> None:
-        """The endpoint did not answer, or with an error of its own."""
+        """The endpoint did not answer, or with a server error."""
         now = time.monotonic()
         self._failures += 1
         self._failing_since = self._failing_since or now
         if not self.down:
             return
-        if self._failures == self._patience.suspicious:
+        if self._failures == self._give_up.failures:
             self._notice(f"{self._name} fails everything ({reason}); trying it with single requests")
         failing = now - self._failing_since
-        if failing >= (self._patience.down if self._heard else self._patience.unheard):
-            self.halt(f"{self._name} has answered nothing for {_minutes(failing)} ({reason})")
+        if failing >= (self._give_up.down if self._reached else self._give_up.never_reached):
+            self.stop(f"{self._name} has answered nothing for {_minutes(failing)} ({reason})")
         elif now >= self._probe_at:
-            self._probe_wait = min(2 * self._probe_wait or self._patience.first_wait, self._patience.longest_wait)
+            self._probe_wait = min(2 * self._probe_wait or self._give_up.first_wait, self._give_up.longest_wait)
             self._probe_at = now + self._probe_wait
 
-    def hear(self, headers: Mapping[str, str]) -> None:
-        """Pause when the headers of an answer say that the quota of requests or tokens is used up."""
-        for remaining, reset, by_tokens in _QUOTAS:
-            if (left := headers.get(remaining)) is None:
-                continue
-            seconds = until_reset(headers.get(reset, ""))
-            if seconds and left.isdecimal() and int(left) < (max(1, self._tokens) if by_tokens else 1):
-                wait = min(seconds, self._patience.longest_pause)
+    def read_quota(self, quota: Iterable[Quota]) -> None:
+        """Pause until the reset when an answer's headers say that the quota of requests or tokens is used up."""
+        for limit in quota:
+            needed = max(1, self._tokens) if limit.unit == "tokens" else 1
+            if limit.remaining < needed:
+                wait = min(limit.reset_s, self._give_up.longest_pause)
                 self._pause_until = max(self._pause_until, time.monotonic() + wait)
+
+    async def _admitted(self) -> None:
+        """Wait until there is room in the window and no pause, and take a place."""
+        if self.stopped is not None:
+            raise Stopped(self.stopped)
+        if self._waiting or not self._admit():
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+
+    async def _until_stopped(self, wait: Coroutine[Any, Any, None]) -> None:
+        """Wait for something until the endpoint is stopped.
+
+        Raises:
+            Stopped: as for `enter`, as soon as it happens.
+        """
+        limit = asyncio.timeout(None if self.stopped is None else 0.0)
+        try:
+            async with limit:
+                self._waits.add(limit)
+                await wait
+        except TimeoutError:
+            raise Stopped(self.stopped or "") from None
+        finally:
+            self._waits.discard(limit)
 
     def _admit(self) -> bool:
         if self.in_flight >= (1 if self.down else int(self.window)):
-            return False  # someone comes back, and lets the next through
+            return False  # the next that leaves lets one in
         now = time.monotonic()
-        earliest = max(self._pause_until, self._due - self._credit, self._probe_at)
+        earliest = max(self._pause_until, self._probe_at)
         if now < earliest:
             self._wake_at(earliest)
             return False
-        if self._interval:
-            self._due = max(self._due, now) + self._interval
         self.in_flight += 1
         return True
 
@@ -221,31 +244,50 @@ class Gate:
         self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._pump)
 
 
+def _throttler(per_minute: float) -> Throttler:
+    """Return a throttler that lets this number of requests through in a minute, evenly spaced."""
+    together = math.ceil(per_minute / EVEN)
+    interval = 60.0 * together / per_minute
+    return Throttler(together, interval, max(SHORTEST_POLL, interval / 1000))
+
+
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
 
 
 class Brake:
-    """Ends a run before its time: what is in flight still arrives and is kept, nothing more is sent."""
+    """Ends a run early: requests in flight are still answered and kept, nothing more is sent."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
         self.error: HarnessError | None = None
-        self._gates: list[Gate] = []
+        self._limiters: list[EndpointLimiter] = []
+        self._lists: dict[asyncio.Task[None], Callable[[], int]] = {}
 
-    def connect(self, gate: Gate) -> None:
-        """Let the brake hold this endpoint, too."""
-        self._gates.append(gate)
+    def connect(self, limiter: EndpointLimiter) -> None:
+        """Let the brake stop this endpoint, too."""
+        self._limiters.append(limiter)
         if self.reason is not None:
-            gate.halt(self.reason)
+            limiter.stop(self.reason)
 
     def pull(self, reason: str, error: HarnessError | None = None) -> None:
         """Stop sending, for a reason, which may be an error that the run is to end with. The first reason counts."""
         if self.reason is None:
             self.reason, self.error = reason, error
-            for gate in self._gates:
-                gate.halt(reason)
+            for limiter in self._limiters:
+                limiter.stop(reason)
+
+    def connect_list(self, task: asyncio.Task[None], rows: Callable[[], int]) -> None:
+        """Let the brake cancel a task that waits for the answers to a list; `rows` counts those still to come."""
+        self._lists[task] = rows
+
+    def leave_lists(self) -> int:
+        """Stop waiting for the answers to lists, which the next run collects; return how many are still to come."""
+        left = sum(rows() for rows in self._lists.values())
+        for task in self._lists:
+            task.cancel()
+        return left
 
     def in_flight(self) -> int:
-        """How many requests are still on their way."""
-        return sum(gate.in_flight for gate in self._gates)
+        """How many requests are in flight, beside those in lists."""
+        return sum(limiter.in_flight for limiter in self._limiters)

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
-from harness.models.connect import Opening
+from harness.models.connect import Connections
 from harness.models.entry import LocalModel, ModelEntry
 from harness.rows.evaluation import EvaluationRow, Subset, select
 from harness.rows.origin import Origin, locate
@@ -104,7 +104,9 @@ def request_for(file: TaskFile, row: EvaluationRow) -> Request:
     return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop))
 
 
-def open_backend(opening: Opening, task: PreparedTask, entry: ModelEntry, folder: Path | None = None) -> Backend:
+def open_backend(
+    connections: Connections, task: PreparedTask, entry: ModelEntry, folder: Path | None = None
+) -> Backend:
     """Open a model for a prepared task, with the folder of its results where batches are to be sent.
 
     Raises:
@@ -113,7 +115,7 @@ def open_backend(opening: Opening, task: PreparedTask, entry: ModelEntry, folder
     """
     spec = task.file.task
     _refuse_learned(task, entry)
-    return opening.backend(
+    return connections.open(
         entry,
         task.file.name,
         classify=spec.answer.type == "label",

@@ -144,15 +144,15 @@ class Interrupted(HarnessError):
     def __init__(self, jobs: Sequence[Job]) -> None:
         answered, left = sum(job.answered for job in jobs), sum(job.left for job in jobs)
         super().__init__(
-            f"stopped: {answered} answers of this run are kept, {left} are left; go on with\n  {command()}"
+            f"stopped: {answered} answers of this run are saved, {left} are left; to resume, run\n  {command()}"
         )
 
 
 @contextmanager
-def interruptible(brake: Brake, notice: Callable[[str], None], leave: Callable[[], int]) -> Iterator[None]:
+def interruptible(brake: Brake, notice: Callable[[str], None]) -> Iterator[None]:
     """Within this context, the first signal pulls the brake and the second cancels the task that has entered it.
 
-    `leave` gives up waiting for answers that may take a day and are collected by the next run; it returns how many.
+    Batches, which may take a day, are not waited for: the next run collects them.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -160,13 +160,11 @@ def interruptible(brake: Brake, notice: Callable[[str], None], leave: Callable[[
     def stop() -> None:
         if brake.reason is None:
             brake.pull(INTERRUPTED)
-            left = leave()
-            if (coming := brake.in_flight() - left) > 0 or not left:
-                notice(f"stopping: waiting for {coming} answers on their way (again to stop without them)")
+            left = brake.leave_lists()
+            if (coming := brake.in_flight()) or not left:
+                notice(f"stopping: waiting for {coming} answers in flight (Ctrl-C again to stop without them)")
             if left:
-                notice(
-                    f"stopping: not waiting for {left} rows in batches; the vendor goes on, the next run collects them"
-                )
+                notice(f"stopping: not waiting for {left} rows in batches; the next run collects them from the vendor")
         else:
             task.cancel()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.ask.attempts import Job, Limits, limits_of, now
+from harness.ask.attempts import Job, limits_of, now
 from harness.ask.budget import Budget, CapReached
 from harness.ask.fanout import run
 from harness.ask.limiter import Brake
@@ -28,8 +27,8 @@ from harness.ask.progress import INTERRUPTED, Interrupted, Progress, interruptib
 from harness.errors import DataError, UserError, nearest
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
-from harness.models.connect import Opening
-from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
+from harness.models.connect import Connections
+from harness.models.entry import ModelEntry, Sampled, load_models
 from harness.models.prices import price_of
 from harness.store.provenance import git_state, versions
 from harness.store.results import (
@@ -42,11 +41,6 @@ from harness.store.results import (
     write_manifest,
 )
 from harness.tasks.catalog import TaskFile, load_task, task_names
-
-ALL_ROWS = 1_000_000  # in flight at once: a batch takes all rows there are
-
-
-BATCHES = " (batches)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +126,11 @@ async def _ask(
     _allow_many_files()
     asked: list[PairRun] = []
     with contextlib.ExitStack() as logs:
-        async with Opening() as opening:
+        async with Connections() as connections:
             for task, entry in pairs:
                 try:
                     folder = options.results / task.file.name / entry.name
-                    backend = open_backend(opening, task, entry, folder)
+                    backend = open_backend(connections, task, entry, folder)
                 except DataError as error:
                     say(f"skipped {entry.name} on {task.file.name}: {error}")
                     continue
@@ -146,10 +140,10 @@ async def _ask(
             entries = {entry.name: entry.model for _, entry in pairs}
             budget, brake = Budget(options.max_usd, entries), Brake()
             _refuse_unpriced(jobs, budget, options)
-            with Progress(jobs, budget) as progress, interruptible(brake, progress.notice, _leave(jobs)):
+            with Progress(jobs, budget) as progress, interruptible(brake, progress.notice):
                 ended = await run(jobs, progress.watch, brake=brake, budget=budget, notice=progress.notice)
     for job in jobs:
-        if job.stopped and job.stopped != ended and not (ended == INTERRUPTED and job.endpoint.endswith(BATCHES)):
+        if job.stopped and job.stopped != ended:
             say(f"gave up {job.model} on {job.task}: {job.stopped}")
     if ended == INTERRUPTED:
         raise Interrupted(jobs)
@@ -157,16 +151,6 @@ async def _ask(
     if ended:
         raise CapReached(ended, manifests)
     return manifests
-
-
-def _leave(jobs: Sequence[Job]) -> Callable[[], int]:
-    """What gives up waiting for batches, and counts the rows in them."""
-
-    def leave() -> int:
-        waits = (getattr(job.backend, "leave", None) for job in jobs if job.endpoint.endswith(BATCHES))
-        return sum(wait() for wait in waits if wait)
-
-    return leave
 
 
 def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: BenchOptions) -> None:
@@ -235,24 +219,18 @@ class PairRun:
     def _job(self) -> Job:
         task, model = self._task, self._entry.model
         pending = sum(1 for _ in self.unanswered())
-        batch = in_batches(model)
         return Job(
             task=task.file.name,
             model=self._entry.name,
             backend=self._backend,
-            # A batch takes all rows at once and answers when it likes.
-            endpoint=self._entry.endpoint + BATCHES if batch else self._entry.endpoint,
-            limits=Limits(ALL_ROWS, None, math.inf, model.attempts) if batch else limits_of(model),
+            endpoint=self._entry.endpoint,
+            limits=limits_of(model),
             requests=self.unanswered(),
             pending=pending,
-            save=self._save_untimed if batch else self.save,
+            save=self.save,
             finish=self.finish,
-            proven=pending < task.n,
+            answered_before=pending < task.n,
         )
-
-    def _save_untimed(self, response: Response) -> None:
-        """Save without a latency: how long a batch waits at the vendor says nothing about the model."""
-        self.save(replace(response, latency_s=None))
 
     def _recorded(self) -> Manifest:
         task, file, job = self._task, self._task.file, self.job
@@ -354,8 +332,8 @@ def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOption
 
 
 async def _settings(prepared: PreparedTask, entry: ModelEntry) -> str:
-    async with Opening() as opening:
+    async with Connections() as connections:
         try:
-            return settings_of(open_backend(opening, prepared, entry), prepared.file)
+            return settings_of(open_backend(connections, prepared, entry), prepared.file)
         except DataError as error:
             raise UserError(str(error)) from None

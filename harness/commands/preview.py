@@ -36,7 +36,7 @@ def command(
 
     from harness.ask.prepare import open_backend, prepare_rows, request_for
     from harness.errors import UserError, nearest
-    from harness.models.connect import Opening
+    from harness.models.connect import Connections
     from harness.models.entry import load_models
     from harness.tasks.catalog import load_task
 
@@ -54,8 +54,8 @@ def command(
         return 0
 
     async def body() -> object:
-        async with Opening() as opening:
-            sent = open_backend(opening, prepared, entries[0]).body(request_for(file, chosen))
+        async with Connections() as connections:
+            sent = open_backend(connections, prepared, entries[0]).body(request_for(file, chosen))
             # A key that goes into the body is shown by its variable.
             return {**sent, **(entries[0].extra or {})}
 

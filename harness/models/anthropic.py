@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from aiohttp import ClientSession
-from yarl import URL
+import httpx
 
 from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models import openai
 from harness.models.backend import FinishReason, Reply, Request
 from harness.models.entry import AnthropicModel
-from harness.models.http import address, post, public, secrets_of, stream
+from harness.models.http import Event, address, post, public, secrets_of, stream
 from harness.models.streaming import anthropic_reply, timed
 
 # Not the newest, 2026-10-21: that one rejects any temperature, also for the models that still take one.
@@ -40,11 +39,11 @@ class AnthropicBackend:
     cut where they would have ended it, so that it is the one that other vendors give, though the tokens after the cut
     are paid for.
 
-    `client` is shared with other models, and the caller closes it.
+    `transport` is shared with other models, and the caller closes it.
     """
 
     model: AnthropicModel
-    client: ClientSession
+    transport: httpx.AsyncBaseTransport
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -72,28 +71,31 @@ class AnthropicBackend:
             reply = await self._exchange(body, secrets)
         except Unavailable as error:
             if error.overloaded:  # Anthropic's 529, by which it sheds load rather than fails
-                raise Throttled(str(error)) from error
+                raise Throttled(str(error), quota=error.quota) from error
             raise
         except Rejected as error:
             if _NO_TEMPERATURE.search(str(error)):
-                raise ModelRejected(f"{error} (leave it out: omit: [temperature])") from error
+                raise ModelRejected(f"{error} (leave it out: omit: [temperature])", quota=error.quota) from error
             raise
         return cut(reply, blank)
 
     async def aclose(self) -> None:
-        """Nothing to release: the client is the caller's."""
+        """Nothing to release: the transport is the caller's."""
 
     async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
         limits = openai.deadlines(self.model)
         if not self.model.stream:
-            return parse(await post(self.client, self._url, body, self._headers, secrets, limits))
+            return await post(self.transport, self._url, body, parse, self._headers, secrets, limits)
         streamed = {**body, "stream": True}
-        events = await stream(self.client, self._url, streamed, self._headers, secrets, limits)
-        reply, seconds = anthropic_reply(events, secrets)
-        return timed(parse(reply), seconds)
+
+        def read(events: list[Event]) -> Reply:
+            reply, seconds = anthropic_reply(events, secrets)
+            return timed(parse(reply), seconds)
+
+        return await stream(self.transport, self._url, streamed, read, self._headers, secrets, limits)
 
     @cached_property
-    def _url(self) -> URL:
+    def _url(self) -> httpx.URL:
         return address(self.model.base_url.rstrip("/").removesuffix("/v1"), "/v1/messages")
 
     @cached_property

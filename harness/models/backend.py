@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
-# Whoever asks may set this, in its own task, to get the headers of every answer that a backend receives for it.
-HEAR: ContextVar[Callable[[Mapping[str, str]], None]] = ContextVar("HEAR", default=lambda headers: None)
+from harness.errors import AskError, Quota
 
 FinishReason = Literal["stop", "length", "refusal", "unknown"]
 
@@ -34,6 +32,7 @@ class Reply:
     """What came back. Token counts are None when the server gave none. `model` is the name the server reports.
 
     `ttft_s` and `tpot_s` are the seconds to the first token and for each one after it, None unless it was streamed.
+    `quota` is what the headers said of the server's rate limits.
     """
 
     completion: str
@@ -43,6 +42,7 @@ class Reply:
     model: str | None = None
     ttft_s: float | None = None
     tpot_s: float | None = None
+    quota: tuple[Quota, ...] = ()
 
 
 class Backend(Protocol):
@@ -71,4 +71,13 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and memory."""
+        ...
+
+
+@runtime_checkable
+class ListBackend(Backend, Protocol):
+    """A way to reach one model that takes requests as a list and answers when it likes, hours later perhaps."""
+
+    def ask_all(self, requests: Iterable[Request]) -> AsyncGenerator[tuple[Request, Reply | AskError], None]:
+        """Ask requests; yield each with its reply, or with the final reason why there is none, as it comes."""
         ...

@@ -1,4 +1,4 @@
-"""OpenAI's Batch API behind the interface of a single request: half the price, and an answer within 24 hours."""
+"""OpenAI's Batch API: a list of requests, their replies within 24 hours, at half the price."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession
+import httpx
 
 from harness.errors import AskError, ModelRejected, Rejected, Unavailable
 from harness.models import openai
@@ -26,258 +27,301 @@ from harness.models.openai import OpenAIBackend
 
 # Fewer than a token of English has: a batch is to stay well under the limit that the server names.
 _BYTES_PER_TOKEN = 3
-
-
 _LIMIT = re.compile(r"Limit: ([\d,]+)")
+
+Outcome = Reply | AskError
 
 
 @dataclass(eq=False, slots=True)
-class _Row:
-    """A request: its id, its size in the file in bytes, its answer to come, and the batches that did not bring it."""
+class _Line:
+    """A line of a batch's file: its id, the requests that it stands for, its size in bytes, and its batches so far."""
 
     id: str
-    request: Request
+    requests: list[Request]
     size: int
-    answer: asyncio.Future[Reply]
     tries: int = 0
 
 
 @dataclass(eq=False, slots=True)
-class _Group:
-    """Requests that gather, for a new batch or for the answers of an old one, until no more join."""
+class _Sent:
+    """A submitted batch and the lines whose answers are expected of it; `new` if this process has submitted it."""
 
-    rows: list[_Row] = field(default_factory=list)
-    bytes: int = 0
-    touched: float = 0.0
+    batch: Batch
+    lines: list[_Line]
+    new: bool = True
 
 
 class BatchBackend:
-    """One model, one task. Requests that are asked at the same time travel in one batch.
+    """One model, one task, asked through the Batch API.
 
-    A request's id is the hash of its address and body. So a request that is asked again, after a restart or with other
-    prompts around it, finds the batch that it is in, and one whose prompt has changed does not.
-
-    Row by row, what failed for a passing reason, and what an expired batch has left over, goes into the next batch, up
-    to the model's `attempts`. Failures of the calls themselves are waited out here. What is raised is final, therefore:
-    Rejected for a row, ModelRejected when the batch or the model is at fault.
+    A request's id in a batch is the hash of its URL and body. So a request that is asked again, after a restart or with
+    other prompts around it, finds the batch that it is in, and one whose prompt has changed does not.
 
     Args:
         model: The model's entry.
-        client: Shared with other models; the caller closes it.
-        state: File that remembers what has been submitted, `batches.jsonl` in the pair's results folder.
+        transport: Shared with other models; the caller closes it.
+        state: File that records what has been submitted, `batches.jsonl` in the pair's results folder.
         pace: Times and sizes.
     """
 
-    def __init__(self, model: OpenAIModel, client: ClientSession, state: Path, pace: Pace | None = None) -> None:
+    def __init__(
+        self, model: OpenAIModel, transport: httpx.AsyncBaseTransport, state: Path, pace: Pace | None = None
+    ) -> None:
         self.model = model
-        self._client, self._state, self._pace = client, state, pace or Pace()
-        self._plain = OpenAIBackend(model, client)
-        self._rows: dict[str, _Row] = {}
-        self._groups: dict[str | None, _Group] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._door = asyncio.Lock()
-        self._most_bytes = self._pace.bytes
+        self.pace = pace or Pace()
+        # Less than the API allows, once the server has said how much its queue takes.
+        self.most_bytes = self.pace.bytes
+        self._transport, self._state = transport, state
+        self._plain = OpenAIBackend(model, transport)
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """That of the same model asked directly: the way there does not change the answer."""
+        """That of the same model asked directly: the answer is the same."""
         return self._plain.identity
 
     def body(self, request: Request) -> Mapping[str, Any]:
-        """The request's JSON, as it stands in the uploaded file."""
+        """The request's JSON, as it is in the uploaded file."""
         return self._plain.body(request)
 
     async def ask(self, request: Request) -> Reply:
-        """Join the request to a batch and wait for its answer, for a day if need be.
+        """Ask one request, in a batch of its own.
 
         Raises:
-            Rejected: no batch brought an answer to it, or the server refuses it.
-            ModelRejected: a batch was refused, cancelled or left alone; what was submitted is collected by the next
-                run.
+            Rejected: as `ask_all` yields it.
         """
-        body = self.body(request)
-        custom_id = _hash(str(self.identity["address"]), body)
-        if (row := self._rows.get(custom_id)) is None:
-            answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            row = _Row(custom_id, request, len(self._line(custom_id, body)), answer)
-            self._join(row)
-            self._rows[custom_id] = row
-        # Shielded, because another request may wait for the same answer.
-        return await asyncio.shield(row.answer)
+        [outcome] = [outcome async for _, outcome in self.ask_all([request])]
+        if isinstance(outcome, Reply):
+            return outcome
+        raise outcome
 
-    def leave(self) -> int:
-        """Stop waiting, and return for how many rows. Batches that are submitted go on; whoever waits is told so."""
-        for task in self._tasks:
-            task.cancel()
-        return len(self._rows)
+    async def ask_all(self, requests: Iterable[Request]) -> AsyncGenerator[tuple[Request, Outcome], None]:
+        """Ask requests in as few batches as possible; yield each with its reply, or with the reason why there is none.
+
+        A request that failed for a passing reason, or that an expired batch has left over, goes into the next batch, up
+        to the model's `attempts`; calls that fail are repeated. An error that is yielded is final, therefore: Rejected
+        for the request, ModelRejected when the batch or the model is at fault.
+
+        Whoever stops iterating stops waiting: batches that are submitted go on, and the next call for the same requests
+        collects their answers.
+
+        Raises:
+            ModelRejected: the file that records the batches cannot be read.
+        """
+        lines: dict[str, _Line] = {}
+        for request in requests:
+            body = self.body(request)
+            custom_id = _hash(str(self.identity["address"]), body)
+            if custom_id in lines:
+                lines[custom_id].requests.append(request)
+            else:
+                lines[custom_id] = _Line(custom_id, [request], len(self.encoded(custom_id, body)))
+            await asyncio.sleep(0)  # there may be many, and other models wait for their answers
+        asking = _Asking(self)
+        found = await asking.begin(lines.values())
+        while found or asking.left:
+            for line, outcome in found:
+                for request in line.requests:
+                    yield request, outcome
+            found = await asking.step()
 
     async def aclose(self) -> None:
-        """Stop waiting."""
-        tasks = list(self._tasks)
-        self.leave()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Nothing to release: the transport is the caller's."""
 
     @cached_property
-    def _calls(self) -> BatchCalls:
-        api = BatchApi(self._client, self.model.base_url, openai.bearer(self.model.api_key), self._secrets)
-        return BatchCalls(api, self._pace, self._state)
+    def calls(self) -> BatchCalls:
+        """The calls of the API, with the model's key."""
+        api = BatchApi(self._transport, self.model.base_url, openai.bearer(self.model.api_key), self.secrets)
+        return BatchCalls(api, self.pace, self._state)
 
     @cached_property
-    def _secrets(self) -> tuple[str, ...]:
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold."""
         return secrets_of(address(self.model.base_url, ""), openai.key(self.model.api_key))
 
     @cached_property
-    def _ledger(self) -> Ledger:
+    def ledger(self) -> Ledger:
+        """What has been submitted."""
         return Ledger(self._state)
 
     @property
-    def _endpoint(self) -> str:
+    def endpoint(self) -> str:
+        """The method that answers each line."""
         return "/v1" + openai.PATHS[self.model.api]
 
-    def _line(self, custom_id: str, body: Mapping[str, Any]) -> bytes:
-        """A request as a line of the file; made anew when it is needed, because 50,000 of them take much memory."""
-        line = {"custom_id": custom_id, "method": "POST", "url": self._endpoint, "body": body}
+    def encoded(self, custom_id: str, body: Mapping[str, Any]) -> bytes:
+        """A line of the file; encoded again when it is needed, because 50,000 of them take much memory."""
+        line = {"custom_id": custom_id, "method": "POST", "url": self.endpoint, "body": body}
         return json.dumps(line).encode() + b"\n"
 
-    def _join(self, row: _Row) -> None:
-        """Put a row to those that wait for the same batch: the old one that it is in, or the next."""
-        file = self._ledger.holder(row.id)
-        group = self._groups.get(file)
-        if group is None or (file is None and not self._fits(group, row)):
-            group = self._groups[file] = _Group()
-            self._start(self._gather(file, group), group.rows)
-        group.rows.append(row)
-        group.bytes += row.size
-        group.touched = asyncio.get_running_loop().time()
 
-    def _fits(self, group: _Group, row: _Row) -> bool:
-        return len(group.rows) < self._pace.rows and group.bytes + row.size <= self._most_bytes
+_Found = tuple[_Line, Outcome]
 
-    def _start(self, work: Coroutine[Any, Any, None], rows: list[_Row]) -> None:
-        """Begin work whose failure is that of all rows that are in the list by then."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            stopped = f"stopped waiting for batches; the same command goes on with those in {self._state}"
-            if error := ModelRejected(stopped) if task.cancelled() else task.exception():
-                for row in rows:
-                    self._resolve(row, error)
+class _Asking:
+    """One call of `ask_all`: lines that wait for a batch, and batches whose answers are awaited."""
 
-        task.add_done_callback(ended)
+    def __init__(self, backend: BatchBackend) -> None:
+        self._backend, self._calls, self._ledger = backend, backend.calls, backend.ledger
+        self._pace = backend.pace
+        self._waiting: list[_Line] = []
+        self._sent: list[_Sent] = []
+        self._poll = self._pace.poll
+        # The server's queue of batches may be full: since when, and how long until the next try.
+        self._full_since: float | None = None
+        self._full_pause = self._pace.poll
+        self._not_before = 0.0
 
-    async def _gather(self, file: str | None, group: _Group) -> None:
-        """Wait until a group is full or nobody joins it any more; then ask or collect."""
-        now = asyncio.get_running_loop().time
-        while self._groups.get(file) is group and (left := group.touched + self._pace.quiet - now()) > 0:
-            await asyncio.sleep(left)
-        if self._groups.get(file) is group:
-            del self._groups[file]
-        if file is None:
-            await self._submit(group.rows)
+    @property
+    def left(self) -> bool:
+        """Whether there is still something to wait for."""
+        return bool(self._waiting or self._sent)
+
+    async def begin(self, lines: Iterable[_Line]) -> list[_Found]:
+        """Find the batches of earlier runs that hold some of these lines; return the lines that have failed by that."""
+        old: dict[str, list[_Line]] = {}
+        for line in lines:
+            file = self._ledger.holder(line.id)
+            (self._waiting if file is None else old.setdefault(file, [])).append(line)
+        found: list[_Found] = []
+        for file, held in old.items():
+            try:
+                await self._resume(file, held)
+            except ModelRejected as error:
+                found += [(line, error) for line in held]
+        return found
+
+    async def step(self) -> list[_Found]:
+        """Do what can be done now, or else wait for a while; return the lines that are done, each with its outcome."""
+        found: list[_Found] = []
+        for sent in [sent for sent in self._sent if sent.batch.status not in UNFINISHED]:
+            self._sent.remove(sent)
+            found += await self._finished(sent)
+        if self._may_submit():
+            try:
+                await self._submit()
+            except ModelRejected as error:
+                found += [(line, error) for line in self._waiting]
+                self._waiting.clear()
+        elif not found and self.left:
+            found += await self._watch()
+        return found
+
+    async def _resume(self, file: str, lines: list[_Line]) -> None:
+        """Wait for a batch of an earlier run; ask its lines again if it was never submitted."""
+        if batch_id := self._ledger.batch(file):
+            self._sent.append(_Sent(await self._calls.batch(batch_id), lines, new=False))
+        elif batch := await self._calls.find(file):
+            self._ledger.submitted(file, batch.id)
+            self._sent.append(_Sent(batch, lines, new=False))
         else:
-            await self._resume(file, group.rows)
+            self._ledger.over(file, self._ledger.asked(file))
+            self._waiting += lines
 
-    async def _submit(self, rows: list[_Row]) -> None:
-        """Submit rows, in several batches where the server's queue takes no more at once."""
-        began, pause = asyncio.get_running_loop().time(), self._pace.poll
-        while rows:
-            # One at a time knocks at the queue.
-            async with self._door:
-                piece = self._piece(rows)
-                file = await self._calls.upload(self._line(row.id, self.body(row.request)) for row in piece)
-                self._ledger.submitting(file, [row.id for row in piece])
-                batch = await self._calls.create(file, self._endpoint)
-                self._ledger.submitted(file, batch.id)
-                batch = await self._calls.watch(batch, VALIDATING)
-                if batch.queue_full:
-                    self._ledger.over(file, self._ledger.asked(file))
-                    if asyncio.get_running_loop().time() - began > self._pace.queue:
-                        raise ModelRejected(f"the queue of batches stays full: {batch.reason}")
-                    self._shrink(batch, piece)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, 10 * self._pace.longest_poll)
-                    continue
-            pause = self._pace.poll
-            del rows[: len(piece)]
-            self._start(self._collect(batch, piece), piece)
+    def _may_submit(self) -> bool:
+        """Whether there is something to submit, and no batch whose validation may show that the queue is full."""
+        validating = any(sent.batch.status in VALIDATING for sent in self._sent)
+        return bool(self._waiting) and not validating and time.monotonic() >= self._not_before
 
-    def _piece(self, rows: list[_Row]) -> list[_Row]:
-        """The first rows, as many as fit into a batch, but at least one."""
-        group = _Group()
-        for row in rows:
-            if group.rows and not self._fits(group, row):
+    async def _submit(self) -> None:
+        """Submit as many of the waiting lines as one batch takes."""
+        lines = self._first_that_fit()
+        file = await self._calls.upload(
+            self._backend.encoded(line.id, self._backend.body(line.requests[0])) for line in lines
+        )
+        self._ledger.submitting(file, [line.id for line in lines])
+        batch = await self._calls.create(file, self._backend.endpoint)
+        self._ledger.submitted(file, batch.id)
+        del self._waiting[: len(lines)]
+        self._sent.append(_Sent(batch, lines))
+        self._poll = self._pace.poll
+
+    def _first_that_fit(self) -> list[_Line]:
+        """The first waiting lines, as many as fit into a batch, but at least one."""
+        count, size = 0, 0
+        for line in self._waiting[: self._pace.rows]:
+            size += line.size
+            if count and size > self._backend.most_bytes:
                 break
-            group.rows.append(row)
-            group.bytes += row.size
-        return group.rows
+            count += 1
+        return self._waiting[:count]
 
-    def _shrink(self, batch: Batch, piece: list[_Row]) -> None:
-        """Make batches that leave room in the queue; when this one did, only waiting helps."""
+    async def _watch(self) -> list[_Found]:
+        """Wait, longer each time, and look at each batch; return the lines of those that cannot be looked at."""
+        await asyncio.sleep(self._poll)
+        self._poll = min(1.5 * self._poll, self._pace.longest_poll)
+        found: list[_Found] = []
+        for sent in list(self._sent):
+            try:
+                sent.batch = await self._calls.batch(sent.batch.id)
+            except ModelRejected as error:
+                self._sent.remove(sent)
+                found += [(line, error) for line in sent.lines]
+            if sent.new and sent.batch.status not in VALIDATING and not sent.batch.queue_full:
+                self._full_since, self._full_pause = None, self._pace.poll
+        return found
+
+    async def _finished(self, sent: _Sent) -> list[_Found]:
+        """Return what a batch has brought; its other lines wait for another batch, or have failed."""
+        batch = sent.batch
+        if sent.new and batch.queue_full:
+            return self._wait_for_queue(sent)
+        try:
+            outcomes = await self._outcomes(batch, sent.lines)
+        except ModelRejected as refused:
+            return [(line, refused) for line in sent.lines]
+        found: list[_Found] = [(line, reply) for line in sent.lines if isinstance(reply := outcomes[line.id], Reply)]
+        unanswered = [(line, error) for line in sent.lines if isinstance(error := outcomes[line.id], AskError)]
+        try:
+            self._ledger.over(batch.input_file, [line.id for line, _ in unanswered])
+        except ModelRejected as unwritten:
+            return [*found, *((line, unwritten) for line, _ in unanswered)]
+        for line, error in unanswered:
+            line.tries += 1
+            if not isinstance(error, PASSING):
+                found.append((line, error))
+            elif line.tries < self._backend.model.attempts:
+                self._waiting.append(line)
+            else:
+                found.append((line, Rejected(f"no answer in {line.tries} batches: {error}")))
+        return found
+
+    def _wait_for_queue(self, sent: _Sent) -> list[_Found]:
+        """Let lines that the server's queue has no room for wait, for a smaller batch or for room.
+
+        Return all that wait, as failed, when the queue has been full for too long.
+        """
+        batch, now = sent.batch, time.monotonic()
+        self._waiting[:0] = sent.lines
+        self._full_since = self._full_since or now
+        try:
+            self._ledger.over(batch.input_file, self._ledger.asked(batch.input_file))
+            if now - self._full_since >= self._pace.queue:
+                raise ModelRejected(f"the queue of batches stays full: {batch.reason}")
+        except ModelRejected as error:
+            lines, self._waiting = self._waiting, []
+            return [(line, error) for line in lines]
         if said := _LIMIT.search(batch.reason):
             most = int(said[1].replace(",", "")) * _BYTES_PER_TOKEN // 2
         else:
-            most = sum(row.size for row in piece) // 2
-        self._most_bytes = min(self._most_bytes, most)
+            most = sum(line.size for line in sent.lines) // 2
+        self._backend.most_bytes = min(self._backend.most_bytes, most)
+        self._not_before = now + self._full_pause
+        self._full_pause = min(2 * self._full_pause, 10 * self._pace.longest_poll)
+        return []
 
-    async def _resume(self, file: str, rows: list[_Row]) -> None:
-        """Collect rows from a batch of an earlier run, or ask them anew when it was never submitted."""
-        if batch_id := self._ledger.batch(file):
-            batch = await self._calls.batch(batch_id)
-        elif found := await self._calls.find(file):
-            batch = found
-            self._ledger.submitted(file, batch.id)
-        else:
-            self._ledger.over(file, self._ledger.asked(file))
-            for row in rows:
-                self._join(row)
-            return
-        await self._collect(batch, rows)
-
-    async def _collect(self, batch: Batch, rows: list[_Row]) -> None:
-        """Wait for a batch and hand out what it brought; first of all what was paid for."""
-        batch = await self._calls.watch(batch, UNFINISHED)
-        outcomes = await self._outcomes(batch, rows)
-        unanswered = []
-        for row in rows:
-            if isinstance(outcome := outcomes[row.id], Reply):
-                self._resolve(row, outcome)
-            else:
-                unanswered.append((row, outcome))
-        self._ledger.over(batch.input_file, [row.id for row, _ in unanswered])
-        for row, error in unanswered:
-            row.tries += 1
-            if not isinstance(error, PASSING):
-                self._resolve(row, error)
-            elif row.tries < self.model.attempts:
-                self._join(row)
-            else:
-                self._resolve(row, Rejected(f"no answer in {row.tries} batches: {error}"))
-
-    async def _outcomes(self, batch: Batch, rows: list[_Row]) -> dict[str, Outcome]:
-        """What a finished batch brought each row."""
+    async def _outcomes(self, batch: Batch, lines: Sequence[_Line]) -> dict[str, Outcome]:
+        """Return what a finished batch brought for each line."""
+        secrets = self._backend.secrets
         if batch.status == "failed":
-            return failed(batch, self._ledger.asked(batch.input_file), self._secrets)
+            return failed(batch, self._ledger.asked(batch.input_file), secrets)
         found: dict[str, Outcome] = {}
 
         def take(line: Mapping[str, Any]) -> tuple[str, Outcome]:
-            return str(line.get("custom_id")), read(self.model.api, line, self._secrets)
+            return str(line.get("custom_id")), read(self._backend.model.api, line, secrets)
 
         for file in filter(None, (batch.output_file, batch.error_file)):
             found.update(await self._calls.lines(file, batch, take))
-        return {row.id: missing(batch, found.get(row.id)) for row in rows}
-
-    def _resolve(self, row: _Row, outcome: Reply | BaseException) -> None:
-        if self._rows.get(row.id) is row:
-            del self._rows[row.id]
-        if row.answer.done():
-            return
-        if isinstance(outcome, Reply):
-            row.answer.set_result(outcome)
-        else:
-            row.answer.set_exception(outcome)
-            row.answer.exception()  # counts as seen, because whoever waited may have been cancelled
+        return {line.id: missing(batch, found.get(line.id)) for line in lines}
 
 
 def _hash(address: str, body: Mapping[str, Any]) -> str:
@@ -286,11 +330,8 @@ def _hash(address: str, body: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-Outcome = Reply | AskError
-
-
 def read(api: openai.Api, line: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Outcome:
-    """Return what a line of an output or error file says: the reply, or why there is none."""
+    """Return the reply in a line of an output or error file, or the reason why there is none."""
     response = line.get("response")
     try:
         if not isinstance(response, dict):
@@ -313,19 +354,20 @@ def _unsent(error: Any, secrets: tuple[str, ...]) -> AskError:
 
 
 def missing(batch: Batch, outcome: Outcome | None) -> Outcome:
-    """Return a row's outcome, or, when the batch ended before it got to the row, what that means.
+    """Return a row's outcome, or what it means that the batch ended without one.
 
-    What an expired batch has left over is asked again at once; what somebody cancelled is not.
+    Rows that an expired batch has left over are asked again at once, rows of a batch that somebody cancelled are not.
     """
     if batch.status == "cancelled" and (outcome is None or isinstance(outcome, Unavailable)):
-        return ModelRejected(f"batch {batch.id} was cancelled; the same command asks the rest of its rows anew")
+        return ModelRejected(f"batch {batch.id} was cancelled; run the same command to ask the rest of its rows again")
     return outcome or Unavailable(f"batch {batch.id} is {batch.status} and holds no answer to this row")
 
 
 def failed(batch: Batch, ids: tuple[str, ...], secrets: tuple[str, ...]) -> dict[str, Outcome]:
-    """What each row learns of a batch that failed before it began.
+    """Return the outcome of each row of a batch that failed before it began.
 
-    A full queue and the mistakes of other rows mean: once more. Where no row is at fault, the model or the account is.
+    After a full queue or a mistake in another row, a row may be asked again. Where no row is at fault, the model or the
+    account is.
     """
     if batch.queue_full:
         return dict.fromkeys(ids, Unavailable(batch.reason))
@@ -333,7 +375,7 @@ def failed(batch: Batch, ids: tuple[str, ...], secrets: tuple[str, ...]) -> dict
     blamed = {error.get("line"): found for error, found in zip(batch.errors, errors, strict=True)}
     if not any(blamed) or any(isinstance(error, ModelRejected) for error in errors):
         return dict.fromkeys(ids, ModelRejected(f"batch {batch.id} failed: {batch.reason}"))
-    others = Unavailable(f"batch {batch.id} failed for another row's mistake: {batch.reason}")
+    others = Unavailable(f"batch {batch.id} failed because of another row: {batch.reason}")
     return {custom_id: blamed.get(number, others) for number, custom_id in enumerate(ids, 1)}
 
 
@@ -387,7 +429,7 @@ class Ledger:
         except OSError as error:
             raise ModelRejected(
                 f"{self._path}: cannot be written ({error.strerror}), and without it a batch could be paid for twice; "
-                "mend that and give the same command again"
+                "fix that and run the same command again"
             ) from error
         self._apply(event)
 

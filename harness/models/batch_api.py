@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
 import random
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -14,23 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from aiohttp import ClientSession, FormData
+import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay
 
 from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
-from harness.models.http import Answer, Deadlines, address, json_object, send
+from harness.models.http import Deadlines, address, json_object, send
 from harness.models.http_errors import failure
 
 # Each call's longest silence: nobody keeps the time of a request that may take a day.
 _SILENCE = Deadlines(silence=60.0)
-
-
 _PAGE = 100
-
-
 T = TypeVar("T")
-
-
 QUEUE_FULL = "token_limit_exceeded"
 
 
@@ -63,37 +56,30 @@ class BatchApi:
     All calls raise AskError as `harness.models.http.post` does.
     """
 
-    client: ClientSession
+    transport: httpx.AsyncBaseTransport
     base_url: str
     headers: Mapping[str, str]
     secrets: tuple[str, ...]
 
     async def upload(self, requests: BinaryIO) -> str:
         """Upload a JSONL file of requests, from its beginning, and return its id; it is read as it is sent."""
-        requests.seek(0)
-        form = FormData({"purpose": "batch"})
-        # aiohttp closes what it has sent, and an upload may have to be made again.
-        again = os.fdopen(os.dup(requests.fileno()), "rb")
-        form.add_field("file", again, filename="requests.jsonl", content_type="application/jsonl")
-        reply = await self._call("POST", "/files", data=form)
-        return _text(json_object(reply, self.secrets), "id")
+        file = ("requests.jsonl", requests, "application/jsonl")
+        return _text(await self._call("POST", "/files", data={"purpose": "batch"}, files={"file": file}), "id")
 
     async def create(self, file: str, endpoint: str) -> Batch:
         """Submit an uploaded file. This is the call that costs money."""
         body = {"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"}
-        headers = {"Content-Type": "application/json"}
-        reply = await self._call("POST", "/batches", headers=headers, data=json.dumps(body).encode())
-        return batch_of(json_object(reply, self.secrets), self.secrets)
+        return batch_of(await self._call("POST", "/batches", json=body), self.secrets)
 
     async def batch(self, batch: str) -> Batch:
         """Return how a batch stands."""
-        return batch_of(json_object(await self._call("GET", f"/batches/{batch}"), self.secrets), self.secrets)
+        return batch_of(await self._call("GET", f"/batches/{batch}"), self.secrets)
 
     async def find(self, file: str) -> Batch | None:
         """Return the batch that was made of a file, None when there is none."""
         query: dict[str, Any] = {"limit": _PAGE}
         while True:
-            page = json_object(await self._call("GET", "/batches", query), self.secrets)
+            page = await self._call("GET", "/batches", query)
             batches = [value for value in page.get("data") or [] if isinstance(value, dict)]
             for value in batches:
                 if value.get("input_file_id") == file:
@@ -108,9 +94,9 @@ class BatchApi:
         Raises:
             BadReply: a line is no JSON object. To leave it out would be to ask, and pay, for its row again.
         """
-        reply = await self._call("GET", f"/files/{file}/content", headers={"Accept": "*/*"})
+        response = await self._send("GET", f"/files/{file}/content", accept="*/*")
         taken = []
-        for text in io.BytesIO(reply.content):
+        for text in io.BytesIO(response.content):
             if not text.strip():
                 continue
             try:
@@ -123,16 +109,22 @@ class BatchApi:
         return taken
 
     async def _call(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, **body: Any
+    ) -> dict[str, Any]:
+        """Make a call that is answered by a JSON object."""
+        return json_object((await self._send(method, path, query, **body)).content, self.secrets)
+
+    async def _send(
         self,
         method: str,
         path: str,
         query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        data: bytes | FormData | None = None,
-    ) -> Answer:
-        url = address(self.base_url, path).update_query(query or {})
-        sent = {**self.headers, **(headers or {})}
-        return await send(self.client, method, url, sent, self.secrets, _SILENCE, data)
+        accept: str = "application/json",
+        **body: Any,
+    ) -> httpx.Response:
+        url = address(self.base_url, path).copy_merge_params(query or {})
+        headers = {**self.headers, "Accept": accept}
+        return await send(self.transport, method, url, headers, self.secrets, _SILENCE, **body)
 
 
 def batch_of(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Batch:
@@ -166,38 +158,28 @@ def _text(reply: Mapping[str, Any], name: str) -> str:
 
 
 MOST_ROWS = 50_000
-
-
 MOST_BYTES = 200_000_000
-
-
 VALIDATING = frozenset({"validating"})
-
-
 UNFINISHED = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-
-
 PASSING = (Throttled, Unavailable, BadReply)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Times in seconds, and sizes, by which batches are made and watched.
+    """Times, in seconds, and sizes by which batches are made and watched.
 
     Attributes:
-        quiet: A batch is closed when no request has joined it for so long.
-        poll: First wait between two looks at a batch; each further wait is half as long again.
-        longest_poll: Longest such wait.
-        patience: How long a call may fail before the model is given up for this run.
-        queue: How long a full queue is waited for: longer than any batch that is in it may take.
-        rows: Most requests in a batch.
-        bytes: Largest file of a batch.
+        poll: First wait before a batch's status is fetched; each further wait is half as long again.
+        longest_poll: Maximum of these waits.
+        give_up: How long a call may fail before the model is given up for this run.
+        queue: How long to wait while the server's queue is full: longer than any batch in it may take.
+        rows: Maximum number of requests in a batch.
+        bytes: Maximum size of a batch's file.
     """
 
-    quiet: float = 2.0
     poll: float = 5.0
     longest_poll: float = 60.0
-    patience: float = 3600.0
+    give_up: float = 3600.0
     queue: float = 25 * 3600.0
     rows: int = MOST_ROWS
     bytes: int = MOST_BYTES
@@ -249,15 +231,6 @@ class BatchCalls:
         await asyncio.sleep(self.pace.poll)
         return await self._persist(partial(self.api.find, file))
 
-    async def watch(self, batch: Batch, statuses: frozenset[str]) -> Batch:
-        """Look at a batch, less and less often, until it has left these statuses."""
-        wait = self.pace.poll
-        while batch.status in statuses:
-            await asyncio.sleep(wait)
-            wait = min(1.5 * wait, self.pace.longest_poll)
-            batch = await self.batch(batch.id)
-        return batch
-
     async def _persist(self, call: Callable[[], Awaitable[T]], batch: str = "") -> T:
         """Make a call until it succeeds.
 
@@ -265,7 +238,7 @@ class BatchCalls:
             ModelRejected: the server refuses it, or has failed for too long.
         """
         retrying = AsyncRetrying(
-            stop=stop_after_delay(self.pace.patience),
+            stop=stop_after_delay(self.pace.give_up),
             wait=self._pause,
             retry=retry_if_exception_type(PASSING),
             reraise=True,
@@ -273,15 +246,15 @@ class BatchCalls:
         try:
             return await retrying(call)
         except PASSING as error:
-            again = f"; given up for now, the same command goes on with what is in {self.state}"
+            again = f"; stopped for now, run the same command to resume the batches in {self.state}"
             raise ModelRejected(f"{error}{again}") from error
         except Rejected as error:
-            paid = f"; to ask the rows of {batch} anew, and pay for them again, delete {self.state}" if batch else ""
+            paid = f"; to ask the rows of {batch} again, and pay for them again, delete {self.state}" if batch else ""
             raise ModelRejected(f"{error}{paid}") from error
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Throttled) and error.retry_after is not None:
-            return min(error.retry_after, self.pace.patience)
+            return min(error.retry_after, self.pace.give_up)
         longest = min(self.pace.longest_poll, self.pace.poll * 2.0 ** min(state.attempt_number, 30))
         return random.uniform(longest / 2, longest)

@@ -20,21 +20,20 @@ from harness.models.entry import (
 )
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
     from harness.models.engines.runner import Runner
+    from harness.models.http import Transport
 
 Training = Callable[[], tuple[list[str], list[str]]]
 
 
-class Opening:
-    """Opens backends that share one pool of connections, and those in this process that share a base model.
+class Connections:
+    """The backends of a run, which share HTTP connections and the base models loaded in this process.
 
     A context manager that closes both.
     """
 
     def __init__(self) -> None:
-        self._client: ClientSession | None = None
+        self._transport: Transport | None = None
         self._runners: dict[tuple[str, bool], Runner] = {}
 
     async def __aenter__(self) -> Self:
@@ -43,12 +42,12 @@ class Opening:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._transport is not None:
+            await self._transport.aclose()
         for runner in self._runners.values():
             runner.close()
 
-    def backend(
+    def open(
         self,
         entry: ModelEntry,
         task: str,
@@ -112,9 +111,9 @@ class Opening:
             self._runners[base, exported] = Runner(lambda: load(base, exported))
         return self._runners[base, exported]
 
-    def _shared(self) -> ClientSession:
-        if self._client is None:
-            from harness.models.http import client
+    def _shared(self) -> Transport:
+        if self._transport is None:
+            from harness.models.http import Transport
 
-            self._client = client()
-        return self._client
+            self._transport = Transport()
+        return self._transport

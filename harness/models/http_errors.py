@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
-from multidict import CIMultiDict
+import httpx
 
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import AskError, BadReply, ModelRejected, Quota, Rejected, Throttled, Unavailable
 
 LONGEST_TEXT = 300
-
-
 # Failures that waiting does not mend, whatever the status they come with.
 _HOPELESS_CODES = {
     "insufficient_quota",
@@ -32,21 +30,23 @@ _HOPELESS_CODES = {
 
 
 _FILTER_CODES = {"content_filter", "content_policy_violation", "data_inspection_failed", "flagged_input"}
-
-
 # 424 is how LoRAX and TGI report a failure while generating.
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.FAILED_DEPENDENCY, HTTPStatus.TOO_EARLY}
-
-
 # 529 is Anthropic's word for 503.
 _OVERLOADED = {HTTPStatus.SERVICE_UNAVAILABLE, 529}
-
-
 _MODEL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
-
-
 # Anthropic names its errors without their numbers where they come in the middle of a stream.
 _STATUSES = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?)(ms|[dhms])")
+# Of each rate limit the headers for what is left and when it is full again: OpenAI's names, which other servers use,
+# too, then Anthropic's.
+_QUOTAS: tuple[tuple[Literal["requests", "tokens"], str, str], ...] = (
+    ("requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    ("tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    ("requests", "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+    ("tokens", "anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
+)
 
 
 class Filtered(Rejected):
@@ -62,7 +62,7 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
         headers: Headers of the answer.
         secrets: What the message must not hold.
     """
-    headers = CIMultiDict(headers or {})
+    headers = httpx.Headers(headers)
     said, codes = _explanation(text)
     message = f"HTTP {status}: {clean(said, secrets) or _phrase(status)}"
     wait = retry_after(headers)
@@ -108,6 +108,39 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
+def quotas(headers: httpx.Headers) -> tuple[Quota, ...]:
+    """Return what the headers of an answer say of rate limits; those that cannot be read are left out."""
+    if not any(b"ratelimit" in name.lower() for name, _ in headers.raw):
+        return ()
+    found = []
+    for unit, remaining, reset in _QUOTAS:
+        left, seconds = headers.get(remaining, ""), until_reset(headers.get(reset, ""))
+        if left.isdecimal() and seconds is not None:
+            found.append(Quota(unit, int(left), seconds))
+    return tuple(found)
+
+
+def until_reset(text: str) -> float | None:
+    """Return the seconds that a rate limit's reset header names, None when it cannot be read.
+
+    Reads `1s`, `6m0s`, `20ms`, `1h2m3.5s`, a plain number of seconds, and a date as in ISO 8601.
+    """
+    text = text.strip()
+    if text and not _DURATION.sub("", text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    try:
+        seconds = float(text)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    except ValueError:
+        pass
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
 def clean(text: object, secrets: Sequence[str]) -> str:
     """Blot out secrets, as they are and as JSON writes them, fold white space, and cut to `LONGEST_TEXT`."""
     cleaned = str(text)
@@ -141,39 +174,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "no reason given"
-
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d*)?)(ms|[dhms])")
-
-
-# OpenAI's names and those of servers that follow it, then Anthropic's.
-_QUOTAS = (
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", False),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", True),
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", False),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset", True),
-)
-
-
-def until_reset(text: str) -> float | None:
-    """Return the seconds that a rate limit's reset header names, None when it cannot be read.
-
-    Reads `1s`, `6m0s`, `20ms`, `1h2m3.5s`, a plain number of seconds, and a date as in ISO 8601.
-    """
-    text = text.strip()
-    if text and not _DURATION.sub("", text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
-    try:
-        seconds = float(text)
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    except ValueError:
-        pass
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from aiohttp import ClientSession
-from yarl import URL
+import httpx
 
 from harness.errors import BadReply, ModelRejected, Unavailable
 from harness.models import openai
 from harness.models.backend import FinishReason, Reply, Request
 from harness.models.entry import LoraxModel
-from harness.models.http import address, post, public, secrets_of, stream
+from harness.models.http import Event, address, post, public, secrets_of, stream
 from harness.models.streaming import lorax_reply, timed
 
 _FINISH: dict[str, FinishReason] = {"eos_token": "stop", "stop_sequence": "stop", "length": "length"}
@@ -31,12 +30,12 @@ _NO_ADAPTER = re.compile(
 class LoraxBackend:
     """One adapter (by task, perhaps) of a LoRAX server, or its base model when there is no adapter.
 
-    The token with which the server fetches a private adapter is added to the body only as it is sent. `client` is
+    The token with which the server fetches a private adapter is added to the body only as it is sent. `transport` is
     shared with other models, and the caller closes it.
     """
 
     model: LoraxModel
-    client: ClientSession
+    transport: httpx.AsyncBaseTransport
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -69,27 +68,29 @@ class LoraxBackend:
             reply = await self._exchange(self._sent(request), secrets)
         except Unavailable as error:
             if self.model.adapter and _NO_ADAPTER.search(str(error)):
-                raise ModelRejected(str(error)) from error
+                raise ModelRejected(str(error), quota=error.quota) from error
             raise
         return replace(reply, completion=_without_stop(reply, request.stop))
 
     async def aclose(self) -> None:
-        """Nothing to release: the client is the caller's."""
+        """Nothing to release: the transport is the caller's."""
 
     async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
-        model, client, url, headers = self.model, self.client, self._url, self._headers
+        model, transport, url, headers = self.model, self.transport, self._url, self._headers
         if model.api != "generate":
-            return await openai.exchange(client, url, body, headers, secrets, model, model.api)
+            return await openai.exchange(transport, url, body, headers, secrets, model, model.api)
         if not model.stream:
-            return parse(await post(client, url, body, headers, secrets, openai.deadlines(model)))
+            return await post(transport, url, body, parse, headers, secrets, openai.deadlines(model))
+
+        def read(events: list[Event]) -> Reply:
+            reply, seconds = lorax_reply(events, secrets)
+            return timed(parse(reply), seconds)
+
         place = address(model.base_url, "/generate_stream")
-        reply, seconds = lorax_reply(
-            await stream(client, place, body, headers, secrets, openai.deadlines(model)), secrets
-        )
-        return timed(parse(reply), seconds)
+        return await stream(transport, place, body, read, headers, secrets, openai.deadlines(model))
 
     @cached_property
-    def _url(self) -> URL:
+    def _url(self) -> httpx.URL:
         if self.model.api == "generate":
             return address(self.model.base_url, "/generate")
         base = self.model.base_url.rstrip("/").removesuffix("/v1")

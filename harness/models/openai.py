@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from aiohttp import ClientSession
-from yarl import URL
+import httpx
 
 from harness.errors import BadReply, UserError
 from harness.models.backend import FinishReason, Reply, Request
 from harness.models.entry import OpenAIModel, Sampled
-from harness.models.http import Deadlines, address, post, public, secrets_of, stream
+from harness.models.http import Deadlines, Event, address, post, public, secrets_of, stream
 from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import openai_reply, timed
 
@@ -27,12 +26,12 @@ _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content
 class OpenAIBackend:
     """One model of an OpenAI-compatible server.
 
-    `client` is shared with other models, and the caller closes it. A task's stop strings are sent as they are: OpenAI
-    itself takes at most four, and rejects the request when there are more.
+    `transport` is shared with other models, and the caller closes it. A task's stop strings are sent as they are:
+    OpenAI itself takes at most four, and rejects the request when there are more.
     """
 
     model: OpenAIModel
-    client: ClientSession
+    transport: httpx.AsyncBaseTransport
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -54,16 +53,16 @@ class OpenAIBackend:
         secrets = secrets_of(self._url, key(self.model.api_key))
         try:
             return await exchange(
-                self.client, self._url, self.body(request), self._headers, secrets, self.model, self.model.api
+                self.transport, self._url, self.body(request), self._headers, secrets, self.model, self.model.api
             )
-        except Filtered:
-            return Reply("", finish_reason="refusal")
+        except Filtered as error:
+            return Reply("", finish_reason="refusal", quota=error.quota)
 
     async def aclose(self) -> None:
-        """Nothing to release: the client is the caller's."""
+        """Nothing to release: the transport is the caller's."""
 
     @cached_property
-    def _url(self) -> URL:
+    def _url(self) -> httpx.URL:
         return address(self.model.base_url, PATHS[self.model.api])
 
     @cached_property
@@ -72,8 +71,8 @@ class OpenAIBackend:
 
 
 async def exchange(
-    client: ClientSession,
-    url: URL,
+    transport: httpx.AsyncBaseTransport,
+    url: httpx.URL,
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     secrets: tuple[str, ...],
@@ -86,11 +85,16 @@ async def exchange(
         AskError: as `OpenAIBackend.ask`.
     """
     if not model.stream:
-        return parse(api, await post(client, url, body, headers, secrets, deadlines(model)), secrets)
+        return await post(
+            transport, url, body, lambda reply: parse(api, reply, secrets), headers, secrets, deadlines(model)
+        )
     streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    events = await stream(client, url, streamed, headers, secrets, deadlines(model))
-    reply, seconds = openai_reply(events, secrets)
-    return timed(parse(api, reply, secrets), seconds)
+
+    def read(events: list[Event]) -> Reply:
+        reply, seconds = openai_reply(events, secrets)
+        return timed(parse(api, reply, secrets), seconds)
+
+    return await stream(transport, url, streamed, read, headers, secrets, deadlines(model))
 
 
 def deadlines(model: Sampled) -> Deadlines:

@@ -13,7 +13,7 @@ from harness.ask.attempts import Limits, endpoint_limits, limits_of
 from harness.ask.prepare import PreparedTask, open_backend, prepare_rows, settings_of
 from harness.ask.run import BenchOptions
 from harness.errors import DataError, UserError
-from harness.models.connect import Opening
+from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
 from harness.models.prices import price_of
 from harness.plan.power import DetectableDifference, detectable
@@ -134,7 +134,7 @@ async def _plan(
     pairs: list[PairEstimate] = []
     tasks: dict[str, DetectableDifference] = {}
     left_out: dict[str, list[str]] = {}
-    async with Opening() as opening:
+    async with Connections() as connections:
         for file in files:
             task, rows = prepare_rows(file, options.data, options.seed, options.rows, strict=bool(options.tasks))
             say(f"{task.origin.label(task.n)}: {file.name}, {task.n} rows")
@@ -143,7 +143,7 @@ async def _plan(
             lengths: dict[str, _Lengths] = {}
             for entry in entries:
                 try:
-                    settings = _settings(opening, task, entry)
+                    settings = _settings(connections, task, entry)
                 except DataError as error:
                     left_out.setdefault(f"{entry.name} is left out, because {error}", []).append(file.name)
                     continue
@@ -152,7 +152,7 @@ async def _plan(
     return Plan(tuple(pairs), tasks, tuple(filter(None, notes)))
 
 
-def _settings(opening: Opening, task: PreparedTask, entry: ModelEntry) -> str:
+def _settings(connections: Connections, task: PreparedTask, entry: ModelEntry) -> str:
     """The settings by which answers are kept; "" for a model whose address is not known yet, which has none.
 
     Raises:
@@ -160,7 +160,7 @@ def _settings(opening: Opening, task: PreparedTask, entry: ModelEntry) -> str:
     """
     if "$" in entry.endpoint:
         return ""
-    return settings_of(open_backend(opening, task, entry), task.file)
+    return settings_of(open_backend(connections, task, entry), task.file)
 
 
 def _limits(entries: Sequence[ModelEntry]) -> EndpointLimits:

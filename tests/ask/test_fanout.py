@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from harness.ask.attempts import Job
-from harness.ask.limiter import Brake, Patience
+from harness.ask.limiter import Brake, GiveUpAfter
 from harness.errors import BusyError, HarnessError
 from harness.models.backend import Reply, Request
 from harness.store.results import Response, ResponseLog
@@ -159,7 +159,7 @@ def test_a_dead_endpoint_does_not_delay_another(loopback: Loopback, tmp_path: Pa
         Pair(dead, prompts(100), model="dead", endpoint="dead"),
         Pair(openai(loopback), prompts(200), model="m"),
     ]
-    asked = ask(tmp_path, pairs, patience=Patience(first_wait=0.02, longest_wait=0.1, unheard=0.5))
+    asked = ask(tmp_path, pairs, give_up=GiveUpAfter(first_wait=0.02, longest_wait=0.1, never_reached=0.5))
     assert asked.statuses("m") == {"ok": 200}
     assert asked.responses["dead"] == []
     assert asked.jobs[0].stopped is not None
@@ -241,7 +241,7 @@ def test_what_is_answered_is_not_asked_again_and_failures_are(loopback: Loopback
     assert third.finished == ["jigsaw/m"]
 
 
-def test_another_temperature_prompt_or_adapter_is_asked_anew(loopback: Loopback, tmp_path: Path) -> None:
+def test_another_temperature_prompt_or_adapter_is_asked_again(loopback: Loopback, tmp_path: Path) -> None:
     for opened, wording in (
         (openai(loopback), "a"),
         (openai(loopback, temperature=0.5), "a"),
@@ -315,7 +315,7 @@ def test_the_brake_does_not_wait_for_rows_that_wait(loopback: Loopback, tmp_path
         def __getattr__(self, name: str) -> object:
             return getattr(self._backend, name)
 
-    asked = ask(tmp_path, [Pair(Stopping, prompts(20))], brake=brake, patience=Patience())  # type: ignore[arg-type]
+    asked = ask(tmp_path, [Pair(Stopping, prompts(20))], brake=brake, give_up=GiveUpAfter())  # type: ignore[arg-type]
     assert asked.ended == "enough"
     assert asked.responses["m"] == []
     assert asked.finished == []

@@ -12,7 +12,7 @@ import pytest
 from harness.ask.prepare import PreparedTask, open_backend
 from harness.errors import DataError
 from harness.models.backend import Backend
-from harness.models.connect import Opening
+from harness.models.connect import Connections
 from harness.models.entry import LocalModel, ModelEntry
 from harness.rows.evaluation import Subset
 from harness.rows.origin import Origin
@@ -32,12 +32,12 @@ def adapter(tmp_path: Path) -> Path:
 
 
 def opened(task: PreparedTask, adapter: Path) -> Backend:
-    async def opening() -> Backend:
-        async with Opening() as found:
+    async def opened() -> Backend:
+        async with Connections() as found:
             model = LocalModel(backend="local", model="some/base", adapter=str(adapter))
             return open_backend(found, task, ModelEntry("tuned", model, ()))
 
-    return asyncio.run(opening())
+    return asyncio.run(opened())
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_a_file_that_may_not_grow_stops_the_asking(server: Loopback, project: Pr
     code, out, err = end(project.start(preexec_fn=small_files))
     assert (code, out) == (1, "")
     assert "the answers of m on small cannot be written (File too large)" in err
-    assert "was written is kept" in err
+    assert "answers so far are saved" in err
     kept = len(project.lines())
     assert 0 < kept < ROWS
     assert sum(server.asked.values()) - kept <= 4
@@ -308,7 +308,7 @@ def test_the_cap_on_spending_is_never_passed_and_the_rest_can_follow(server: Loo
     each = (4 * 100 + 1 * 1000) / 1e6
     code, out, err = project.run("--max-usd", str(50 * each))
     assert code == 3
-    assert "go on with a higher --max-usd" in err
+    assert "to resume, raise --max-usd" in err
     asked = sum(server.asked.values())
     assert 40 <= asked <= 50
     assert json.loads(out)["results"][0]["usd"] == pytest.approx(asked * each)
@@ -318,7 +318,7 @@ def test_the_cap_on_spending_is_never_passed_and_the_rest_can_follow(server: Loo
 
 
 def test_a_batch_takes_all_rows_at_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "Pace", partial(batch.Pace, quiet=0.3, poll=0.01, longest_poll=0.02))
+    monkeypatch.setattr(batch, "Pace", partial(batch.Pace, poll=0.01, longest_poll=0.02))
     with BatchServer() as server:
         server.answer = lambda prompt: "yes"
         project.model("m", server, batch=True, timeout=0.01, api_key=KEY)
@@ -338,11 +338,11 @@ def test_the_first_signal_leaves_batches_to_the_next_run(project: Project, monke
         process.send_signal(signal.SIGINT)
         code, out, err = end(process)
         assert (code, out) == (130, "")
-        assert f"not waiting for {ROWS} rows in batches; the vendor goes on, the next run collects them" in err
-        assert f"stopped: 0 answers of this run are kept, {ROWS} are left; go on with" in err
+        assert f"not waiting for {ROWS} rows in batches; the next run collects them from the vendor" in err
+        assert f"stopped: 0 answers of this run are saved, {ROWS} are left; to resume, run" in err
         assert not project.lines()
         server.hold = False
-        monkeypatch.setattr(batch, "Pace", partial(batch.Pace, quiet=0.3, poll=0.01, longest_poll=0.02))
+        monkeypatch.setattr(batch, "Pace", partial(batch.Pace, poll=0.01, longest_poll=0.02))
         code, _, err = project.run()
         assert server.sizes() == [ROWS], err
     assert code == 0, err

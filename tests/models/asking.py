@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from aiohttp import ClientSession
+import httpx
 
 from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.backend import Backend, Reply, Request
-from harness.models.http import client
+from harness.models.http import Transport
 
 T = TypeVar("T")
 
@@ -38,11 +38,11 @@ def request(prompt: str = "Is it?", **changes: Any) -> Request:
     return Request(**{"task": "jigsaw", "row": "r1", "prompt": prompt, "max_tokens": 4, **changes})
 
 
-def ask(opened: Callable[[ClientSession], Backend], asked: Request | None = None) -> Reply:
+def ask(opened: Callable[[httpx.AsyncBaseTransport], Backend], asked: Request | None = None) -> Reply:
     """Ask one request of the backend that `opened` makes from a fresh client, with little patience."""
 
     async def asking() -> Reply:
-        async with asyncio.timeout(2), client() as connection:
+        async with asyncio.timeout(2), Transport() as connection:
             backend = opened(connection)
             try:
                 return await backend.ask(asked or request())
@@ -56,14 +56,18 @@ async def listen(answers: list[bytes], heads: list[bytes], *, close: bool = Fals
     """A server that keeps the heads of requests and gives its answers in turn, and may hang up after each."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 heads.append(head)
-                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                if length := re.search(rb"content-length: (\d+)", head.lower()):
+                    await reader.readexactly(int(length[1]))
                 writer.write(answers[min(len(heads), len(answers)) - 1])
                 if close:
                     break
-        writer.close()
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
 
     return await asyncio.start_server(serve, "127.0.0.1", 0)

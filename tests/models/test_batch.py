@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,25 +15,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from aiohttp import ClientSession
 from openai.types import Batch as PublishedBatch
 
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.ask.attempts import Job
+from harness.ask.budget import Budget
+from harness.errors import AskError, BadReply, HarnessError, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.backend import Reply
 from harness.models.batch import BatchBackend, read
 from harness.models.batch_api import Pace, batch_of
 from harness.models.entry import OpenAIModel
-from harness.models.http import client
+from harness.models.http import Transport
 from harness.models.openai import OpenAIBackend
-from harness.store.results import read_responses
+from harness.store.results import Response, read_responses
 from tests.asking import Pair, asking
 from tests.asking import ask as ask_all
 from tests.asking import prompts as numbered
 from tests.loopback_vendors import EXPIRED, KEY, BatchServer, Failure, openai_error
 from tests.models.asking import request
 
-QUICK = Pace(quiet=0.05, poll=0.01, longest_poll=0.02, patience=5.0)
+QUICK = Pace(poll=0.01, longest_poll=0.02, give_up=5.0)
 ROOT = Path(__file__).parents[2]
 Outcome = Reply | BaseException
 
@@ -59,15 +62,13 @@ def model(server: BatchServer, **changes: Any) -> OpenAIModel:
 def ask(
     server: BatchServer, state: Path, prompts: Iterable[str], pace: Pace = QUICK, **changes: Any
 ) -> dict[str, Outcome]:
-    """Ask all prompts at once of a fresh backend, and return what became of each."""
+    """Ask all prompts of a new backend as one list, and return the outcome of each."""
 
     async def all_of_them() -> dict[str, Outcome]:
-        async with client() as connection:
+        async with Transport() as connection:
             backend = BatchBackend(model(server, **changes), connection, state, pace)
-            names = list(prompts)
-            outcomes = await asyncio.gather(*(backend.ask(request(name)) for name in names), return_exceptions=True)
-            await backend.aclose()
-            return dict(zip(names, outcomes, strict=True))
+            asked = [request(name) for name in prompts]
+            return {request.prompt: outcome async for request, outcome in backend.ask_all(asked)}
 
     return asyncio.run(all_of_them())
 
@@ -116,13 +117,14 @@ def test_the_answers_are_kept_as_those_of_the_model_asked_directly(server: Batch
 
 
 def test_the_same_request_is_paid_for_once(server: BatchServer, state: Path) -> None:
-    async def twice() -> list[Reply]:
-        async with client() as connection:
+    async def twice() -> dict[str, Outcome]:
+        async with Transport() as connection:
             backend = BatchBackend(model(server), connection, state, QUICK)
-            replies = await asyncio.gather(*(backend.ask(request("same", row=name)) for name in ("r1", "r2")))
-            return [*replies, await backend.ask(request("same", row="r3"))]
+            asked = [request("same", row=name) for name in ("r1", "r2")]
+            found: dict[str, Outcome] = {row.row: outcome async for row, outcome in backend.ask_all(asked)}
+            return {**found, "r3": await backend.ask(request("same", row="r3"))}
 
-    assert {reply.completion for reply in asyncio.run(twice())} == {"SAME"}
+    assert completions(asyncio.run(twice())) == dict.fromkeys(("r1", "r2", "r3"), "SAME")
     assert server.paid == {"same": 1}
 
 
@@ -137,16 +139,15 @@ def test_the_vendors_limits_are_kept_without_being_told() -> None:
     assert (Pace().rows, Pace().bytes) == (50_000, 200_000_000)
 
 
-def test_who_comes_late_travels_in_the_next_batch(server: BatchServer, state: Path) -> None:
-    async def late() -> list[Reply]:
-        async with client() as connection:
-            backend = BatchBackend(model(server), connection, state, QUICK)
-            first = asyncio.create_task(backend.ask(request("early")))
-            while not server.batches:
-                await asyncio.sleep(0.01)
-            return [await backend.ask(request("late")), await first]
+def test_one_request_is_a_batch_of_its_own(server: BatchServer, state: Path) -> None:
+    async def one(prompt: str) -> Reply:
+        async with Transport() as connection:
+            return await BatchBackend(model(server), connection, state, QUICK).ask(request(prompt))
 
-    assert [reply.completion for reply in asyncio.run(late())] == ["LATE", "EARLY"]
+    assert asyncio.run(one("alone")).completion == "ALONE"
+    server.rows = lambda prompt, attempt: openai_error(400, "no")
+    with pytest.raises(Rejected, match="no"):
+        asyncio.run(one("refused"))
     assert server.sizes() == [1, 1]
 
 
@@ -367,9 +368,9 @@ def test_a_server_that_stays_down_ends_the_run_and_the_next_one_goes_on(
     server: BatchServer, state: Path, kind: str
 ) -> None:
     server.calls = lambda called, number: openai_error(500, "down") if called == kind else None
-    outcomes = ask(server, state, ["a"], replace(QUICK, patience=0.1))
+    outcomes = ask(server, state, ["a"], replace(QUICK, give_up=0.1))
     assert type(outcomes["a"]) is ModelRejected
-    assert "the same command goes on" in str(outcomes["a"])
+    assert f"run the same command to resume the batches in {state}" in str(outcomes["a"])
     server.calls = lambda called, number: None
     assert completions(ask(server, state, ["a"])) == {"a": "A"}
     assert server.paid == {"a": 1}
@@ -395,27 +396,31 @@ def test_the_key_is_in_no_file(server: BatchServer, state: Path) -> None:
 # --- Going on after the end of the process ---
 
 
-def leave(server: BatchServer, state: Path, prompts: Iterable[str], until: Callable[[], bool]) -> list[BaseException]:
-    """Ask, and let go of everything as soon as `until` holds."""
+def leave(server: BatchServer, state: Path, prompts: Iterable[str], until: Callable[[], bool]) -> None:
+    """Ask, and stop waiting as soon as `until` holds."""
 
-    async def asked() -> list[BaseException]:
-        async with client() as connection:
+    async def asked() -> None:
+        async with Transport() as connection:
             backend = BatchBackend(model(server), connection, state, QUICK)
-            waiting = [asyncio.create_task(backend.ask(request(prompt))) for prompt in prompts]
+
+            async def wait() -> None:
+                async with contextlib.aclosing(backend.ask_all(map(request, prompts))) as outcomes:
+                    async for found in outcomes:
+                        raise AssertionError(found)
+
+            waiting = asyncio.create_task(wait())
             while not until():
                 await asyncio.sleep(0.005)
-            await backend.aclose()
-            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-            return [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
 
-    return asyncio.run(asked())
+    asyncio.run(asked())
 
 
 def test_a_submitted_batch_is_collected_without_a_second_submission(server: BatchServer, state: Path) -> None:
     server.hold = True
-    left = leave(server, state, numbered(5), lambda: server.called["poll"] > 2)
-    assert [type(error) for error in left] == [ModelRejected] * 5
-    assert f"the same command goes on with those in {state}" in str(left[0])
+    leave(server, state, numbered(5), lambda: server.called["poll"] > 2)
     server.hold = False
     assert completions(ask(server, state, numbered(5))) == upper(numbered(5))
     assert (server.called["upload"], server.called["create"]) == (1, 1)
@@ -476,7 +481,7 @@ def test_without_a_place_to_remember_it_nothing_is_submitted(server: BatchServer
     (tmp_path / "file").touch()
     outcome = ask(server, tmp_path / "file" / "batches.jsonl", ["a"])["a"]
     assert type(outcome) is ModelRejected
-    assert "mend that and give the same command again" in str(outcome)
+    assert "fix that and run the same command again" in str(outcome)
     assert not server.batches
 
 
@@ -492,16 +497,17 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from harness.models.batch import BatchBackend
-from harness.models.http import client
+from harness.models.http import Transport
 from tests.models.asking import request
 from tests.models.test_batch import KEY, QUICK, numbered
 from harness.models.entry import OpenAIModel
 
 async def main():
     model = OpenAIModel(backend="openai", model="m", base_url=sys.argv[1], api_key=KEY, batch=True)
-    async with client() as connection:
+    async with Transport() as connection:
         backend = BatchBackend(model, connection, Path(sys.argv[2]), QUICK)
-        await asyncio.gather(*(backend.ask(request(prompt)) for prompt in numbered(20)))
+        async for found in backend.ask_all([request(prompt) for prompt in numbered(20)]):
+            pass
 
 asyncio.run(main())
 """
@@ -531,13 +537,13 @@ def test_a_process_killed_at_any_moment_has_submitted_at_most_once(
 
 
 def pair(server: BatchServer, folder: Path, count: int, **changes: Any) -> Pair:
-    """A pair as `harness bench` must set it up: no deadline, and all rows at once."""
+    """A pair that is asked in batches; its limits for single requests say nothing about them."""
 
-    def opened(connection: ClientSession, task: str) -> BatchBackend:
+    def opened(connection: httpx.AsyncBaseTransport, task: str) -> BatchBackend:
         entry = model(server, **changes)
         return BatchBackend(entry, connection, folder / task / "m" / "batches.jsonl", QUICK)
 
-    return Pair(opened, numbered(count), concurrency=50_000, timeout=float("inf"))
+    return Pair(opened, numbered(count), concurrency=1, timeout=0.001)
 
 
 def test_the_fanout_asks_a_task_in_one_batch(server: BatchServer, tmp_path: Path) -> None:
@@ -572,3 +578,41 @@ def test_a_run_that_is_stopped_keeps_the_rows_for_the_next(server: BatchServer, 
     assert ask_all(tmp_path, [pair(server, tmp_path, 30)]).statuses() == {"ok": 30}
     assert server.sizes() == [30]
     assert ask_all(tmp_path, [pair(server, tmp_path, 30)]).jobs[0].pending == 0
+
+
+def test_a_batch_holds_as_many_rows_as_the_cap_on_spending_allows(server: BatchServer, tmp_path: Path) -> None:
+    priced = pair(server, tmp_path, 30, price={"input": 1_000_000, "output": 10_000_000})
+    # Half of 1 USD for a token of the prompt and 10 for one of the answer: at most (2 + 4 * 10) / 2 for a row, and
+    # (2 + 2 * 10) / 2 for what it was.
+    budget = Budget(5.5 * 21, {"m": model(server, price={"input": 1_000_000, "output": 10_000_000})})
+    asked = ask_all(tmp_path, [priced], budget=budget)
+    assert server.sizes() == [5, 2, 1, 1]
+    assert (budget.spent, asked.jobs[0].answered) == (9 * 11, 9)
+    assert "could pass the limit" in str(asked.ended)
+
+
+def test_answers_that_cannot_be_written_are_collected_by_the_next_run(server: BatchServer, tmp_path: Path) -> None:
+    saved: list[str] = []
+
+    def watch(job: Job, response: Response) -> None:
+        saved.append(response.row)
+        if len(saved) == 3:
+            job.save = full
+
+    def full(response: Response) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(HarnessError, match="No space left on device"):
+        ask_all(tmp_path, [pair(server, tmp_path, 10)], watch=watch)
+    assert len(list(read_responses(tmp_path / "jigsaw" / "m"))) == 3
+    assert ask_all(tmp_path, [pair(server, tmp_path, 10)]).jobs[0].answered == 7
+    assert server.sizes() == [10]
+    assert set(server.paid.values()) == {1}
+
+
+def test_a_model_that_is_refused_on_two_tasks_is_stopped_on_both(server: BatchServer, tmp_path: Path) -> None:
+    pairs = [replace(pair(server, tmp_path, 3, model="no-such-model"), task=task) for task in ("jigsaw", "boolq")]
+    asked = ask_all(tmp_path, pairs)
+    assert ["The model does not exist" in str(job.stopped) for job in asked.jobs] == [True, True]
+    assert asked.finished == ["jigsaw/m", "boolq/m"]
+    assert [job.trouble for job in asked.jobs] == [{"rejected": 3}, {"rejected": 3}]

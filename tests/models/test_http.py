@@ -1,39 +1,52 @@
-"""The wire: every way a request can fail has its own error, and no error gives a secret away."""
+"""HTTP: every way a request can fail has its own error, and no error reveals a secret."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from yarl import URL
 
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable, UserError
-from harness.models.http import USUAL, Deadlines, address, client, post, public, secrets_of
+from harness.errors import AskError, BadReply, ModelRejected, Quota, Rejected, Throttled, Unavailable, UserError
+from harness.models import http
+from harness.models.backend import Reply
+from harness.models.entry import OpenAIModel
+from harness.models.http import USUAL, Deadlines, Transport, address, public, secrets_of
+from harness.models.openai import OpenAIBackend
 from tests.loopback import Fault, Loopback, always
-from tests.models.asking import listen, run
+from tests.models.asking import listen, request, run
 
 KEY = "sk-planted-0123456789"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 
 
-def chat(server: Loopback) -> URL:
-    return URL(f"{server.openai_url}/chat/completions")
+def chat(server: Loopback) -> httpx.URL:
+    return httpx.URL(f"{server.openai_url}/chat/completions")
 
 
-def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = USUAL) -> dict[str, object]:
-    """Post BODY to the server's chat method with a fresh client."""
+async def post(
+    transport: httpx.AsyncBaseTransport, url: httpx.URL, body: dict[str, Any], *settings: Any, **more: Any
+) -> Reply:
+    """Post, and return the whole JSON object as the completion."""
+    return await http.post(transport, url, body, lambda reply: Reply(json.dumps(reply)), *settings, **more)
 
-    async def asking() -> dict[str, object]:
-        async with client() as connection:
-            return await post(connection, chat(server), BODY, secrets=secrets, deadlines=deadlines)
+
+def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = USUAL) -> Reply:
+    """Post BODY to the server's chat method with a fresh transport."""
+
+    async def asking() -> Reply:
+        async with Transport() as transport:
+            return await post(transport, chat(server), BODY, secrets=secrets, deadlines=deadlines)
 
     return run(asking())
 
 
 def test_a_good_answer_is_the_json_object(loopback: Loopback) -> None:
-    assert ask(loopback)["object"] == "chat.completion"
+    assert json.loads(ask(loopback).completion)["object"] == "chat.completion"
     assert loopback.received[0].body == BODY
 
 
@@ -54,27 +67,28 @@ def test_a_good_answer_is_the_json_object(loopback: Loopback) -> None:
         ("quota", ModelRejected),
     ],
 )
-def test_each_fault_on_the_wire_has_its_error(loopback: Loopback, fault: str, expected: type[AskError]) -> None:
+def test_each_fault_of_a_server_has_its_error(loopback: Loopback, fault: str, expected: type[AskError]) -> None:
     loopback.plan = always(fault)
     with pytest.raises(AskError) as caught:
         ask(loopback, deadlines=Deadlines(silence=0.3))
     assert type(caught.value) is expected
-    assert loopback.asked["hello"] == 1, "the wire itself must never ask twice"
+    assert loopback.asked["hello"] == 1, "a request must never be sent twice"
 
 
-def test_a_refused_connection_is_unavailable() -> None:
+def test_a_refused_connection_is_named_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connecting is refused
         server = Loopback()
         server.port = taken.getsockname()[1]
-        with pytest.raises(Unavailable, match="no answer"):
+        with pytest.raises(Unavailable, match=r"^no answer: Cannot connect to host 127\.0\.0\.1") as caught:
             ask(server)
+    assert "timeout" not in str(caught.value).lower()
 
 
 def test_an_unknown_host_is_unavailable() -> None:
     async def asking() -> None:
-        async with client() as connection:
-            await post(connection, URL("http://no-such-host.invalid/v1"), BODY)
+        async with Transport() as transport:
+            await post(transport, httpx.URL("http://no-such-host.invalid/v1"), BODY)
 
     with pytest.raises(Unavailable):
         run(asking())
@@ -106,6 +120,26 @@ def test_the_wait_reaches_the_caller(loopback: Loopback) -> None:
     assert caught.value.retry_after == 0.05
 
 
+@pytest.mark.parametrize(("status", "body"), [(200, "{}"), (200, "no JSON"), (400, "{}"), (429, "{}"), (500, "{}")])
+def test_what_is_left_of_a_rate_limit_is_in_the_reply_and_in_every_error(status: int, body: str) -> None:
+    headers = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "2s"}
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, headers=headers, text=body))
+    try:
+        quota = run(post(transport, httpx.URL("http://server.invalid"), BODY)).quota
+    except AskError as error:
+        quota = error.quota
+    assert quota == (Quota("requests", 3, 2.0),)
+
+
+def test_an_answer_that_cannot_be_read_as_a_reply_keeps_its_rate_limits_too() -> None:
+    headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m"}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, headers=headers, json={"choices": []}))
+    model = OpenAIModel(backend="openai", model="m", base_url="http://server.invalid/v1")
+    with pytest.raises(BadReply) as caught:
+        run(OpenAIBackend(model, transport).ask(request()))
+    assert caught.value.quota == (Quota("tokens", 0, 60.0),)
+
+
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500])
 def test_no_message_holds_a_secret_that_the_server_echoes(loopback: Loopback, status: int) -> None:
     echo = f'Authorization: "Bearer {KEY}" is wrong ' * 20
@@ -118,9 +152,24 @@ def test_no_message_holds_a_secret_that_the_server_echoes(loopback: Loopback, st
 
 
 def test_secrets_of_an_address_are_its_password_and_long_query_values() -> None:
-    url = URL("https://me:hunter22@host.invalid/v1?key=abcdefgh&n=1")
+    url = httpx.URL("https://me:hunter22@host.invalid/v1?key=abcdefgh&n=1")
     assert secrets_of(url, "sk-1234", None, "") == ("sk-1234", "hunter22", "abcdefgh")
     assert public(url) == "https://host.invalid/v1"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        ("HTTPS://API.openai.com:443/v1/", "https://api.openai.com/v1/x"),
+        ("http://[::1]:8000", "http://[::1]:8000/x"),
+        ("http://me:hunter22@h/a/../b?key=abcdefgh#part", "http://h/b/x"),
+        ("http://h/gpt-4%2Fo/ü x", "http://h/gpt-4%2Fo/%C3%BC%20x/x"),
+        ("http://bücher.example/v1", "http://xn--bcher-kva.example/v1/x"),
+    ],
+)
+def test_the_public_address_is_that_under_which_recorded_answers_are_kept(base_url: str, expected: str) -> None:
+    """It is hashed into the key of every answer, so it must not change."""
+    assert public(address(base_url, "/x")) == expected
 
 
 def test_an_address_keeps_the_servers_path_and_query() -> None:
@@ -128,18 +177,32 @@ def test_an_address_keeps_the_servers_path_and_query() -> None:
     assert str(address("https://h/openai?api-version=1", "/x")) == "https://h/openai/x?api-version=1"
 
 
-@pytest.mark.parametrize("wrong", ["localhost:8000/v1", "ftp://h/v1", "", "http://", "http://h:port/"])
-def test_an_address_that_is_none_is_the_users_mistake(wrong: str) -> None:
-    with pytest.raises(UserError, match="base_url"):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "localhost:8000/v1",
+        "ftp://h/v1",
+        "",
+        "http://",
+        "http://h:port/",
+        "http://h:99999/",
+        "http://me:hunter22/x@h",
+        "http://me:hunter22@[h/v1",
+        "http://a b/",
+    ],
+)
+def test_a_base_url_that_is_not_a_url_is_the_users_mistake(wrong: str) -> None:
+    with pytest.raises(UserError, match="base_url is not a valid URL") as caught:
         address(wrong, "/x")
+    assert "hunter22" not in str(caught.value)
 
 
 def test_more_requests_are_in_flight_than_any_pools_default(loopback: Loopback) -> None:
-    loopback.latency = 0.5
+    loopback.latency = 2.0
 
     async def asking() -> None:
-        async with client() as connection:
-            await asyncio.gather(*(post(connection, chat(loopback), BODY) for _ in range(150)))
+        async with Transport() as transport:
+            await asyncio.gather(*(post(transport, chat(loopback), BODY) for _ in range(150)))
 
     run(asking())
     assert loopback.peak == 150
@@ -147,9 +210,9 @@ def test_more_requests_are_in_flight_than_any_pools_default(loopback: Loopback) 
 
 def test_a_connection_is_used_again(loopback: Loopback) -> None:
     async def asking() -> set[str]:
-        async with client() as connection:
+        async with Transport() as transport:
             for _ in range(3):
-                await post(connection, chat(loopback), BODY)
+                await post(transport, chat(loopback), BODY)
         return {received.peer for received in loopback.received}
 
     assert len(run(asking())) == 1
@@ -162,13 +225,13 @@ def test_the_proxy_of_the_environment_is_used_with_its_password(monkeypatch: pyt
     heads: list[bytes] = []
 
     async def asking() -> None:
-        async with await listen([GOOD], heads) as server, client() as connection:
+        async with await listen([GOOD], heads) as server, Transport() as transport:
             port = server.sockets[0].getsockname()[1]
             monkeypatch.setenv("http_proxy", f"http://me:hunter22@127.0.0.1:{port}")
             monkeypatch.setenv("no_proxy", "direct.invalid")
-            await post(connection, URL("http://far.invalid/v1"), BODY)
+            await post(transport, httpx.URL("http://far.invalid/v1"), BODY)
             with pytest.raises(Unavailable):
-                await post(connection, URL("http://direct.invalid/v1"), BODY)
+                await post(transport, httpx.URL("http://direct.invalid/v1"), BODY)
 
     run(asking())
     assert len(heads) == 1
@@ -176,14 +239,54 @@ def test_the_proxy_of_the_environment_is_used_with_its_password(monkeypatch: pyt
     assert b"Proxy-Authorization: Basic bWU6aHVudGVyMjI=" in heads[0]
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_a_proxy_may_be_named_without_its_scheme(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+
+    async def asking() -> None:
+        async with await listen([GOOD], heads) as server, Transport() as transport:
+            monkeypatch.setenv(variable, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            await post(transport, httpx.URL(f"http://{variable.replace('_', '-')}.invalid/v1"), BODY)
+
+    run(asking())
+    assert heads[0].startswith(b"POST http://")
+
+
+def test_a_proxy_that_refuses_the_password_does_not_reveal_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+    refused = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+
+    async def asking() -> None:
+        async with await listen([refused], heads) as server, Transport() as transport:
+            monkeypatch.setenv("https_proxy", f"http://me:hunter%4022@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            await post(transport, httpx.URL("https://behind-a-proxy.invalid/v1"), BODY)
+
+    with pytest.raises(Unavailable, match="407") as caught:
+        run(asking())
+    assert heads[0].startswith(b"CONNECT behind-a-proxy.invalid:443 ")
+    assert b"Proxy-Authorization: Basic bWU6aHVudGVyQDIy" in heads[0]
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_proxy_of_another_kind_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def asking() -> None:
+        async with Transport() as transport:
+            monkeypatch.setenv("http_proxy", "socks5://me:hunter22@127.0.0.1:1080")
+            await post(transport, httpx.URL("http://behind-socks.invalid/v1"), BODY)
+
+    with pytest.raises(ModelRejected, match="environment's proxy for http is not a valid URL") as caught:
+        run(asking())
+    assert "hunter22" not in str(caught.value)
+
+
 def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
     heads: list[bytes] = []
 
     async def asking() -> None:
-        async with await listen([GOOD], heads, close=True) as server, client() as connection:
-            place = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        async with await listen([GOOD], heads, close=True) as server, Transport() as transport:
+            place = httpx.URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
             for _ in range(3):
-                await post(connection, place, BODY)
+                await post(transport, place, BODY)
                 await asyncio.sleep(0.05)
 
     run(asking())
@@ -191,16 +294,16 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
 
 
 def test_a_password_in_the_address_is_sent_unless_there_is_a_key(loopback: Loopback) -> None:
-    place = chat(loopback).with_user("me").with_password("hunter22")
+    place = chat(loopback).copy_with(username="me", password="hunter 22")
 
     async def asking() -> None:
-        async with client() as connection:
-            await post(connection, place, BODY)
-            await post(connection, place, BODY, {"Authorization": f"Bearer {KEY}"})
+        async with Transport() as transport:
+            await post(transport, place, BODY)
+            await post(transport, place, BODY, {"Authorization": f"Bearer {KEY}"})
 
     run(asking())
     sent = [received.headers["Authorization"] for received in loopback.received]
-    assert sent == ["Basic bWU6aHVudGVyMjI=", f"Bearer {KEY}"]
+    assert sent == ["Basic bWU6aHVudGVyIDIy", f"Bearer {KEY}"]
 
 
 def test_nothing_of_a_netrc_file_or_of_an_earlier_answer_is_sent(
@@ -211,9 +314,9 @@ def test_nothing_of_a_netrc_file_or_of_an_earlier_answer_is_sent(
     loopback.plan = lambda prompt, attempt: Fault(body="{}", headers={"Set-Cookie": "a=b"})
 
     async def asking() -> None:
-        async with client() as connection:
+        async with Transport() as transport:
             for _ in range(2):
-                await post(connection, chat(loopback), BODY)
+                await post(transport, chat(loopback), BODY)
 
     run(asking())
     assert all(not {"Authorization", "Cookie"} & set(received.headers) for received in loopback.received)

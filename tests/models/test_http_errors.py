@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 
-from harness.errors import AskError, ModelRejected, Rejected, Throttled, Unavailable
-from harness.models.http_errors import LONGEST_TEXT, Filtered, failure, retry_after
+from harness.errors import AskError, ModelRejected, Quota, Rejected, Throttled, Unavailable
+from harness.models.http_errors import LONGEST_TEXT, Filtered, failure, quotas, retry_after, until_reset
 from tests.loopback import error
 
 KEY = "sk-planted-0123456789"
@@ -96,12 +96,12 @@ def test_any_body_of_an_error_makes_a_short_message(body: str) -> None:
     ],
 )
 def test_the_wait_a_server_names_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(CIMultiDict(headers)) == seconds
+    assert retry_after(httpx.Headers(headers)) == seconds
 
 
 def test_a_wait_may_be_a_date() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    seconds = retry_after(CIMultiDict({"Retry-After": date}))
+    seconds = retry_after(httpx.Headers({"Retry-After": date}))
     assert seconds is not None
     assert 50 < seconds <= 60
 
@@ -114,3 +114,64 @@ def test_cutting_a_message_leaves_no_part_of_a_secret(place: int) -> None:
 def test_a_secret_is_found_as_json_writes_it() -> None:
     assert 'pass"word' not in str(failure(500, r"{broken pass\"word", secrets=('pass"word',)))
     assert "word" not in str(failure(500, r"{broken pass\"word", secrets=('pass"word',)))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("20ms", 0.02),
+        ("1h2m3.5s", 3723.5),
+        ("1d", 86400.0),
+        ("12.5", 12.5),
+        ("0s", 0.0),
+        ("-3", 0.0),
+        ("", None),
+        ("soon", None),
+        ("1x", None),
+        ("nan", None),
+        ("inf", None),
+    ],
+)
+def test_reset_times_of_every_format(text: str, seconds: float | None) -> None:
+    assert until_reset(text) == seconds
+
+
+@given(st.integers(-5000, 5000))
+def test_a_reset_date_in_the_past_is_now(seconds: int) -> None:
+    found = until_reset((datetime.now(UTC) + timedelta(seconds=seconds)).isoformat())
+    assert found == pytest.approx(max(0, seconds), abs=5)
+
+
+@given(st.text(max_size=20))
+def test_no_header_is_too_odd_to_be_read(text: str) -> None:
+    found = until_reset(text)
+    assert found is None or found >= 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (
+            {
+                "X-RateLimit-Remaining-Requests": "59", "X-RateLimit-Reset-Requests": "1s",
+                "X-RateLimit-Remaining-Tokens": "0", "X-RateLimit-Reset-Tokens": "6m0s",
+            },
+            (Quota("requests", 59, 1.0), Quota("tokens", 0, 360.0)),
+        ),
+        (
+            {
+                "anthropic-ratelimit-requests-remaining": "0",
+                "anthropic-ratelimit-requests-reset": "2020-01-01T00:00:00Z",
+            },
+            (Quota("requests", 0, 0.0),),
+        ),
+        ({"x-ratelimit-remaining-requests": "0"}, ()),
+        ({"x-ratelimit-remaining-requests": "none", "x-ratelimit-reset-requests": "soon"}, ()),
+        ({"x-ratelimit-remaining-requests": "-1", "x-ratelimit-reset-requests": "1s"}, ()),
+        ({"content-type": "application/json"}, ()),
+    ],
+)  # fmt: skip
+def test_what_is_left_of_each_rate_limit_is_read(headers: dict[str, str], expected: tuple[Quota, ...]) -> None:
+    assert quotas(httpx.Headers(headers)) == expected

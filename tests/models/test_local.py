@@ -11,7 +11,7 @@ import pytest
 
 from harness.ask.run import BenchOptions, bench
 from harness.errors import DataError, ModelRejected, Rejected
-from harness.models.connect import Opening
+from harness.models.connect import Connections
 from harness.models.engines.runner import Runner, load
 from harness.models.entry import LocalModel, ModelEntry
 from harness.models.local import LocalBackend, adapter_of, fingerprint
@@ -108,11 +108,11 @@ class TestItsAdapter:
         assert adapter_of(model(), "jigsaw") is None
 
     def test_models_of_one_base_share_it_unless_an_adapter_needs_another_engine(self, tmp_path: Path) -> None:
-        opening = Opening()
+        connections = Connections()
 
         def runner(adapter: str | None) -> Runner:
             entry = ModelEntry("mini", model(adapter=adapter), ())
-            opened = opening.backend(entry, "jigsaw", classify=True, fingerprint=None, training=lambda: ([], []))
+            opened = connections.open(entry, "jigsaw", classify=True, fingerprint=None, training=lambda: ([], []))
             assert isinstance(opened, LocalBackend)
             return opened.runner
 

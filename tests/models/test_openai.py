@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from harness.errors import AskError, BadReply, ModelRejected, Throttled, Unavailable, UserError
 from harness.models.backend import Reply
 from harness.models.entry import OpenAIModel
-from harness.models.http import client
+from harness.models.http import Transport
 from harness.models.openai import OpenAIBackend, bearer, parse
 from tests.loopback import Fault, Loopback, always, error
 from tests.models.asking import ERRORS, ask, request
@@ -259,7 +259,7 @@ def test_many_rows_in_flight_each_get_their_own_answer(loopback: Loopback) -> No
     loopback.answer = lambda prompt: prompt.upper()
 
     async def asking() -> list[Reply]:
-        async with client() as connection:
+        async with Transport() as connection:
             opened = OpenAIBackend(model(loopback), connection)
             return list(await asyncio.gather(*(opened.ask(request(f"row {n}")) for n in range(200))))
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from anthropic.types import RawMessageStreamEvent
 from openai.types import Completion
@@ -17,7 +18,7 @@ from harness.models.anthropic import AnthropicBackend
 from harness.models.anthropic import parse as parse_message
 from harness.models.backend import Reply
 from harness.models.entry import AnthropicModel, LoraxModel, OpenAIModel
-from harness.models.http import Event, client
+from harness.models.http import Event, Transport, stream
 from harness.models.lorax import LoraxBackend
 from harness.models.openai import OpenAIBackend, parse
 from harness.models.streaming import anthropic_reply, lorax_reply, openai_reply, timed
@@ -104,9 +105,10 @@ def test_half_a_stream_that_ends_politely_is_no_answer(loopback: Loopback) -> No
 
 def test_a_server_that_does_not_begin_in_time_is_unavailable(loopback: Loopback) -> None:
     loopback.plan = always("hang")
-    for stream in (True, False):
+    for streamed in (True, False):
+        entry = model(loopback, first_byte_timeout=0.1, stream=streamed)
         with pytest.raises(Unavailable, match="no first byte"):
-            ask(lambda c, stream=stream: OpenAIBackend(model(loopback, first_byte_timeout=0.1, stream=stream), c))
+            ask(lambda transport, entry=entry: OpenAIBackend(entry, transport))
 
 
 def test_an_answer_that_takes_longer_than_its_first_byte_may_is_whole(loopback: Loopback) -> None:
@@ -177,7 +179,7 @@ def test_a_message_is_streamed_over_the_wire() -> None:
     answer = "".join([head, ": a comment\r\n\r\n", *parts]).encode()
 
     async def asking() -> Reply:
-        async with await listen([answer], [], close=True) as server, client() as connection:
+        async with await listen([answer], [], close=True) as server, Transport() as connection:
             place = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             entry = AnthropicModel(backend="anthropic", model="claude", base_url=place, stream=True)
             return await AnthropicBackend(entry, connection).ask(request())
@@ -185,6 +187,18 @@ def test_a_message_is_streamed_over_the_wire() -> None:
     reply = run(asking())
     assert (reply.completion, reply.finish_reason, reply.output_tokens) == ("yes", "stop", 3)
     assert reply.ttft_s is not None
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_line_ends_at_a_line_feed_and_at_no_other_character(end: bytes) -> None:
+    """JSON may hold U+2028 and U+0085 as they are, and some servers send them so."""
+    text = "a\u2028b\x85c"
+    body = b"".join(
+        [b"data: ", json.dumps({"text": text}, ensure_ascii=False).encode(), end, end, b"data: [DONE]", end, end]
+    )
+    transport = httpx.MockTransport(lambda asked: httpx.Response(200, content=body))
+    reply = run(stream(transport, httpx.URL("http://server.invalid/v1"), {}, lambda found: Reply(repr(found[0].data))))
+    assert reply.completion == repr({"text": text})
 
 
 def test_a_message_without_its_end_is_none_and_an_overloaded_one_says_so() -> None:
