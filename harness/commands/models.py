@@ -30,8 +30,8 @@ def command(models_file: Path, as_json: bool) -> int:
             "base": entry.model.base,
             "usd_per_million_in": price.input if (price := prices.get(entry.name)) else None,
             "usd_per_million_out": price.output if price else None,
-            "ready": not entry.unset,
-            "needs": ", ".join(entry.unset) or None,
+            "ready": entry.ready,
+            "needs": entry.missing or ", ".join(entry.unset) or None,
         }
         for entry in entries
     ]

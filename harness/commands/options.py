@@ -23,11 +23,20 @@ tasks_run = _many("task", "all that were run")
 models_run = _many("model", "all that were run")
 
 tasks_folder = click.option(
-    "--tasks", "tasks_folder", type=_FOLDER, default=Path("tasks"), help="Folder of task files."
-)
+    "--tasks", "tasks_folder", type=_FOLDER, default=None,
+    help="Folder of task files, and no others. Default: tasks/ of the current folder, then the shipped tasks.",
+)  # fmt: skip
+
+
+def _or_shipped(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
+    from harness.shipped import models_file
+
+    return value or models_file()
+
+
 models_file = click.option(
-    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=Path("models.yaml"),
-    help="File of models.",
+    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=None, callback=_or_shipped,
+    help="File of models. Default: models.yaml of the current folder, else the shipped one.",
 )  # fmt: skip
 results = click.option("--results", type=_FOLDER, default=Path("results"), help="Folder of recorded answers.")
 data = click.option(

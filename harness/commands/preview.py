@@ -26,7 +26,7 @@ def command(
     data: str | None,
     seed: int,
     models_file: Path,
-    tasks_folder: Path,
+    tasks_folder: Path | None,
 ) -> int:
     """Print the exact content a model would be sent for a row.
 

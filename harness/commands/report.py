@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from harness.commands import options
+from harness.shipped import PUBLISHED as SHIPPED
 
 PUBLISHED = Path("published")
-SHIPPED = Path("results") / PUBLISHED
 
 
 @click.command("report")

@@ -19,7 +19,7 @@ from harness.commands import options
 @options.unsafe_code
 @options.tasks_folder
 @options.json
-def command(task: str, predictions: Path, tasks_folder: Path, as_json: bool) -> int:
+def command(task: str, predictions: Path, tasks_folder: Path | None, as_json: bool) -> int:
     """Score answers made elsewhere with a task's metrics.
 
     A reference is the right answer as text, a list of right answers, or an object: the row's columns (the task's

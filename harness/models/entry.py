@@ -131,7 +131,7 @@ class LocalModel(Common):
     """A causal language model that runs in this process, with or without a LoRA adapter."""
 
     backend: Literal["local"]
-    model: str = Field(description="Folder or hub id of the base model.")
+    model: str = Field(description="Folder (`./…`, `/…`, `~…`) or hub id of the base model.")
     adapter: str | None = Field(
         None, description="Folder or hub id of a PEFT adapter; `{task}` is replaced by the task's name."
     )
@@ -178,10 +178,13 @@ _WRITTEN = re.compile(r"\$\{(\w+)\}")
 
 _VARIABLE = re.compile("\ue000(\\w+)\ue001")
 
+# What begins like this is a folder and no id of the hub.
+_FOLDER = re.compile(r"(\.{1,2}|~[^/]*)?/")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model of the file. `unset` names the environment variables it needs and does not find.
+    """A model of the file. `unset` names the environment variables that it needs and that are not set.
 
     `extra` is that setting as the file writes it, with its variables not replaced.
     """
@@ -190,6 +193,23 @@ class ModelEntry:
     model: Model
     unset: tuple[str, ...]
     extra: Mapping[str, Any] | None = None
+
+    @property
+    def missing(self) -> str | None:
+        """The folder of a local model (`./…`, `/…` or `~…`) where it does not exist, else None."""
+        if not isinstance(self.model, LocalModel) or not _FOLDER.match(self.model.model):
+            return None
+        return None if Path(self.model.model).expanduser().is_dir() else self.model.model
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model can be asked."""
+        return not self.unset and self.missing is None
+
+    @property
+    def needs(self) -> str:
+        """What the model needs before it can be asked; "" when it is ready."""
+        return f"the folder {self.missing}" if self.missing else " and ".join(self.unset)
 
     @property
     def endpoint(self) -> str:
@@ -236,10 +256,11 @@ def load_models(
             raise UserError(f"no model '{name}' in {path}{nearest(name, known)}")
     chosen = [entry for entry in entries if not names or entry.name in names]
     for entry in chosen:
-        if names and entry.unset and ready:
-            variables = " and ".join(entry.unset)
+        if names and ready and not entry.ready:
+            where = "which does not exist" if entry.missing else "in the environment"
             raise UserError(
-                f"model '{entry.name}' needs {variables} in the environment ({path}:{source.line([entry.name])})"
+                f"model '{entry.name}' needs {entry.needs}{',' if entry.missing else ''} {where} "
+                f"({path}:{source.line([entry.name])})"
             )
     return chosen
 
