@@ -22,7 +22,7 @@ DATA_OPTION   = $(if $(DATA),--data $(DATA))
 BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan report check train mini test local page lint format clean
+.PHONY: help bench plan report check train mini test wheel local page lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ mini: $(LOCAL) ## make the miniature and its adapters anew from the mirror DATA 
 	@$(BIN)/python -m studies.mini train-adapters $(DATA_OPTION)
 
 test: $(DEV) ## run the tests that need nothing but this environment
-	@$(BIN)/python -m pytest -q -m "not browser and not local"
+	@$(BIN)/python -m pytest -q -m "not browser and not local and not index"
+
+wheel: $(DEV) ## install the wheel into an empty environment and run it in an empty folder
+	@$(BIN)/python -m pytest -q -n 0 -m index
 
 local: $(LOCAL) ## run the tests that need torch
 	@$(BIN)/python -m pytest -q -n 0 -m local

@@ -13,7 +13,7 @@ from harness import __version__
 
 COMMANDS = (
     "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
-    "score", "train", "retry", "forget", "export", "schema",
+    "score", "train", "retry", "forget", "export", "schema", "init",
 )  # fmt: skip
 
 
