@@ -13,6 +13,12 @@ MODELS_FILE = _ROOT / "models.yaml"
 PUBLISHED = _ROOT / "results" / "published"
 
 
+def published(results: Path) -> Path:
+    """Return the folder of published figures beside these results, or the shipped one where there is none."""
+    own = results / "published"
+    return own if own.is_dir() else PUBLISHED
+
+
 def models_file() -> Path:
     """Return `models.yaml` of the current folder, or the shipped one where there is none."""
     own = Path("models.yaml")

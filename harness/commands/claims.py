@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import options
-from harness.commands.report import PUBLISHED, SHIPPED
+from harness.shipped import published
 
 if TYPE_CHECKING:
     from harness.score.scoring import ScoredRun
@@ -22,6 +22,7 @@ WIDTH = 100
 @click.command("claims")
 @options.results
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a page instead.")
+@options.plugin
 def command(results: Path, markdown: Path | None) -> int:
     """Recompute the claims of the LoRA Land blog and paper.
 
@@ -29,8 +30,7 @@ def command(results: Path, markdown: Path | None) -> int:
     """
     from harness.studies.claims import claims, read_tables
 
-    published = results / PUBLISHED if (results / PUBLISHED).is_dir() else SHIPPED
-    found = claims(read_tables(published), _runs(results))
+    found = claims(read_tables(published(results)), _runs(results))
     if markdown is None:
         print(text(found))
     else:

@@ -15,6 +15,7 @@ from harness.commands import options
     "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="The mirror's folder."
 )
 @options.tasks_folder
+@options.plugin
 def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path | None) -> int:
     """Copy tasks' datasets from the hub for `--data DIR`."""
     from harness.rows.mirror import write

@@ -14,6 +14,7 @@ from harness.commands import options
 @click.command("models")
 @options.models_file
 @options.json
+@options.plugin
 def command(models_file: Path, as_json: bool) -> int:
     """List the models and whether their keys and addresses are set."""
     from tabulate import tabulate

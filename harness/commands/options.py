@@ -76,6 +76,21 @@ unsafe_code = click.option(
 )  # fmt: skip
 
 
+def _load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> None:
+    if value:
+        from harness.plugins import load_file
+
+        for path in value:
+            load_file(path)
+
+
+plugin = click.option(
+    "--plugin", type=click.Path(path_type=Path), multiple=True, expose_value=False, is_eager=True,
+    callback=_load_plugins, metavar="FILE.py",
+    help="Run this Python file, which adds metrics, answer types or backends; again for more. docs/extending.md",
+)  # fmt: skip
+
+
 def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Callable[..., int]]:
     """Give a command these options as one `Options`, its first argument, and all others as they are."""
 

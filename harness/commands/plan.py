@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command("plan")
 @options.planned
 @options.json
+@options.plugin
 def command(chosen: BenchOptions, as_json: bool) -> int:
     """Estimate what a bench would cost, and what its rows can show.
 

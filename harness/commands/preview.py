@@ -19,6 +19,7 @@ from harness.commands import options
 @options.seed
 @options.models_file
 @options.tasks_folder
+@options.plugin
 def command(
     task: str,
     model: str | None,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @options.asked_again
 @options.unsafe_code
 @options.json
+@options.plugin
 def command(chosen: BenchOptions, as_json: bool) -> int:
     """Ask again only the rows without an answer.
 

@@ -19,6 +19,7 @@ from harness.commands import options
 @options.unsafe_code
 @options.tasks_folder
 @options.json
+@options.plugin
 def command(task: str, predictions: Path, tasks_folder: Path | None, as_json: bool) -> int:
     """Score answers made elsewhere with a task's metrics.
 

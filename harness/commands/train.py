@@ -39,10 +39,11 @@ from harness.commands import options
 @options.data
 @options.tasks_folder
 @options.json
+@options.plugin
 def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
-    gpu_per_hour: float | None, out: Path | None, dry_run: bool, data: str | None, tasks_folder: Path | None, as_json: bool,
-    rank: int, **recipe: Any,
+    gpu_per_hour: float | None, out: Path | None, dry_run: bool, data: str | None, tasks_folder: Path | None,
+    as_json: bool, rank: int, **recipe: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a LoRA adapter on a task's training rows.
 

@@ -7,14 +7,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from harness.errors import SpecError, UserError, nearest
+from harness.plugins import plugins
 from harness.tasks.catalog import NAME
-from harness.tasks.task import Strict
+from harness.tasks.task import Strict, names_of
 from harness.tasks.yaml import Source, read, validate
+
+if TYPE_CHECKING:
+    from harness.models.backend import Backend
 
 
 class Price(Strict):
@@ -147,6 +151,16 @@ class LocalModel(Common):
     timeout: float = Field(3600, gt=0, description="Deadline of one answer, in seconds.")
 
 
+class CustomModel(Sampled):
+    """The settings of a backend that a plugin adds; the fields of a subclass are the keys of its entries."""
+
+    backend: str
+
+    def open(self, task: str) -> Backend:
+        """Return the backend that asks this model the rows of a task."""
+        raise NotImplementedError
+
+
 class BaselineModel(Common):
     """A reference point that costs nothing, fitted on the task's training split."""
 
@@ -160,6 +174,9 @@ Model = Annotated[
     OpenAIModel | AnthropicModel | LoraxModel | LocalModel | RecordedModel | BaselineModel,
     Field(discriminator="backend"),
 ]
+
+
+BACKENDS = names_of(Model, "backend")
 
 
 def in_batches(model: Model) -> bool:
@@ -274,7 +291,9 @@ def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping
     filled = Source(source.path, source.text, data, source.positions)
     used = _VARIABLE.findall(json.dumps(source.data[name], ensure_ascii=False, default=str))
     hidden = {value: f"${{{variable}}}" for variable in used if len(value := environment.get(variable, "")) > 3}
-    model = validate(filled, Model, [name], hidden)
+    backend = data[name].get("backend") if isinstance(data[name], dict) else None
+    added = plugins().of("backend", BACKENDS).get(str(backend))
+    model = validate(filled, added.made if added else Model, [name], hidden)
     if model.base is not None and model.base not in known:
         raise SpecError(source.problem([name, "base"], f"no model '{model.base}'{nearest(model.base, known)}"))
     return ModelEntry(name, model, tuple(unset), written.get("extra"))

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.hashing import digest_all
+from harness.plugins import Kind, plugins
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import read, text_of
 from harness.score.metrics.base import Example, FloatArray, Metric
@@ -238,7 +239,15 @@ def busy_seconds(responses: Iterable[Response]) -> float | None:
 def _state(manifest: Manifest, responses: Mapping[str, Response]) -> str:
     """What the scores of a run depend on."""
     lines = (f"{key}{responses[key].status}{responses[key].completion}" for key in sorted(responses))
-    return digest_all(chain([manifest.rows, manifest.settings, manifest.spec.model_dump_json()], lines))
+    spec = manifest.spec
+    added = plugins().added
+    # Code of plugins may change while the task does not.
+    used: list[tuple[Kind, str]] = [
+        ("answer type", spec.answer.type),
+        *(("metric", metric.name) for metric in spec.metrics),
+    ]
+    code = [found.source for kind, name in used if (found := added.get((kind, name)))]
+    return digest_all(chain([manifest.rows, manifest.settings, spec.model_dump_json(), *code], lines))
 
 
 def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:
