@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -114,6 +115,7 @@ def load_file(path: Path) -> None:
         if spec is None or spec.loader is None:
             raise UserError(f"plugin {path}: not a Python file (*.py)")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # where dataclasses and pydantic look up the names in annotations
         spec.loader.exec_module(module)
         return getattr(module, "register", None)
 

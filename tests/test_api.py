@@ -6,9 +6,11 @@ import asyncio
 import importlib
 import inspect
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,29 @@ def test_a_run_in_a_thread_of_its_own_needs_no_signals() -> None:
     thread.start()
     thread.join()
     assert found[0].runs
+
+
+def test_an_interrupt_in_a_notebook_stops_the_run_and_keeps_its_answers(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.latency = 0.05
+    Path("models.yaml").write_text(f"m: {{backend: openai, model: m, base_url: {loopback.openai_url}, concurrency: 1}}")
+    program = """
+import asyncio
+import harness
+
+async def cell():
+    try:
+        harness.bench("jigsaw", "m", data="sample")
+    except harness.Interrupted:
+        print("interrupted")
+
+asyncio.new_event_loop().run_until_complete(cell())  # as a notebook's: without asyncio.run's own handling of Ctrl-C
+"""
+    running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while loopback.answered.total() < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    printed, _ = running.communicate(timeout=60)
+    assert printed.endswith("interrupted\n")
+    kept = len((tmp_path / "results" / "jigsaw" / "m" / "responses.jsonl").read_text().splitlines())
+    assert 3 <= kept == loopback.answered.total() < 24
