@@ -75,7 +75,7 @@ def main() -> None:
 
     try:
         _read_dotenv()
-        code = app(standalone_mode=False)
+        code = app(prog_name="harness", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:

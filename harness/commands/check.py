@@ -10,7 +10,7 @@ from harness.commands import options
 
 
 @click.command("check")
-@click.argument("tasks", nargs=-1)
+@click.argument("tasks", nargs=-1, shell_complete=options.a_task)
 @options.data
 @options.unsafe_code
 @options.tasks_folder

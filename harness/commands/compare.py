@@ -20,9 +20,15 @@ WIDTH = 100
 
 
 @click.command("compare")
-@click.argument("a")
-@click.argument("b")
-@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all that both have run.")
+@click.argument("a", shell_complete=options.a_model_run)
+@click.argument("b", shell_complete=options.a_model_run)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    shell_complete=options.a_task_run,
+    help="A task by name; again for more. Default: all that both have run.",
+)
 @options.kind
 @options.results
 @options.plugin

@@ -10,8 +10,8 @@ from harness.commands import options
 
 
 @click.command("forget")
-@click.argument("task")
-@click.argument("model")
+@click.argument("task", shell_complete=options.a_task_run)
+@click.argument("model", shell_complete=options.a_model_run)
 @options.results
 def command(task: str, model: str, results: Path) -> int:
     """Remove the answers of a model on a task.

@@ -10,7 +10,7 @@ from harness.commands import options
 
 
 @click.command("mirror")
-@click.argument("tasks", nargs=-1, required=True)
+@click.argument("tasks", nargs=-1, required=True, shell_complete=options.a_task)
 @click.option(
     "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="The mirror's folder."
 )

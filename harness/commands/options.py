@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,59 @@ import click
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def _many(kind: str, default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def _completes(names: Callable[[dict[str, Any]], Iterable[str]]) -> Complete:
+    """What a shell completes a value to: those of the names, found by the options so far, that begin like it."""
+
+    def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+        from harness.errors import UserError
+
+        try:
+            return [name for name in names(ctx.params) if name.startswith(begun)]
+        except UserError:  # a broken file is no reason to print into the line that is being typed
+            return []
+
+    return complete
+
+
+def _task_names(given: dict[str, Any]) -> Iterable[str]:
+    from harness.tasks.catalog import task_files
+
+    return task_files(given.get("tasks_folder"))
+
+
+def _model_names(given: dict[str, Any]) -> Iterable[str]:
+    from harness.models.entry import model_names
+    from harness.shipped import models_file
+
+    return model_names(given.get("models_file") or models_file())
+
+
+def _run_names(part: int) -> Callable[[dict[str, Any]], Iterable[str]]:
+    """Names of tasks (0) or models (1) that have a recorded run."""
+
+    def names(given: dict[str, Any]) -> Iterable[str]:
+        folder = given.get("results") or Path("results")
+        return sorted({path.relative_to(folder).parts[part] for path in folder.glob("*/*/run.json")})
+
+    return names
+
+
+a_task, a_model = _completes(_task_names), _completes(_model_names)
+a_task_run, a_model_run = _completes(_run_names(0)), _completes(_run_names(1))
+
+
+def _many(kind: str, default: str, complete: Complete) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     text = f"A {kind} by name; again for more. Default: {default}."
-    return click.option(f"--{kind}", f"{kind}s", multiple=True, help=text)
+    return click.option(f"--{kind}", f"{kind}s", multiple=True, help=text, shell_complete=complete)
 
 
-tasks = _many("task", "all")
-models = _many("model", "all that can be asked")
-tasks_run = _many("task", "all that were run")
-models_run = _many("model", "all that were run")
+tasks = _many("task", "all", a_task)
+models = _many("model", "all that can be asked", a_model)
+tasks_run = _many("task", "all that were run", a_task_run)
+models_run = _many("model", "all that were run", a_model_run)
 
 tasks_folder = click.option(
     "--tasks", "tasks_folder", type=_FOLDER, default=None,
@@ -77,7 +121,7 @@ unsafe_code = click.option(
 
 
 def _load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> None:
-    if value:
+    if value and not ctx.resilient_parsing:  # which is set when a shell asks what could be typed
         from harness.plugins import load_file
 
         for path in value:

@@ -12,8 +12,10 @@ from harness.commands import options
 
 
 @click.command("preview")
-@click.argument("task")
-@click.option("--model", default=None, help="A model by name. Default: the rendered prompt alone.")
+@click.argument("task", shell_complete=options.a_task)
+@click.option(
+    "--model", default=None, shell_complete=options.a_model, help="A model by name. Default: the rendered prompt alone."
+)
 @click.option("--row", default=None, help="A row's id. Default: the first.")
 @options.data
 @options.seed

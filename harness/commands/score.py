@@ -11,7 +11,7 @@ from harness.commands import options
 
 
 @click.command("score")
-@click.argument("task")
+@click.argument("task", shell_complete=options.a_task)
 @click.option(
     "--predictions", type=click.Path(dir_okay=False, path_type=Path), required=True,
     help='JSONL file of {"prediction": text, "reference": text, list or object, "id": optional}.',

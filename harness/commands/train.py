@@ -13,7 +13,7 @@ from harness.commands import options
 
 
 @click.command("train")
-@click.argument("task")
+@click.argument("task", shell_complete=options.a_task)
 @click.option("--base", required=True, help="Base model: a hub id, or a folder with its weights and tokenizer.")
 @click.option(
     "--engine", type=click.Choice(["ludwig", "peft"]), default="ludwig", show_default=True,

@@ -242,6 +242,19 @@ class ModelEntry:
         return {**shown, "extra": self.extra} if self.extra else shown
 
 
+def model_names(path: Path) -> list[str]:
+    """Return the names of the models of a file, in its order; their entries are not checked.
+
+    Raises:
+        SpecError: the file is not YAML.
+    """
+    return [name for name in _read(path).data if isinstance(name, str)]
+
+
+def _read(path: Path) -> Source:
+    return read(path, lambda text: _WRITTEN.sub("\ue000\\1\ue001", text))
+
+
 def load_models(
     path: Path, names: Sequence[str], environment: Mapping[str, str], *, ready: bool = True
 ) -> list[ModelEntry]:
@@ -253,7 +266,7 @@ def load_models(
         UserError: a model asked for by name does not exist, or a variable it needs is not set.
         SpecError: the file is wrong.
     """
-    source = read(path, lambda text: _WRITTEN.sub("\ue000\\1\ue001", text))
+    source = _read(path)
     known = [name for name in source.data if isinstance(name, str)]
     problems = [
         source.problem([name], "a model's name must be a text; write it in quotes")
