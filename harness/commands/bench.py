@@ -20,7 +20,7 @@ UNANSWERED = 3
 @click.command("bench")
 @options.asked
 @options.unsafe_code
-@click.option("--dry-run", is_flag=True, help="Ask nothing: print what `harness plan` prints.")
+@click.option("--dry-run", is_flag=True, help="Ask nothing; print the estimate of `harness plan`.")
 @options.json
 @options.plugin
 def command(chosen: BenchOptions, dry_run: bool, as_json: bool) -> int:
@@ -54,7 +54,7 @@ def ask(asking: Callable[[BenchOptions, Say], list[Manifest]], chosen: BenchOpti
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
-    # Imported only now: what scoring needs takes as long to load as the first answers to come.
+    # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
     from harness.report.findings import long_frame, verdicts
     from harness.report.tables import bench_json, bench_table
     from harness.score.scoring import score_all

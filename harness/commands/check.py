@@ -1,4 +1,4 @@
-"""`harness check`: find what is wrong with tasks before a model is asked."""
+"""`harness check`: validate tasks before a model is asked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.commands import options
 def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None) -> int:
     """Validate tasks (default: all) against their rows.
 
-    Shows three prompts with their targets, counts and balance.
+    Shows row counts, the balance of labels, and three prompts with their targets.
     """
     from harness.check import check, describe
     from harness.errors import UserError
@@ -28,7 +28,7 @@ def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None)
     for name in tasks or task_names(tasks_folder):
         checked = check(tasks_folder, name, data, strict=bool(tasks))
         print(describe(checked))
-        print(f"  {'sound' if not checked.problems else f'{len(checked.problems)} problem(s)'}\n", flush=True)
+        print(f"  {f'{len(checked.problems)} problem(s)' if checked.problems else 'no problems found'}\n", flush=True)
         problems += checked.problems
     if problems:
         raise UserError("\n".join([f"{len(problems)} problem(s) found", *problems]))

@@ -1,4 +1,4 @@
-"""`harness models`: the models there are, and which can be asked."""
+"""`harness models`: list the models, and which of them can be asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.commands import options
 @options.json
 @options.plugin
 def command(models_file: Path, as_json: bool) -> int:
-    """List the models and whether their keys and addresses are set."""
+    """List the models, and what each still needs before it can be asked."""
     from tabulate import tabulate
 
     from harness.models.entry import load_models

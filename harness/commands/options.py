@@ -16,7 +16,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def _completes(names: Callable[[dict[str, Any]], Iterable[str]]) -> Complete:
-    """What a shell completes a value to: those of the names, found by the options so far, that begin like it."""
+    """Return a completion callback: the names, found with the options typed so far, that start with the typed text."""
 
     def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
         from harness.errors import UserError
@@ -57,7 +57,7 @@ a_task_run, a_model_run = _completes(_run_names(0)), _completes(_run_names(1))
 
 
 def _many(kind: str, default: str, complete: Complete) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    text = f"A {kind} by name; again for more. Default: {default}."
+    text = f"Name of a {kind}; can be repeated. Default: {default}."
     return click.option(f"--{kind}", f"{kind}s", multiple=True, help=text, shell_complete=complete)
 
 
@@ -85,24 +85,24 @@ models_file = click.option(
 results = click.option("--results", type=_FOLDER, default=Path("results"), help="Folder of recorded answers.")
 data = click.option(
     "--data", metavar="DIR|hub|sample", default=None,
-    help="Where rows come from: a mirror's folder, the hub, or the shipped samples. Default: the hub, or the samples "
-    "when it cannot be reached.",
+    help="Source of the rows: the folder of a mirror, the hub, or the shipped sample rows. Default: the hub, or the "
+    "sample rows when it cannot be reached.",
 )  # fmt: skip
 seed = click.option("--seed", type=int, default=0, help="Seed of the evaluation subset.")
 rows = click.option(
-    "--rows", type=click.IntRange(min=1), default=None, help="Rows per task instead of the task's own number."
+    "--rows", type=click.IntRange(min=1), default=None, help="Rows per task, instead of the number in the task file."
 )
-json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else.")
 max_usd = click.option(
-    "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run has cost more than so many USD."
+    "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run costs more than this many USD."
 )
 max_failures = click.option(
     "--max-failures", type=click.FloatRange(0, 1), default=0.02, show_default=True,
-    help="Share of rows without an answer above which a score is marked as incomplete.",
+    help="Largest share of rows without an answer; above it a score is marked as incomplete.",
 )  # fmt: skip
 kind = click.option(
     "--kind", type=click.Choice(["benchmark", "sample"]), default=None,
-    help="Kind of rows. Default: benchmark rows where there are any, else sample rows.",
+    help="Kind of rows. Default: benchmark rows if there are any, else sample rows.",
 )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def _allow_unsafe(ctx: click.Context, param: click.Parameter, value: bool) -> bo
 
 unsafe_code = click.option(
     "--unsafe-code", is_flag=True, expose_value=False, callback=_allow_unsafe,
-    help="Run the programs that models write even where no sandbox works. They can do all that you can.",
+    help="Run programs written by models even if no sandbox works here. They run with all your rights.",
 )  # fmt: skip
 
 
@@ -131,12 +131,12 @@ def _load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[Path,
 plugin = click.option(
     "--plugin", type=click.Path(path_type=Path), multiple=True, expose_value=False, is_eager=True,
     callback=_load_plugins, metavar="FILE.py",
-    help="Run this Python file, which adds metrics, answer types or backends; again for more. docs/extending.md",
+    help="Run this Python file, which adds metrics, answer types or backends; can be repeated (docs/extending.md).",
 )  # fmt: skip
 
 
 def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Callable[..., int]]:
-    """Give a command these options as one `Options`, its first argument, and all others as they are."""
+    """Pass these options to a command as one `BenchOptions`, its first argument, and the others unchanged."""
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(command)

@@ -1,4 +1,4 @@
-"""`harness plan`: what a run would cost, before anything is asked."""
+"""`harness plan`: estimate the cost of a run before any request is sent."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 @options.json
 @options.plugin
 def command(chosen: BenchOptions, as_json: bool) -> int:
-    """Estimate what a bench would cost, and what its rows can show.
+    """Estimate the cost of a bench and its minimum detectable difference.
 
-    Tokens, USD and minutes, and the smallest difference that so many rows can show.
+    Tokens, USD and minutes, and the smallest difference between two models that this many rows can detect.
 
-    Nothing is asked and nothing is written.
+    No model is asked and no file is written.
     """
     return show(chosen, as_json=as_json)
 
@@ -53,7 +53,7 @@ def document(plan: Plan) -> str:
 
 
 def text(plan: Plan) -> str:
-    """Return the plan as tables, with what each estimate rests on below them."""
+    """Return the plan as tables, followed by the basis of each estimate."""
     from tabulate import tabulate
 
     rows = [
@@ -74,7 +74,7 @@ def text(plan: Plan) -> str:
     ]
     parts = [
         tabulate([*rows, total], headers="keys", disable_numparse=True, colalign=("left", "left", *["right"] * 8)),
-        "Smallest difference that the rows show (80 % power, 5 % two-sided; –: none):",
+        "Minimum detectable difference (80 % power, two-sided at 5 %; –: none):",
         tabulate(shown, headers="keys", disable_numparse=True, colalign=("left", "right", "left", "right", "right")),
         "\n".join(_grounds(plan)),
     ]
@@ -104,7 +104,7 @@ def _difference(value: float | None) -> str:
 
 
 def _grounds(plan: Plan) -> Iterable[str]:
-    """Lines that say what the estimates rest on, and what is not known."""
+    """Lines on the basis of the estimates, and on what is not known."""
     served = [pair for pair in plan.pairs if pair.price_by]
     if served:
         yield f"tokens in by {_by(served, lambda pair: pair.input_by)}"
@@ -112,12 +112,12 @@ def _grounds(plan: Plan) -> Iterable[str]:
         yield f"prices from {_by(served, lambda pair: pair.price_by)}"
         yield f"minutes at the limits of each endpoint, by {_by(served, lambda pair: pair.minutes_by)}"
     if plan.unpriced:
-        yield f"USD without {', '.join(plan.unpriced)}: give a price or a gpu_per_hour in the models file"
+        yield f"USD does not include {', '.join(plan.unpriced)}: set a price or gpu_per_hour in the models file"
     yield from plan.notes
 
 
 def _by(pairs: Iterable[PairEstimate], ground: Callable[[PairEstimate], str]) -> str:
-    """Each ground with the models it holds for."""
+    """Each basis with the models it applies to."""
     models: dict[str, dict[str, None]] = {}
     for pair in pairs:
         models.setdefault(ground(pair), {})[pair.model] = None

@@ -1,4 +1,4 @@
-"""`harness tasks`: the tasks there are."""
+"""`harness tasks`: list the tasks."""
 
 from __future__ import annotations
 
