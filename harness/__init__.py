@@ -7,7 +7,6 @@ The names in `__all__` are for programs and notebooks (docs/python.md); each is 
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    import inspect
+
     from harness.api import (
         BenchResults,
         PredictionScores,
@@ -81,6 +82,8 @@ class _CallablePackage(ModuleType):
 
     @property
     def __signature__(self) -> inspect.Signature:
+        import inspect
+
         return inspect.signature(self._function())
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:

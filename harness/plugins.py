@@ -2,7 +2,8 @@
 
 Their code comes from two places only: installed packages that declare the entry point group `harness.plugins`, and
 Python files that the user names, with `--plugin` or `load_file`. Task files, models files and recorded runs cannot name
-code, so that those of strangers run none.
+code, so that those of strangers run none. The exception is a script of the `evaluate` library, which a task can name: it
+needs `--allow-code`.
 """
 
 from __future__ import annotations
@@ -81,6 +82,20 @@ class Plugins:
         if before := self.added.get((kind, name)):
             raise UserError(f"{self.source}: {before.source} has added a {kind} '{name}' already")
         self.added[kind, name] = Addition(made, self.source)
+
+
+_scripts_allowed = False
+
+
+def allow_scripts() -> None:
+    """Let task files name scripts that are run, in this process: the user's own and explicit choice."""
+    global _scripts_allowed
+    _scripts_allowed = True
+
+
+def scripts_allowed() -> bool:
+    """Whether task files may name scripts that are run."""
+    return _scripts_allowed
 
 
 @lru_cache(maxsize=1)

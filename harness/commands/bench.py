@@ -22,7 +22,7 @@ UNANSWERED = 3
 @options.unsafe_code
 @click.option("--dry-run", is_flag=True, help="Ask nothing; print the estimate of `harness plan`.")
 @options.json
-@options.plugin
+@options.code
 def command(chosen: BenchOptions, dry_run: bool, as_json: bool) -> int:
     """Ask models the same held-out rows and print the table.
 

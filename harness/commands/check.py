@@ -14,7 +14,7 @@ from harness.commands import options
 @options.data
 @options.unsafe_code
 @options.tasks_folder
-@options.plugin
+@options.code
 def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None) -> int:
     """Validate tasks (default: all) against their rows.
 

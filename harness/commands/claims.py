@@ -22,7 +22,7 @@ WIDTH = 100
 @click.command("claims")
 @options.results
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a page instead.")
-@options.plugin
+@options.code
 def command(results: Path, markdown: Path | None) -> int:
     """Recompute the claims of the LoRA Land blog and paper.
 

@@ -31,7 +31,7 @@ WIDTH = 100
 )
 @options.kind
 @options.results
-@options.plugin
+@options.code
 def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: Path) -> int:
     """Print the verdict between models A and B on each task.
 

@@ -43,7 +43,7 @@ BROKEN = 1
     "--junit", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a JUnit file as well."
 )
 @options.results
-@options.plugin
+@options.code
 def command(
     model: str,
     against: str,

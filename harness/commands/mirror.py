@@ -15,7 +15,7 @@ from harness.commands import options
     "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the mirror."
 )
 @options.tasks_folder
-@options.plugin
+@options.code
 def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path | None) -> int:
     """Copy the datasets of tasks from the hub, for `--data DIR`."""
     from harness.rows.mirror import write

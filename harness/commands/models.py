@@ -14,7 +14,7 @@ from harness.commands import options
 @click.command("models")
 @options.models_file
 @options.json
-@options.plugin
+@options.code
 def command(models_file: Path, as_json: bool) -> int:
     """List the models, and what each still needs before it can be asked."""
     from tabulate import tabulate

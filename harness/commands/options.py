@@ -128,11 +128,27 @@ def _load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[Path,
             load_file(path)
 
 
-plugin = click.option(
+def _allow_scripts(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from harness.plugins import allow_scripts
+
+        allow_scripts()
+
+
+_allow_code = click.option(
+    "--allow-code", is_flag=True, expose_value=False, is_eager=True, callback=_allow_scripts,
+    help="Let task files name scripts of the evaluate library, or metrics of other users of the hub, that are run.",
+)  # fmt: skip
+_plugin = click.option(
     "--plugin", type=click.Path(path_type=Path), multiple=True, expose_value=False, is_eager=True,
     callback=_load_plugins, metavar="FILE.py",
     help="Run this Python file, which adds metrics, answer types or backends; can be repeated (docs/extending.md).",
 )  # fmt: skip
+
+
+def code(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that let a command run code which is not of this package."""
+    return _plugin(_allow_code(command))
 
 
 def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Callable[..., int]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("plan")
 @options.planned
 @options.json
-@options.plugin
+@options.code
 def command(chosen: BenchOptions, as_json: bool) -> int:
     """Estimate the cost of a bench and its minimum detectable difference.
 

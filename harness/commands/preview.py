@@ -21,7 +21,7 @@ from harness.commands import options
 @options.seed
 @options.models_file
 @options.tasks_folder
-@options.plugin
+@options.code
 def command(
     task: str,
     model: str | None,

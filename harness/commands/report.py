@@ -15,7 +15,7 @@ from harness.commands import options
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), help="Folder of the report."
 )
 @click.option("--single-file", is_flag=True, help="Put all rows into index.html instead of files beside it.")
-@options.plugin
+@options.code
 def command(results: Path, out: Path, single_file: bool) -> int:
     """Rebuild page, tables and plots from recorded answers.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @options.asked_again
 @options.unsafe_code
 @options.json
-@options.plugin
+@options.code
 def command(chosen: BenchOptions, as_json: bool) -> int:
     """Ask only the rows without an answer again.
 

@@ -19,7 +19,7 @@ from harness.commands import options
 @options.unsafe_code
 @options.tasks_folder
 @options.json
-@options.plugin
+@options.code
 def command(task: str, predictions: Path, tasks_folder: Path | None, as_json: bool) -> int:
     """Score predictions made by other tools, with a task's metrics.
 

@@ -13,7 +13,7 @@ from harness.commands import options
 @click.command("tasks")
 @options.tasks_folder
 @options.json
-@options.plugin
+@options.code
 def command(tasks_folder: Path | None, as_json: bool) -> int:
     """List the tasks."""
     from tabulate import tabulate

@@ -22,7 +22,9 @@ from harness.commands import options
 @click.option("--steps", type=click.IntRange(min=1), help="Weight updates, instead of epochs.")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=8, show_default=True, help="Rank of the LoRA matrices.")
-@click.option("--alpha", type=click.IntRange(min=1), help="Scale (alpha) of the LoRA matrices. Default: twice the rank.")
+@click.option(
+    "--alpha", type=click.IntRange(min=1), help="Scale (alpha) of the LoRA matrices. Default: twice the rank."
+)
 @click.option("--dropout", type=click.FloatRange(0, 1), default=0.05, show_default=True)
 @click.option(
     "--target", "target_modules", multiple=True,
@@ -30,16 +32,20 @@ from harness.commands import options
 )  # fmt: skip
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-4, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows per forward pass.")
-@click.option("--accumulate", type=click.IntRange(min=1), default=16, show_default=True, help="Batches per weight update.")
+@click.option(
+    "--accumulate", type=click.IntRange(min=1), default=16, show_default=True, help="Batches per weight update."
+)
 @click.option("--bits", type=click.Choice(["4", "8"]), help="Quantise the frozen base; needs CUDA.")
 @click.option("--seed", type=int, default=0)
-@click.option("--gpu-per-hour", type=click.FloatRange(min=0), help="USD per hour of this machine, recorded in the adapter's card.")
+@click.option(
+    "--gpu-per-hour", type=click.FloatRange(min=0), help="USD per hour of this machine, recorded in the adapter's card."
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: adapters/<base>/<task>.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration and train nothing.")
 @options.data
 @options.tasks_folder
 @options.json
-@options.plugin
+@options.code
 def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
     gpu_per_hour: float | None, out: Path | None, dry_run: bool, data: str | None, tasks_folder: Path | None,
