@@ -2,8 +2,7 @@
 
 Their code comes from two places only: installed packages that declare the entry point group `harness.plugins`, and
 Python files that the user names, with `--plugin` or `load_file`. Task files, models files and recorded runs cannot name
-code, so that those of strangers run none. The exception is a script of the `evaluate` library, which a task can name: it
-needs `--allow-code`.
+code, so that those of strangers run none. A script of the `evaluate` library that a task names needs `--allow-code`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from harness.commands import options
 @options.json
 @options.code
 def command(models_file: Path, as_json: bool) -> int:
-    """List the models, and what each still needs before it can be asked."""
+    """List the models, and what each still needs to be asked."""
     from tabulate import tabulate
 
     from harness.models.entry import load_models

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.json
 @options.code
 def command(chosen: BenchOptions, as_json: bool) -> int:
-    """Estimate the cost of a bench and its minimum detectable difference.
+    """Estimate a bench: cost, minimum detectable difference.
 
     Tokens, USD and minutes, and the smallest difference between two models that this many rows can detect.
 
