@@ -6,7 +6,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
 LOCAL   := $(VENV)/.ready-local
-# The release that the rest was tried with. Any from 2.9 should do.
+# The release that was tested. Any version from 2.9 should work.
 TORCH   ?= torch==2.13.0
 TASK    ?=
 BASE    ?=
@@ -16,13 +16,13 @@ MODELS  ?=
 DATA    ?=
 N       ?=
 
-# Each option reaches the command only when its variable is set; TASK takes several names.
+# An option is passed only when its variable is set; TASK takes several names.
 TASKS_OPTION  = $(foreach task,$(TASK),--task $(task))
 DATA_OPTION   = $(if $(DATA),--data $(DATA))
 BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan report check train mini test local page lint format clean
+.PHONY: help bench plan report check train mini test wheel local page lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -32,25 +32,28 @@ help: ## list these commands
 bench: $(READY) ## ask models the held-out rows of TASK and print the table
 	@$(BIN)/harness bench $(BENCH_OPTIONS)
 
-plan: $(READY) ## estimate what a bench would cost, and what its rows can show
+plan: $(READY) ## estimate the cost of a bench and its minimum detectable difference
 	@$(BIN)/harness plan $(BENCH_OPTIONS)
 
 report: $(READY) ## rebuild tables and plots from results/
 	@$(BIN)/harness report
 
-check: $(READY) ## find what is wrong with TASK before anything is asked
+check: $(READY) ## validate TASK before a model is asked
 	@$(BIN)/harness check $(TASK) $(DATA_OPTION)
 
 train: $(if $(filter peft,$(ENGINE)),$(LOCAL),$(READY)) ## fine-tune an adapter of BASE for TASK
 	@$(BIN)/harness train $(TASK) --base $(BASE) $(if $(ENGINE),--engine $(ENGINE)) $(DATA_OPTION) $(OPTIONS)
 
-mini: $(LOCAL) ## make the miniature and its adapters anew from the mirror DATA (hours)
+mini: $(LOCAL) ## train the miniature and its adapters from scratch from the mirror DATA (hours)
 	rm -rf adapters/mini
 	@$(BIN)/python -m studies.mini train-base $(DATA_OPTION)
 	@$(BIN)/python -m studies.mini train-adapters $(DATA_OPTION)
 
-test: $(DEV) ## run the tests that need nothing but this environment
-	@$(BIN)/python -m pytest -q -m "not browser and not local"
+test: $(DEV) ## run the tests that need only this environment
+	@$(BIN)/python -m pytest -q -m "not browser and not local and not index"
+
+wheel: $(DEV) ## install the wheel into an empty environment and run it in an empty folder
+	@$(BIN)/python -m pytest -q -n 0 -m index
 
 local: $(LOCAL) ## run the tests that need torch
 	@$(BIN)/python -m pytest -q -n 0 -m local
@@ -67,7 +70,7 @@ format: $(DEV) ## rewrite the code in the project's style
 clean: ## remove the environment, caches and reports; recorded answers stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis reports
 
-# uv installs in seconds what pip needs a minute for; it comes from the same index.
+# uv installs in seconds, pip needs a minute; uv comes from the same index.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12"; exit 2; }
@@ -81,7 +84,7 @@ $(DEV): $(READY)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev
 	@touch $@
 
-# Torch by pip, which honours wheels at hand; uv would take what is newest in the index.
+# Torch with pip, which uses local wheels; uv would install the newest release of the index.
 $(LOCAL): $(DEV)
 	@echo "installing torch, transformers and PEFT (once) ..." >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"

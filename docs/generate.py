@@ -130,7 +130,7 @@ def _print_metrics() -> None:
 @pages.command("tasks")
 @options.data
 @options.tasks_folder
-def _print_tasks(data: str | None, tasks_folder: Path) -> None:
+def _print_tasks(data: str | None, tasks_folder: Path | None) -> None:
     """All tasks, with what `harness check` finds in their rows."""
     found = [check(tasks_folder, name, data, strict=False) for name in task_names(tasks_folder)]
     click.echo(task_table(found), nl=False)

@@ -52,7 +52,7 @@ class Checked:
     file: TaskFile | None = None
 
 
-def check(folder: Path, name: str, data: str | None, *, strict: bool) -> Checked:
+def check(folder: Path | None, name: str, data: str | None, *, strict: bool) -> Checked:
     """Check one task against its rows and return all that is wrong with it at once."""
     problems: list[str] = []
 

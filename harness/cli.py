@@ -13,7 +13,7 @@ from harness import __version__
 
 COMMANDS = (
     "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
-    "score", "train", "retry", "forget", "export", "schema",
+    "score", "train", "retry", "forget", "export", "schema", "init",
 )  # fmt: skip
 
 
@@ -24,7 +24,7 @@ class LazyGroup(click.Group):
     """Imports a command's module only when it is asked for or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of a user's first day."""
+        """Return the names of the commands, in the order in which a new user needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; an unknown one is answered with the nearest."""
+        """Find the command; the error for an unknown one names the nearest."""
         from harness.errors import nearest
 
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
@@ -52,7 +52,7 @@ def app() -> None:
 
 
 def _read_dotenv() -> None:
-    """Take from `.env` in the current folder what the environment does not say; the environment has the last word.
+    """Read variables from `.env` in the current folder; those that are set already are not changed.
 
     Raises:
         UserError: the file cannot be read.
@@ -64,31 +64,31 @@ def _read_dotenv() -> None:
     from harness.errors import UserError
 
     try:
-        load_dotenv(DOTENV, interpolate=False)  # a key is taken as it stands, also one that holds a $
+        load_dotenv(DOTENV, interpolate=False)  # a key is used as written, also one that contains a $
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{DOTENV}: cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends it with one message and exit code 2."""
+    """Run the command line; a user's mistake gives one message and exit code 2."""
     from harness.errors import HarnessError
 
     try:
         _read_dotenv()
-        code = app(standalone_mode=False)
+        code = app(prog_name="harness", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        print("stopped; what was answered is kept, the same command goes on from there", file=sys.stderr)
+        print("Stopped; answers so far are saved. Run the same command to resume.", file=sys.stderr)
         code = 130
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
     except BrokenPipeError:
-        # The reader of our output has gone; Python would complain again when it flushes at exit.
+        # The reader of our output is gone; Python would raise the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)

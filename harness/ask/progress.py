@@ -8,10 +8,12 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -148,6 +150,34 @@ class Interrupted(HarnessError):
         )
 
 
+class Stop:
+    """Stops a run in another thread, where no signal arrives, as Ctrl-C does in a terminal."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._stop: Callable[[], object] | None = None
+
+    def request(self) -> None:
+        """Ask the run to stop, the second time without waiting; a run that has not begun to ask stops as it begins."""
+        self._requests += 1
+        if self._stop:
+            self._stop()
+
+    @contextmanager
+    def attached(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Within this context a request calls `stop`."""
+        self._stop = stop
+        if self._requests:
+            stop()
+        try:
+            yield
+        finally:
+            self._stop = None
+
+
+STOP: ContextVar[Stop | None] = ContextVar("STOP", default=None)
+
+
 @contextmanager
 def interruptible(brake: Brake, notice: Callable[[str], None]) -> Iterator[None]:
     """Within this context, the first signal pulls the brake and the second cancels the task that has entered it.
@@ -168,6 +198,13 @@ def interruptible(brake: Brake, notice: Callable[[str], None]) -> Iterator[None]
         else:
             task.cancel()
 
+    if outside := STOP.get():
+        with outside.attached(lambda: loop.call_soon_threadsafe(stop)):
+            yield
+        return
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
+        yield
+        return
     if os.name == "nt":  # no signal handlers in its loop: Ctrl-C ends at once there
         yield
         return

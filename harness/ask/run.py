@@ -50,7 +50,7 @@ class BenchOptions:
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     models_file: Path
-    tasks_folder: Path
+    tasks_folder: Path | None
     results: Path
     data: str | None = None
     rows: int | None = None
@@ -73,7 +73,7 @@ def bench(options: BenchOptions, say: Callable[[str], None]) -> list[Manifest]:
     """
     entries = load_models(options.models_file, options.models, os.environ)
     skipped = _skipped(entries)
-    entries = [entry for entry in entries if not entry.unset]
+    entries = [entry for entry in entries if entry.ready]
     if not entries:
         raise UserError(f"{options.models_file}: no model can be asked: none has its key and address set")
     names = options.tasks or tuple(task_names(options.tasks_folder))
@@ -105,9 +105,10 @@ def _skipped(entries: Sequence[ModelEntry]) -> str:
     """One line on the models that cannot be asked, by what they need; empty when there are none."""
     by_need: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.unset:
-            by_need.setdefault(" and ".join(entry.unset), []).append(entry.name)
-    needs = (f"{', '.join(names)} (set {variables})" for variables, names in by_need.items())
+        if not entry.ready:
+            need = f"no folder {entry.missing}" if entry.missing else f"set {entry.needs}"
+            by_need.setdefault(need, []).append(entry.name)
+    needs = (f"{', '.join(names)} ({need})" for need, names in by_need.items())
     return f"not asked: {'; '.join(needs)}" if by_need else ""
 
 
@@ -320,8 +321,8 @@ def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOption
     entry = entries.get(run.model)
     if entry is None:
         raise UserError(f"no such model in {options.models_file}{nearest(run.model, entries)}")
-    if entry.unset:
-        raise UserError(f"it needs {' and '.join(entry.unset)} in the environment")
+    if not entry.ready:
+        raise UserError(f"it needs {entry.needs}")
     if entry.model.backend == "baseline":
         raise UserError("a baseline has to be fitted for it; run `harness bench`")
     file = load_task(options.tasks_folder, run.task)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @click.command("bench")
 @options.asked
 @options.unsafe_code
-@click.option("--dry-run", is_flag=True, help="Ask nothing: print what `harness plan` prints.")
+@click.option("--dry-run", is_flag=True, help="Ask nothing; print the estimate of `harness plan`.")
 @options.json
+@options.code
 def command(chosen: BenchOptions, dry_run: bool, as_json: bool) -> int:
     """Ask models the same held-out rows and print the table.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import options
+from harness.shipped import published
 
 if TYPE_CHECKING:
     from harness.score.scoring import ScoredRun
@@ -21,15 +22,15 @@ WIDTH = 100
 @click.command("claims")
 @options.results
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a page instead.")
+@options.code
 def command(results: Path, markdown: Path | None) -> int:
     """Recompute the claims of the LoRA Land blog and paper.
 
     Where benchmark runs of adapters are recorded, what these give stands beside it.
     """
-    from harness.report.published import published_folder
     from harness.studies.claims import claims, read_tables
 
-    found = claims(read_tables(published_folder(results)), _runs(results))
+    found = claims(read_tables(published(results)), _runs(results))
     if markdown is None:
         print(text(found))
     else:

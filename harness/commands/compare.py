@@ -20,11 +20,18 @@ WIDTH = 100
 
 
 @click.command("compare")
-@click.argument("a")
-@click.argument("b")
-@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all that both have run.")
+@click.argument("a", shell_complete=options.a_model_run)
+@click.argument("b", shell_complete=options.a_model_run)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    shell_complete=options.a_task_run,
+    help="A task by name; again for more. Default: all that both have run.",
+)
 @options.kind
 @options.results
+@options.code
 def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: Path) -> int:
     """Print the verdict between models A and B on each task.
 
@@ -33,19 +40,9 @@ def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: P
     Both must have run. p-values are corrected for the number of tasks.
     """
     from harness.compare.deciding_rows import deciding_rows
-    from harness.compare.paired import compare_models, of_kind
-    from harness.errors import UserError
-    from harness.score.scoring import score_run
-    from harness.store.results import chosen_runs
+    from harness.compare.paired import compare_recorded
 
-    if a == b:
-        raise UserError(f"'{a}' twice: a comparison needs two models")
-    runs = [score_run(results, run) for run in of_kind(chosen_runs(results, tasks, (a, b)), kind)]
-    compared = compare_models(runs, a, b)
-    if not compared.tasks:
-        apart = f" on the same rows of {', '.join(compared.apart)}; run bench again for both" if compared.apart else ""
-        raise UserError(f"{a} and {b} were not asked{apart or ' one task together'}")
-    both = {(run.manifest.task, run.manifest.model): run for run in runs}
+    compared, both = compare_recorded(results, a, b, tasks, kind)
     for task, found in compared.tasks.items():
         first, second = both[task, a], both[task, b]
         print(block(found, first, second, deciding_rows(results, first, second)), end="\n\n")

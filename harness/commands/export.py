@@ -16,6 +16,7 @@ from harness.commands import options
     "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The Parquet file to write."
 )
 @options.results
+@options.code
 def command(tasks: tuple[str, ...], models: tuple[str, ...], out: Path, results: Path) -> int:
     """Write recorded runs to a Parquet file.
 

@@ -1,4 +1,4 @@
-"""`harness forget`: remove what is recorded of one model on one task."""
+"""`harness forget`: remove the recorded answers of one model to one task."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from harness.commands import options
 
 
 @click.command("forget")
-@click.argument("task")
-@click.argument("model")
+@click.argument("task", shell_complete=options.a_task_run)
+@click.argument("model", shell_complete=options.a_model_run)
 @options.results
 def command(task: str, model: str, results: Path) -> int:
-    """Remove the answers of a model on a task.
+    """Remove the recorded answers of a model to a task.
 
-    With the run and the scores; the next bench asks all of it again.
+    Its run and scores are removed as well. The next bench asks all rows again.
     """
     from harness.store.results import forget, read_responses
 
@@ -25,6 +25,6 @@ def command(task: str, model: str, results: Path) -> int:
     for path in removed:
         print(f"removed {path}")
     if any(path.name == "batches.jsonl" for path in removed):
-        print("batches that were not collected yet are forgotten, too; the vendor may charge for them")
-    print(f"{model} on {task}: {answers} answers forgotten")
+        print("batches that were not collected yet are removed as well; the vendor may still charge for them")
+    print(f"{model} on {task}: {answers} answers removed")
     return 0

@@ -19,18 +19,31 @@ BROKEN = 1
 
 
 @click.command("gate")
-@click.argument("model")
-@click.option("--against", required=True, metavar="MODEL", help="The model whose place it would take.")
+@click.argument("model", shell_complete=options.a_model_run)
+@click.option(
+    "--against",
+    required=True,
+    metavar="MODEL",
+    shell_complete=options.a_model_run,
+    help="The model whose place it would take.",
+)
 @click.option(
     "--margin", "allowed", default="2pp", show_default=True, metavar="1pp|1%|0.01", help="Loss that is accepted."
 )
-@click.option("--task", "tasks", multiple=True, help="A task by name; again for more. Default: all that MODEL has run.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    shell_complete=options.a_task_run,
+    help="A task by name; again for more. Default: all that MODEL has run.",
+)
 @options.kind
 @click.option("--strict", is_flag=True, help="Fail unless a loss beyond the margin is ruled out.")
 @click.option(
     "--junit", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a JUnit file as well."
 )
 @options.results
+@options.code
 def command(
     model: str,
     against: str,

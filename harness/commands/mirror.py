@@ -1,4 +1,4 @@
-"""`harness mirror`: copy tasks' datasets from the hub for machines without it."""
+"""`harness mirror`: copy datasets from the hub for machines without internet access."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from harness.commands import options
 
 
 @click.command("mirror")
-@click.argument("tasks", nargs=-1, required=True)
+@click.argument("tasks", nargs=-1, required=True, shell_complete=options.a_task)
 @click.option(
-    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="The mirror's folder."
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the mirror."
 )
 @options.tasks_folder
-def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path) -> int:
-    """Copy tasks' datasets from the hub for `--data DIR`."""
+@options.code
+def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path | None) -> int:
+    """Copy the datasets of tasks from the hub, for `--data DIR`."""
     from harness.rows.mirror import write
     from harness.tasks.catalog import load_task
 

@@ -1,4 +1,4 @@
-"""`harness models`: the models there are, and which can be asked."""
+"""`harness models`: list the models, and which of them can be asked."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from harness.commands import options
 @click.command("models")
 @options.models_file
 @options.json
+@options.code
 def command(models_file: Path, as_json: bool) -> int:
-    """List the models and whether their keys and addresses are set."""
+    """List the models, and what each still needs to be asked."""
     from tabulate import tabulate
 
     from harness.models.entry import load_models
@@ -30,8 +31,8 @@ def command(models_file: Path, as_json: bool) -> int:
             "base": entry.model.base,
             "usd_per_million_in": price.input if (price := prices.get(entry.name)) else None,
             "usd_per_million_out": price.output if price else None,
-            "ready": not entry.unset,
-            "needs": ", ".join(entry.unset) or None,
+            "ready": entry.ready,
+            "needs": entry.missing or ", ".join(entry.unset) or None,
         }
         for entry in entries
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +12,97 @@ import click
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def _many(kind: str, default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    text = f"A {kind} by name; again for more. Default: {default}."
-    return click.option(f"--{kind}", f"{kind}s", multiple=True, help=text)
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
-tasks = _many("task", "all")
-models = _many("model", "all that can be asked")
-tasks_run = _many("task", "all that were run")
-models_run = _many("model", "all that were run")
+def _completes(names: Callable[[dict[str, Any]], Iterable[str]]) -> Complete:
+    """Return a completion callback: the names, found with the options typed so far, that start with the typed text."""
+
+    def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+        from harness.errors import UserError
+
+        try:
+            return [name for name in names(ctx.params) if name.startswith(begun)]
+        except UserError:  # a broken file is no reason to print into the line that is being typed
+            return []
+
+    return complete
+
+
+def _task_names(given: dict[str, Any]) -> Iterable[str]:
+    from harness.tasks.catalog import task_files
+
+    return task_files(given.get("tasks_folder"))
+
+
+def _model_names(given: dict[str, Any]) -> Iterable[str]:
+    from harness.models.entry import model_names
+    from harness.shipped import models_file
+
+    return model_names(given.get("models_file") or models_file())
+
+
+def _run_names(part: int) -> Callable[[dict[str, Any]], Iterable[str]]:
+    """Names of tasks (0) or models (1) that have a recorded run."""
+
+    def names(given: dict[str, Any]) -> Iterable[str]:
+        folder = given.get("results") or Path("results")
+        return sorted({path.relative_to(folder).parts[part] for path in folder.glob("*/*/run.json")})
+
+    return names
+
+
+a_task, a_model = _completes(_task_names), _completes(_model_names)
+a_task_run, a_model_run = _completes(_run_names(0)), _completes(_run_names(1))
+
+
+def _many(kind: str, default: str, complete: Complete) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    text = f"Name of a {kind}; can be repeated. Default: {default}."
+    return click.option(f"--{kind}", f"{kind}s", multiple=True, help=text, shell_complete=complete)
+
+
+tasks = _many("task", "all", a_task)
+models = _many("model", "all that can be asked", a_model)
+tasks_run = _many("task", "all that were run", a_task_run)
+models_run = _many("model", "all that were run", a_model_run)
 
 tasks_folder = click.option(
-    "--tasks", "tasks_folder", type=_FOLDER, default=Path("tasks"), help="Folder of task files."
-)
+    "--tasks", "tasks_folder", type=_FOLDER, default=None,
+    help="Folder of task files, and no others. Default: tasks/ of the current folder, then the shipped tasks.",
+)  # fmt: skip
+
+
+def _or_shipped(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
+    from harness.shipped import models_file
+
+    return value or models_file()
+
+
 models_file = click.option(
-    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=Path("models.yaml"),
-    help="File of models.",
+    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=None, callback=_or_shipped,
+    help="File of models. Default: models.yaml of the current folder, else the shipped one.",
 )  # fmt: skip
 results = click.option("--results", type=_FOLDER, default=Path("results"), help="Folder of recorded answers.")
 data = click.option(
     "--data", metavar="DIR|hub|sample", default=None,
-    help="Where rows come from: a mirror's folder, the hub, or the shipped samples. Default: the hub, or the samples "
-    "when it cannot be reached.",
+    help="Source of the rows: the folder of a mirror, the hub, or the shipped sample rows. Default: the hub, or the "
+    "sample rows when it cannot be reached.",
 )  # fmt: skip
 seed = click.option("--seed", type=int, default=0, help="Seed of the evaluation subset.")
 rows = click.option(
-    "--rows", type=click.IntRange(min=1), default=None, help="Rows per task instead of the task's own number."
+    "--rows", type=click.IntRange(min=1), default=None, help="Rows per task, instead of the number in the task file."
 )
-json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else.")
 max_usd = click.option(
-    "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run has cost more than so many USD."
+    "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run costs more than this many USD."
 )
 max_failures = click.option(
     "--max-failures", type=click.FloatRange(0, 1), default=0.02, show_default=True,
-    help="Share of rows without an answer above which a score is marked as incomplete.",
+    help="Largest share of rows without an answer; above it a score is marked as incomplete.",
 )  # fmt: skip
 kind = click.option(
     "--kind", type=click.Choice(["benchmark", "sample"]), default=None,
-    help="Kind of rows. Default: benchmark rows where there are any, else sample rows.",
+    help="Kind of rows. Default: benchmark rows if there are any, else sample rows.",
 )  # fmt: skip
 
 
@@ -63,12 +116,43 @@ def _allow_unsafe(ctx: click.Context, param: click.Parameter, value: bool) -> bo
 
 unsafe_code = click.option(
     "--unsafe-code", is_flag=True, expose_value=False, callback=_allow_unsafe,
-    help="Run the programs that models write even where no sandbox works. They can do all that you can.",
+    help="Run programs written by models even if no sandbox works here. They run with all your rights.",
 )  # fmt: skip
 
 
+def _load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> None:
+    if value and not ctx.resilient_parsing:  # which is set when a shell asks what could be typed
+        from harness.plugins import load_file
+
+        for path in value:
+            load_file(path)
+
+
+def _allow_scripts(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from harness.plugins import allow_scripts
+
+        allow_scripts()
+
+
+_allow_code = click.option(
+    "--allow-code", is_flag=True, expose_value=False, is_eager=True, callback=_allow_scripts,
+    help="Let task files name scripts of the evaluate library, or metrics of other users of the hub, that are run.",
+)  # fmt: skip
+_plugin = click.option(
+    "--plugin", type=click.Path(path_type=Path), multiple=True, expose_value=False, is_eager=True,
+    callback=_load_plugins, metavar="FILE.py",
+    help="Run this Python file, which adds metrics, answer types or backends; can be repeated (docs/extending.md).",
+)  # fmt: skip
+
+
+def code(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that let a command run code which is not of this package."""
+    return _plugin(_allow_code(command))
+
+
 def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Callable[..., int]]:
-    """Give a command these options as one `Options`, its first argument, and all others as they are."""
+    """Pass these options to a command as one `BenchOptions`, its first argument, and the others unchanged."""
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(command)

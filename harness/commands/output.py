@@ -35,7 +35,7 @@ def ask(
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
-    # Imported only now: what scoring needs takes as long to load as the first answers to come.
+    # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
     from harness.report.findings import long_frame, verdicts
     from harness.report.tables import bench_json, bench_table
     from harness.score.scoring import score_all
@@ -72,7 +72,7 @@ def plan_json(plan: Plan) -> str:
 
 
 def plan_table(plan: Plan) -> str:
-    """Return the plan as tables, with what each estimate rests on below them."""
+    """Return the plan as tables, followed by the basis of each estimate."""
     from tabulate import tabulate
 
     rows = [
@@ -122,7 +122,7 @@ def _difference(value: float | None) -> str:
 
 
 def _grounds(plan: Plan) -> Iterable[str]:
-    """Lines that say what the estimates rest on, and what is not known."""
+    """Lines on the basis of the estimates, and on what is not known."""
     served = [pair for pair in plan.pairs if pair.price_by]
     if served:
         yield f"tokens in by {_by(served, lambda pair: pair.input_by)}"
@@ -130,12 +130,12 @@ def _grounds(plan: Plan) -> Iterable[str]:
         yield f"prices from {_by(served, lambda pair: pair.price_by)}"
         yield f"minutes at the limits of each endpoint, by {_by(served, lambda pair: pair.minutes_by)}"
     if plan.unpriced:
-        yield f"USD without {', '.join(plan.unpriced)}: give a price or a gpu_per_hour in the models file"
+        yield f"USD does not include {', '.join(plan.unpriced)}: set a price or gpu_per_hour in the models file"
     yield from plan.notes
 
 
 def _by(pairs: Iterable[PairEstimate], ground: Callable[[PairEstimate], str]) -> str:
-    """Each ground with the models it holds for."""
+    """Each basis with the models it applies to."""
     models: dict[str, dict[str, None]] = {}
     for pair in pairs:
         models.setdefault(ground(pair), {})[pair.model] = None

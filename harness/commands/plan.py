@@ -1,4 +1,4 @@
-"""`harness plan`: what a run would cost, before anything is asked."""
+"""`harness plan`: estimate the cost of a run before any request is sent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 @click.command("plan")
 @options.planned
 @options.json
+@options.code
 def command(chosen: BenchOptions, as_json: bool) -> int:
-    """Estimate what a bench would cost, and what its rows can show.
+    """Estimate a bench: cost, minimum detectable difference.
 
-    Tokens, USD and minutes, and the smallest difference that so many rows can show.
+    Tokens, USD and minutes, and the smallest difference between two models that this many rows can detect.
 
-    Nothing is asked and nothing is written.
+    No model is asked and no file is written.
     """
     from harness.commands.output import print_plan
 

@@ -1,4 +1,4 @@
-"""`harness preview`: what a model would be sent."""
+"""`harness preview`: the request that a model would get."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from harness.commands import options
 
 
 @click.command("preview")
-@click.argument("task")
-@click.option("--model", default=None, help="A model by name. Default: the rendered prompt alone.")
-@click.option("--row", default=None, help="A row's id. Default: the first.")
+@click.argument("task", shell_complete=options.a_task)
+@click.option(
+    "--model", default=None, shell_complete=options.a_model, help="Name of a model. Default: only the rendered prompt."
+)
+@click.option("--row", default=None, help="Id of a row. Default: the first row.")
 @options.data
 @options.seed
 @options.models_file
 @options.tasks_folder
+@options.code
 def command(
     task: str,
     model: str | None,
@@ -26,11 +29,11 @@ def command(
     data: str | None,
     seed: int,
     models_file: Path,
-    tasks_folder: Path,
+    tasks_folder: Path | None,
 ) -> int:
-    """Print the exact content a model would be sent for a row.
+    """Print the exact request that a model would get for a row.
 
-    The right answer goes to stderr.
+    The reference answer is printed on stderr.
     """
     import asyncio
 
@@ -48,7 +51,7 @@ def command(
         raise UserError(f"no row '{row}' among the {len(rows)} evaluation rows{nearest(row, list(found)[:10])}")
     chosen = found[row] if row is not None else rows[0]
     label = prepared.origin.label(len(rows))
-    click.echo(f"{label}, row {chosen.id}, right answer: {' | '.join(chosen.references)}", err=True)
+    click.echo(f"{label}, row {chosen.id}, reference: {' | '.join(chosen.references)}", err=True)
     if not entries:
         print(chosen.prompt)
         return 0
@@ -56,7 +59,7 @@ def command(
     async def body() -> object:
         async with Connections() as connections:
             sent = open_backend(connections, prepared, entries[0]).body(request_for(file, chosen))
-            # A key that goes into the body is shown by its variable.
+            # A key in the body is shown as the name of its variable.
             return {**sent, **(entries[0].extra or {})}
 
     print(json.dumps(asyncio.run(body()), ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""`harness retry`: ask again what failed."""
+"""`harness retry`: ask failed rows again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 @options.asked_again
 @options.unsafe_code
 @options.json
+@options.code
 def command(chosen: BenchOptions, as_json: bool) -> int:
-    """Ask again only the rows without an answer.
+    """Ask only the rows without an answer again.
 
-    Those of each pair's last run; then print the table of these pairs.
+    The rows are those of the last run of each task and model. Then the table of these is printed.
 
-    Exit code 3 means that some of them still have no answer.
+    Exit code 3 means that some rows still have no answer.
     """
     from harness.ask.run import retry
     from harness.commands.output import ask

@@ -9,7 +9,7 @@ import click
 
 @click.command("schema")
 def command() -> int:
-    """Print the JSON Schema of a task file, for completion in editors."""
+    """Print the JSON Schema of task files, for completion in editors."""
     from harness.tasks.task import json_schema
 
     print(json.dumps(json_schema(), indent=2))

@@ -1,4 +1,4 @@
-"""`harness score`: score answers that were made elsewhere."""
+"""`harness score`: score predictions made by other tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.commands import options
 
 
 @click.command("score")
-@click.argument("task")
+@click.argument("task", shell_complete=options.a_task)
 @click.option(
     "--predictions", type=click.Path(dir_okay=False, path_type=Path), required=True,
     help='JSONL file of {"prediction": text, "reference": text, list or object, "id": optional}.',
@@ -19,11 +19,12 @@ from harness.commands import options
 @options.unsafe_code
 @options.tasks_folder
 @options.json
-def command(task: str, predictions: Path, tasks_folder: Path, as_json: bool) -> int:
-    """Score answers made elsewhere with a task's metrics.
+@options.code
+def command(task: str, predictions: Path, tasks_folder: Path | None, as_json: bool) -> int:
+    """Score predictions made by other tools, with a task's metrics.
 
-    A reference is the right answer as text, a list of right answers, or an object: the row's columns (the task's
-    target is rendered from them), {"references": [...]}, or the right answer itself where that is an object.
+    A reference is the correct answer as text, a list of correct answers, or an object: the row's columns (the task's
+    target is rendered from them), {"references": [...]}, or the correct answer itself where that is an object.
     """
     from harness.report.tables import score_points
     from harness.score.predictions import load

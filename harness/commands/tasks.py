@@ -1,4 +1,4 @@
-"""`harness tasks`: the tasks there are."""
+"""`harness tasks`: list the tasks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from harness.commands import options
 @click.command("tasks")
 @options.tasks_folder
 @options.json
-def command(tasks_folder: Path, as_json: bool) -> int:
+@options.code
+def command(tasks_folder: Path | None, as_json: bool) -> int:
     """List the tasks."""
     from tabulate import tabulate
 
-    from harness.tasks.catalog import load_task, task_names
+    from harness.tasks.catalog import load_task, task_files, task_folders
 
-    files = [load_task(tasks_folder, name) for name in task_names(tasks_folder)]
+    files = [load_task(tasks_folder, name) for name in task_files(tasks_folder)]
     rows = [
         {
             "name": file.name,
@@ -27,8 +28,14 @@ def command(tasks_folder: Path, as_json: bool) -> int:
             "category": file.task.category,
             "metric": file.task.metrics[0].name,
             "dataset": file.task.dataset.hub,
+            "folder": str(file.source.path.parent),
         }
         for file in files
     ]
-    print(json.dumps(rows, ensure_ascii=False) if as_json else tabulate(rows, headers="keys", missingval="–"))
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return 0
+    if len(task_folders(tasks_folder)) == 1:
+        rows = [{key: value for key, value in row.items() if key != "folder"} for row in rows]
+    print(tabulate(rows, headers="keys", missingval="–"))
     return 0

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from statistics import NormalDist
 from typing import Literal
 
@@ -27,9 +28,10 @@ from harness.compare.intervals import (
     two_sided,
     wilson,
 )
+from harness.errors import UserError
 from harness.score.metrics.base import FloatArray, Metric
-from harness.score.scoring import ScoredRun
-from harness.store.results import Manifest
+from harness.score.scoring import ScoredRun, score_run
+from harness.store.results import Manifest, chosen_runs
 
 MARGIN = 0.02
 """Default non-inferiority margin as a share of the metric's scale: two points."""
@@ -338,3 +340,21 @@ def by_task(runs: Iterable[ScoredRun]) -> dict[str, dict[str, ScoredRun]]:
     for run in runs:
         found.setdefault(run.manifest.task, {})[run.manifest.model] = run
     return dict(sorted(found.items()))
+
+
+def compare_recorded(
+    results: Path, a: str, b: str, tasks: Sequence[str] = (), kind: str | None = None
+) -> tuple[ModelPair, dict[tuple[str, str], ScoredRun]]:
+    """Compare two models on what is recorded of them; return the comparison, and the runs by task and model.
+
+    Raises:
+        UserError: a name is wrong, or the two were not asked the same rows of any task.
+    """
+    if a == b:
+        raise UserError(f"'{a}' is named twice: a comparison needs two models")
+    runs = [score_run(results, run) for run in of_kind(chosen_runs(results, tasks, (a, b)), kind)]
+    compared = compare_models(runs, a, b)
+    if not compared.tasks:
+        apart = f" on the same rows of {', '.join(compared.apart)}; run bench again for both" if compared.apart else ""
+        raise UserError(f"{a} and {b} were not asked{apart or ' one task together'}")
+    return compared, {(run.manifest.task, run.manifest.model): run for run in runs}

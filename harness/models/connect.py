@@ -12,6 +12,7 @@ from harness.models.backend import Backend
 from harness.models.entry import (
     AnthropicModel,
     BaselineModel,
+    CustomModel,
     LocalModel,
     LoraxModel,
     ModelEntry,
@@ -100,6 +101,8 @@ class Connections:
                 if fingerprint is None:
                     raise DataError("there are no training rows to fit it on")
                 return BaselineBackend(model.method, training, classify, fingerprint)
+            case CustomModel() as model:
+                return model.open(task)
 
     def _runner(self, base: str, adapter: str | None) -> Runner:
         from harness.models.engines.onnx import is_exported

@@ -7,14 +7,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from harness.errors import SpecError, UserError, nearest
+from harness.plugins import plugins
 from harness.tasks.catalog import NAME
-from harness.tasks.task import Strict
+from harness.tasks.task import Strict, names_of
 from harness.tasks.yaml import Source, read, validate
+
+if TYPE_CHECKING:
+    from harness.models.backend import Backend
 
 
 class Price(Strict):
@@ -131,7 +135,7 @@ class LocalModel(Common):
     """A causal language model that runs in this process, with or without a LoRA adapter."""
 
     backend: Literal["local"]
-    model: str = Field(description="Folder or hub id of the base model.")
+    model: str = Field(description="Folder (`./…`, `/…`, `~…`) or hub id of the base model.")
     adapter: str | None = Field(
         None, description="Folder or hub id of a PEFT adapter; `{task}` is replaced by the task's name."
     )
@@ -147,6 +151,16 @@ class LocalModel(Common):
     timeout: float = Field(3600, gt=0, description="Deadline of one answer, in seconds.")
 
 
+class CustomModel(Sampled):
+    """The settings of a backend that a plugin adds; the fields of a subclass are the keys of its entries."""
+
+    backend: str
+
+    def open(self, task: str) -> Backend:
+        """Return the backend that asks this model the rows of a task."""
+        raise NotImplementedError
+
+
 class BaselineModel(Common):
     """A reference point that costs nothing, fitted on the task's training split."""
 
@@ -160,6 +174,9 @@ Model = Annotated[
     OpenAIModel | AnthropicModel | LoraxModel | LocalModel | RecordedModel | BaselineModel,
     Field(discriminator="backend"),
 ]
+
+
+BACKENDS = names_of(Model, "backend")
 
 
 def in_batches(model: Model) -> bool:
@@ -178,10 +195,13 @@ _WRITTEN = re.compile(r"\$\{(\w+)\}")
 
 _VARIABLE = re.compile("\ue000(\\w+)\ue001")
 
+# What begins like this is a folder and no id of the hub.
+_FOLDER = re.compile(r"(\.{1,2}|~[^/]*)?/")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model of the file. `unset` names the environment variables it needs and does not find.
+    """A model of the file. `unset` names the environment variables that it needs and that are not set.
 
     `extra` is that setting as the file writes it, with its variables not replaced.
     """
@@ -190,6 +210,23 @@ class ModelEntry:
     model: Model
     unset: tuple[str, ...]
     extra: Mapping[str, Any] | None = None
+
+    @property
+    def missing(self) -> str | None:
+        """The folder of a local model (`./…`, `/…` or `~…`) where it does not exist, else None."""
+        if not isinstance(self.model, LocalModel) or not _FOLDER.match(self.model.model):
+            return None
+        return None if Path(self.model.model).expanduser().is_dir() else self.model.model
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model can be asked."""
+        return not self.unset and self.missing is None
+
+    @property
+    def needs(self) -> str:
+        """What the model needs before it can be asked; "" when it is ready."""
+        return f"the folder {self.missing}" if self.missing else " and ".join(self.unset)
 
     @property
     def endpoint(self) -> str:
@@ -205,6 +242,19 @@ class ModelEntry:
         return {**shown, "extra": self.extra} if self.extra else shown
 
 
+def model_names(path: Path) -> list[str]:
+    """Return the names of the models of a file, in its order; their entries are not checked.
+
+    Raises:
+        SpecError: the file is not YAML.
+    """
+    return [name for name in _read(path).data if isinstance(name, str)]
+
+
+def _read(path: Path) -> Source:
+    return read(path, lambda text: _WRITTEN.sub("\ue000\\1\ue001", text))
+
+
 def load_models(
     path: Path, names: Sequence[str], environment: Mapping[str, str], *, ready: bool = True
 ) -> list[ModelEntry]:
@@ -216,7 +266,7 @@ def load_models(
         UserError: a model asked for by name does not exist, or a variable it needs is not set.
         SpecError: the file is wrong.
     """
-    source = read(path, lambda text: _WRITTEN.sub("\ue000\\1\ue001", text))
+    source = _read(path)
     known = [name for name in source.data if isinstance(name, str)]
     problems = [
         source.problem([name], "a model's name must be a text; write it in quotes")
@@ -236,10 +286,11 @@ def load_models(
             raise UserError(f"no model '{name}' in {path}{nearest(name, known)}")
     chosen = [entry for entry in entries if not names or entry.name in names]
     for entry in chosen:
-        if names and entry.unset and ready:
-            variables = " and ".join(entry.unset)
+        if names and ready and not entry.ready:
+            where = "which does not exist" if entry.missing else "in the environment"
             raise UserError(
-                f"model '{entry.name}' needs {variables} in the environment ({path}:{source.line([entry.name])})"
+                f"model '{entry.name}' needs {entry.needs}{',' if entry.missing else ''} {where} "
+                f"({path}:{source.line([entry.name])})"
             )
     return chosen
 
@@ -253,7 +304,9 @@ def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping
     filled = Source(source.path, source.text, data, source.positions)
     used = _VARIABLE.findall(json.dumps(source.data[name], ensure_ascii=False, default=str))
     hidden = {value: f"${{{variable}}}" for variable in used if len(value := environment.get(variable, "")) > 3}
-    model = validate(filled, Model, [name], hidden)
+    backend = data[name].get("backend") if isinstance(data[name], dict) else None
+    added = plugins().of("backend", BACKENDS).get(str(backend))
+    model = validate(filled, added.made if added else Model, [name], hidden)
     if model.base is not None and model.base not in known:
         raise SpecError(source.problem([name, "base"], f"no model '{model.base}'{nearest(model.base, known)}"))
     return ModelEntry(name, model, tuple(unset), written.get("extra"))

@@ -107,19 +107,19 @@ def plan(options: BenchOptions, say: Callable[[str], None]) -> Plan:
         UserError: a name, file or folder is wrong.
     """
     entries = load_models(options.models_file, options.models, os.environ, ready=False)
-    unset = [entry for entry in entries if entry.unset]
+    unset = [entry for entry in entries if not entry.ready]
     if not options.models:
-        entries = [entry for entry in entries if not entry.unset]
+        entries = [entry for entry in entries if entry.ready]
     if not entries:
         raise UserError(f"{options.models_file}: no model can be asked: none has its key and address set")
     names = options.tasks or tuple(task_names(options.tasks_folder))
     files = [load_task(options.tasks_folder, name) for name in dict.fromkeys(names)]
-    notes = [f"{entry.name} needs {' and '.join(entry.unset)} before it can be asked" for entry in unset]
+    notes = [f"{entry.name} needs {entry.needs} before it can be asked" for entry in unset]
     return asyncio.run(_plan(files, entries, options, notes if options.models else [_left_out(unset)], say))
 
 
 def _left_out(unset: Sequence[ModelEntry]) -> str:
-    names = ", ".join(f"{entry.name} ({' and '.join(entry.unset)})" for entry in unset)
+    names = ", ".join(f"{entry.name} ({entry.needs})" for entry in unset)
     return f"not planned, because not set: {names}; plan one anyway with --model NAME" if unset else ""
 
 

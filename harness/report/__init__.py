@@ -80,3 +80,34 @@ def _references(found: Sequence[Findings]) -> dict[str, str]:
 def _write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def write_report(results: Path, out: Path, say: Callable[[str], None], *, single_file: bool = False) -> list[Path]:
+    """Rebuild the page, tables and plots in `out` from what is recorded in `results`; return the files written.
+
+    `say` gets a line for each run that cannot be scored here.
+
+    Raises:
+        UserError: no runs are recorded, or a recorded file is broken.
+        DataError: a file of published figures is broken.
+    """
+    from harness.errors import UserError
+    from harness.report.export import export_scored
+    from harness.report.findings import find, long_frame
+    from harness.report.page import page
+    from harness.report.published import read
+    from harness.score.scoring import score_all
+    from harness.shipped import published
+    from harness.store.results import read_manifests
+
+    runs = score_all(results, read_manifests(results), say)
+    if not runs:
+        raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
+    figures = published(results)
+    frame = long_frame(runs)
+    found = find(results, runs)
+    plots = start_plots(frame, out, figures, found)
+    pages = page(found, frame, read(figures), results, out, single_file)
+    rows = out / "rows.parquet"
+    export_scored(results, runs, rows)
+    return [*pages, *build(frame, out, figures, found, plots), rows]

@@ -30,15 +30,25 @@ def load(path: Path, file: TaskFile) -> tuple[tuple[Metric, ...], RowScores]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    lines = list(jsonl(path))
+    return score_lines(list(jsonl(path)), file, str(path))
+
+
+def score_lines(
+    lines: list[dict[str, Any]], file: TaskFile, name: str = "predictions"
+) -> tuple[tuple[Metric, ...], RowScores]:
+    """Score predictions as `load` does, given as the objects of such a file; `name` stands for it in errors.
+
+    Raises:
+        DataError: there are none, or one lacks a key or has a value of another type.
+    """
     if not lines:
-        raise DataError(f"{path}: the file holds no predictions")
+        raise DataError(f"{name}: it holds no predictions")
     metrics = build_all(file.task.metrics, file.task.answer)
-    scores = score_rows(file.task, metrics, _pairs(path, lines, file))
+    scores = score_rows(file.task, metrics, _pairs(name, lines, file))
     return available(metrics, scores), scores
 
 
-def _pairs(path: Path, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Response | None]]:
+def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Response | None]]:
     prompts = Prompts(file)
     kept = kept_columns(file, prompts)
     for number, line in enumerate(lines, start=1):

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.hashing import digest_all
+from harness.plugins import Kind, plugins
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import read, text_of
 from harness.score.metrics.base import Example, FloatArray, Metric
@@ -164,7 +165,7 @@ def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str]:
     given: dict[str, Response] = {}
 
     def parts() -> Iterator[str]:
-        yield from (manifest.rows, manifest.settings, manifest.spec.model_dump_json())
+        yield from (manifest.rows, manifest.settings, manifest.spec.model_dump_json(), *_code(manifest.spec))
         for _, response in answered_rows(results, manifest):
             if response is not None and response.key not in given:
                 given[response.key] = replace(response, completion="")
@@ -246,6 +247,16 @@ def busy_seconds(responses: Iterable[Response]) -> float | None:
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
     return busy
+
+
+def _code(spec: Task) -> list[str]:
+    """What stands for the plugins' code that a task's scores depend on: it may change while the task does not."""
+    added = plugins().added
+    used: list[tuple[Kind, str]] = [
+        ("answer type", spec.answer.type),
+        *(("metric", metric.name) for metric in spec.metrics),
+    ]
+    return [found.source for kind, name in used if (found := added.get((kind, name)))]
 
 
 def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+
+from harness.plugins import plugins
 
 Category = Literal[
     "classification", "similarity", "reasoning", "knowledge", "reading", "extraction", "generation", "code", "math"
@@ -21,6 +32,11 @@ def _compiles(value: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
+def names_of(union: Any, key: str) -> tuple[str, ...]:
+    """Return the values of `key` that choose a member of an annotated union of models."""
+    return tuple(get_args(model.model_fields[key].annotation)[0] for model in get_args(get_args(union)[0]))
 
 
 class Strict(BaseModel):
@@ -138,6 +154,16 @@ class CodeAnswer(Strict):
     )
 
 
+class CustomAnswer(Strict):
+    """An answer type that a plugin adds; the fields of a subclass are its options."""
+
+    type: str
+
+    def read(self, text: str) -> Any | None:
+        """Return the answer in a completion whose thinking part was removed, None where it holds no valid one."""
+        raise NotImplementedError
+
+
 AnswerFormat = Annotated[
     LabelAnswer
     | NumberAnswer
@@ -150,6 +176,9 @@ AnswerFormat = Annotated[
     | CodeAnswer,
     Field(discriminator="type"),
 ]
+
+
+ANSWER_TYPES = names_of(AnswerFormat, "type")
 
 
 class MetricSpec(Strict):
@@ -199,7 +228,7 @@ class Task(Strict):
     references: str | None = Field(
         None, description="Jinja expression that gives the list of all right answers; the target when absent."
     )
-    answer: AnswerFormat
+    answer: SerializeAsAny[AnswerFormat]
     metrics: list[MetricSpec] = Field(min_length=1, description="The first is the one on the leaderboard.")
     max_tokens: int = Field(ge=1, description="Longest completion in tokens.")
     stop: list[str] = Field(default_factory=list, description="Strings that end a completion.")
@@ -210,6 +239,13 @@ class Task(Strict):
         None, description="Score of the gold answers where it is not perfect, and why in notes."
     )
     notes: str | None = Field(None, description="What a reader should know: odd data, disagreements between sources.")
+
+    @field_validator("answer", mode="wrap")
+    @classmethod
+    def _of_plugin(cls, value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
+        name = value.get("type") if isinstance(value, dict) else None
+        added = plugins().of("answer type", ANSWER_TYPES).get(str(name))
+        return added.made.model_validate(value) if added else built_in(value)
 
     @field_validator("prompt")
     @classmethod

@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import SpecError, nearest
+from harness.plugins import hint
 
 Location = Sequence[str | int]
 
@@ -126,7 +127,8 @@ def _say(source: Source, kind: Any, start: Location, detail: ErrorDetails, hidde
             if "tag" in context:
                 real.append(str(context["discriminator"]).strip("'"))
             choices = [choice.strip(" '") for choice in expected.split(",")]
-            message = f"'{found}' is not valid{nearest(found, choices)}"
+            named = nearest(found, choices)
+            message = f"'{found}' is not valid{named}{hint(named) if 'tag' in context else ''}"
         case "union_tag_not_found":
             message = f"missing key {detail['ctx']['discriminator']}"
         case _:

@@ -31,7 +31,7 @@ class TrainOptions:
     engine: Engine
     recipe: Hyperparameters
     data: str | None
-    tasks_folder: Path
+    tasks_folder: Path | None
     out: Path | None = None
     gpu_per_hour: float | None = None
 

@@ -21,7 +21,7 @@ _mirror = click.option("--data", metavar="DIR|hub", required=True, help="Where t
 @_mirror
 @options.tasks
 @options.tasks_folder
-def train_base(data: str, tasks: tuple[str, ...], tasks_folder: Path) -> int:
+def train_base(data: str, tasks: tuple[str, ...], tasks_folder: Path | None) -> int:
     """Train the base on training rows of the tasks.
 
     About half an hour on two CPU cores.
@@ -37,7 +37,7 @@ def train_base(data: str, tasks: tuple[str, ...], tasks_folder: Path) -> int:
 @_mirror
 @options.tasks
 @options.tasks_folder
-def train_adapters(data: str, tasks: tuple[str, ...], tasks_folder: Path) -> int:
+def train_adapters(data: str, tasks: tuple[str, ...], tasks_folder: Path | None) -> int:
     """Train an adapter for each task that has none yet.
 
     About five minutes each on one CPU core. Name tasks to share the work between processes.

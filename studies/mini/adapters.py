@@ -48,7 +48,7 @@ def recipe(pairs: Sequence[Pair], shared: int) -> Hyperparameters:
     )
 
 
-def make(tasks: Sequence[str], tasks_folder: Path, data: str, say: Say) -> None:
+def make(tasks: Sequence[str], tasks_folder: Path | None, data: str, say: Say) -> None:
     """Train an adapter for each of these tasks that has training rows at this place, and export it.
 
     A task whose adapter is there already is passed over, so that the work can be stopped and gone on with.

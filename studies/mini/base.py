@@ -286,7 +286,7 @@ def _loss(network: MistralForCausalLM, ids: NDArray[np.int64], length: int) -> f
     return float(sum(losses)) / len(windows)
 
 
-def make(tasks: Sequence[str], tasks_folder: Path, data: str, say: Say) -> None:
+def make(tasks: Sequence[str], tasks_folder: Path | None, data: str, say: Say) -> None:
     """Train the base on the training rows of these tasks at this place, and write it to `MODEL`."""
     found = []
     for name in tasks:

@@ -28,7 +28,7 @@ class Share:
     formatted_rows: int
 
 
-def real_pairs(task: str, tasks_folder: Path, data: str) -> Sequence[Pair]:
+def real_pairs(task: str, tasks_folder: Path | None, data: str) -> Sequence[Pair]:
     """Return a task's training rows; the shipped samples are none.
 
     Raises:

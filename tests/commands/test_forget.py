@@ -27,7 +27,7 @@ def test_a_pair_goes_with_all_that_is_recorded_of_it(harness: Command, recorded:
     assert out.splitlines() == [
         f"removed {folder / 'responses.jsonl'}",
         f"removed {folder / 'run.json'}",
-        f"model-1 on small: {ROWS} answers forgotten",
+        f"model-1 on small: {ROWS} answers removed",
     ]
     assert not folder.exists()
     assert sorted(path.name for path in (recorded.results / "small").iterdir()) == ["_rows", "model-2"]
@@ -42,7 +42,7 @@ def test_batches_are_forgotten_and_said_to_be(harness: Command, recorded: Small)
     code, out, _ = harness("forget", "small", "model-1", "--results", str(recorded.results))
     assert code == 0
     assert f"removed {batches}" in out
-    assert "batches that were not collected yet are forgotten, too" in out
+    assert "batches that were not collected yet are removed as well" in out
     assert not batches.exists()
 
 

@@ -25,7 +25,7 @@ def test_the_table_says_what_each_estimate_rests_on(harness: Command, small: Sma
     assert re.search(r"small +40 +accuracy +– +assumed: 20% discordant rows", out)
     assert "tokens in by an approximation by words, digits and signs (own, paid)" in out
     assert "prices from unknown (own); models file (paid)" in out
-    assert "USD without own: give a price or a gpu_per_hour in the models file" in out
+    assert "USD does not include own: set a price or gpu_per_hour in the models file" in out
 
 
 def test_json_is_one_document_alone_on_stdout(harness: Command, small: Small, loopback: Loopback) -> None:

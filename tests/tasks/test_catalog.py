@@ -10,7 +10,8 @@ import pytest
 
 from harness.errors import SpecError, UserError
 from harness.models.entry import ModelEntry, load_models
-from harness.tasks.catalog import TaskFile, load_task, task_names
+from harness.shipped import models_file
+from harness.tasks.catalog import TaskFile, load_task, task_files, task_names
 from tests.tasks.conftest import GOOD
 
 Load = Callable[..., list[ModelEntry]]
@@ -56,6 +57,45 @@ class TestTasks:
 
     def test_sample_rows_stand_beside_the_task(self, task: Callable[[str], TaskFile], tmp_path: Path) -> None:
         assert task(GOOD).samples == tmp_path / "samples" / "toxic.jsonl"
+
+
+class TestOwnTasks:
+    """Without --tasks, `tasks/` of the current folder comes before the shipped tasks."""
+
+    @pytest.fixture(autouse=True)
+    def _own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "tasks").mkdir()
+
+    def test_a_task_of_ones_own_hides_the_shipped_one_of_its_name(self) -> None:
+        Path("tasks/jigsaw.yaml").write_text(GOOD)
+        assert load_task(None, "jigsaw").task.title == "Toxicity"
+
+    def test_the_shipped_tasks_can_still_be_named(self) -> None:
+        Path("tasks/mine.yaml").write_text(GOOD)
+        assert load_task(None, "gsm8k").name == "gsm8k"
+        assert {"mine", "gsm8k", "jigsaw"} <= set(task_files(None))
+
+    def test_commands_that_name_no_task_take_only_those_of_ones_own(self) -> None:
+        Path("tasks/mine.yaml").write_text(GOOD)
+        assert task_names(None) == ["mine"]
+
+    def test_an_empty_folder_of_ones_own_leaves_the_shipped_tasks(self) -> None:
+        assert "jigsaw" in task_names(None)
+
+    def test_a_folder_that_is_named_is_the_only_one(self) -> None:
+        Path("tasks/mine.yaml").write_text(GOOD)
+        with pytest.raises(UserError, match=r"no task 'gsm8k' in tasks \(choose from: mine\)"):
+            load_task(Path("tasks"), "gsm8k")
+
+    def test_an_unknown_name_says_where_it_was_looked_for(self) -> None:
+        with pytest.raises(UserError, match=r"no task 'gsm8' in tasks or the shipped tasks \(did you mean 'gsm8k'"):
+            load_task(None, "gsm8")
+
+    def test_models_yaml_of_the_current_folder_takes_the_place_of_the_shipped_one(self) -> None:
+        assert models_file() == SHIPPED
+        Path("models.yaml").write_text("m: {backend: baseline, method: majority}\n")
+        assert models_file() == Path("models.yaml")
 
 
 class TestVariables:
@@ -161,7 +201,7 @@ d: {backend: baseline, method: majority}
 
     def test_the_shipped_file_loads_with_no_variable_set(self) -> None:
         entries = load_models(SHIPPED, (), {})
-        assert [entry.name for entry in entries if not entry.unset][:2] == ["majority", "tfidf"]
+        assert [entry.name for entry in entries if entry.ready][:2] == ["majority", "tfidf"]
         assert {"mistral-7b-lora", "gpt-4", "gpt-3.5-turbo", "mistral-7b-instruct", "mistral-7b"} <= {
             entry.name for entry in entries
         }
@@ -196,3 +236,19 @@ c: {backend: openai, model: m, api_key: hunter2}
         with pytest.raises(SpecError) as found:
             models(text, SECRET="hunter2")
         assert "hunter2" not in str(found.value)
+
+
+class TestFolders:
+    """A local model whose name begins like a path is a folder, and cannot be asked where that does not exist."""
+
+    def test_a_folder_that_does_not_exist_is_missing(self, models: Load, tmp_path: Path) -> None:
+        (found,) = models(f"m: {{backend: local, model: {tmp_path}/none}}\n")
+        assert (found.ready, found.missing, found.needs) == (False, f"{tmp_path}/none", f"the folder {tmp_path}/none")
+
+    def test_a_folder_that_exists_and_an_id_of_the_hub_are_ready(self, models: Load, tmp_path: Path) -> None:
+        text = f"a: {{backend: local, model: {tmp_path}}}\nb: {{backend: local, model: org/name}}\n"
+        assert [entry.ready for entry in models(text)] == [True, True]
+
+    def test_it_cannot_be_asked_by_name(self, models: Load) -> None:
+        with pytest.raises(UserError, match=r"model 'm' needs the folder \./none, which does not exist \(.*:1\)"):
+            models("m: {backend: local, model: ./none}\n", "m")

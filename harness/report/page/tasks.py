@@ -39,7 +39,7 @@ def task_view(findings: Findings, task: str, part: pd.DataFrame, published: Sequ
         "category": spec.category,
         "prompt": spec.prompt,
         "target": spec.target,
-        "answer": spec.answer.model_dump(exclude_defaults=True),
+        "answer": spec.answer.model_dump(mode="json", exclude_defaults=True),
         "notes": spec.notes,
         "ceiling": spec.ceiling,
         "metrics": metrics,

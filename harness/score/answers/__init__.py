@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.errors import UserError
 from harness.score.answers.explained import read_explained
 from harness.score.answers.labels import read_label
 from harness.score.answers.numbers import read_number
@@ -16,6 +17,7 @@ from harness.score.answers.text import read_regex, read_text, text_of
 from harness.tasks.task import (
     AnswerFormat,
     CodeAnswer,
+    CustomAnswer,
     EntitiesAnswer,
     JsonAnswer,
     LabelAnswer,
@@ -36,7 +38,7 @@ def read(completion: str, spec: AnswerFormat) -> Any | None:
     of str.
 
     Raises:
-        UserError: only for a regular expression of the spec that does not compile.
+        UserError: only for a regular expression of the spec that does not compile, or when a plugin's reader fails.
     """
     text = text_of(completion)
     match spec:
@@ -56,5 +58,14 @@ def read(completion: str, spec: AnswerFormat) -> Any | None:
             return read_sql(text)
         case CodeAnswer():
             return read_code(text)
+        case CustomAnswer():
+            return _read_custom(text, spec)
         case _:
             return read_explained(text, spec)
+
+
+def _read_custom(text: str, spec: CustomAnswer) -> Any | None:
+    try:
+        return spec.read(text)
+    except Exception as error:  # its author's mistake: to take it for a wrong answer would hide it
+        raise UserError(f"the reader of answer type '{spec.type}' failed: {type(error).__name__}: {error}") from error

@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from harness.errors import UserError, nearest
+from harness.plugins import scripts_allowed
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table
 from harness.score.metrics.text import candidate, targets
 from harness.tasks.task import AnswerFormat, LabelAnswer
@@ -40,7 +41,16 @@ def evaluate(
     called `score` or like the metric, or the only number); `arguments` go to its `compute`. Where it takes integers,
     labels are given as their places in the task's list (-1 without an answer); rows without an answer are an empty
     text, or 0 where it takes floats. It is loaded when the first score is computed, which takes some seconds.
+
+    Raises:
+        UserError: it is a script or another user's, which the user has not allowed.
     """
+
+    if _runs_a_script(metric) and not scripts_allowed():
+        raise UserError(
+            f"metric '{metric}' of the evaluate library is a local script or of another user of the hub; its code runs "
+            "with all your rights. Read it, then allow it with --allow-code"
+        )
 
     def together(examples: Sequence[Example]) -> FloatArray:
         module = _load(metric)
@@ -67,6 +77,14 @@ def evaluate(
         higher_is_better=higher_is_better,
         stats_of_all=together,
     )
+
+
+def _runs_a_script(metric: str) -> bool:
+    """Whether the library would load a metric from anywhere but its own collection: a path, or another user's name.
+
+    A bare name, too, means a script where there is one of that name in the current folder.
+    """
+    return PurePath(metric).name != metric or metric.endswith(".py") or Path(metric).exists()
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import UserError, nearest
+from harness.plugins import hint, plugins
 from harness.score.metrics import code, entities, explanations, external, labels, numbers, published, qa, sql, text
 from harness.score.metrics.base import Metric, MetricFactory
 from harness.tasks.task import AnswerFormat, MetricSpec
@@ -20,14 +21,20 @@ _RECIPES: Mapping[str, MetricFactory] = {
 }
 
 
+def _all() -> Mapping[str, MetricFactory]:
+    """The metrics of this package and of plugins."""
+    added = plugins().of("metric", _RECIPES)
+    return {**_RECIPES, **{name: MetricFactory(*addition.made) for name, addition in added.items()}}
+
+
 def names() -> list[str]:
     """Return the names of all metrics, sorted."""
-    return sorted(_RECIPES)
+    return sorted(_all())
 
 
 def fitting(answer_type: str) -> list[str]:
     """Return the names of the metrics that can score answers of this type, sorted."""
-    return sorted(name for name, recipe in _RECIPES.items() if answer_type in recipe.fits)
+    return sorted(name for name, recipe in _all().items() if answer_type in recipe.fits)
 
 
 def recipe(name: str) -> MetricFactory:
@@ -36,7 +43,7 @@ def recipe(name: str) -> MetricFactory:
     Raises:
         KeyError: there is no metric of this name.
     """
-    return _RECIPES[name]
+    return _all()[name]
 
 
 def description(name: str) -> str:
@@ -45,7 +52,7 @@ def description(name: str) -> str:
     Raises:
         KeyError: there is no metric of this name.
     """
-    return (inspect.getdoc(_RECIPES[name].make) or "").split("\n")[0]
+    return (inspect.getdoc(_all()[name].make) or "").split("\n")[0]
 
 
 def build(spec: MetricSpec, answer: AnswerFormat) -> Metric:
@@ -55,9 +62,10 @@ def build(spec: MetricSpec, answer: AnswerFormat) -> Metric:
         UserError: the metric or one of its options is unknown, an option has a wrong type, or the metric does not
             score answers of this type.
     """
-    recipe = _RECIPES.get(spec.name)
+    recipe = _all().get(spec.name)
     if recipe is None:
-        raise UserError(f"unknown metric '{spec.name}'{nearest(spec.name, names())}")
+        choices = nearest(spec.name, names())
+        raise UserError(f"unknown metric '{spec.name}'{choices}{hint(choices)}")
     if answer.type not in recipe.fits:
         raise UserError(
             f"metric '{spec.name}' does not fit answers of type {answer.type}{nearest(spec.name, fitting(answer.type))}"

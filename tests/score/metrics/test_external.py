@@ -40,6 +40,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own, of its o
 Write = Callable[..., str]
 
 
+@pytest.fixture(autouse=True)
+def _scripts_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.plugins._scripts_allowed", True)
+
+
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Write a metric of the evaluate library and return its path."""
@@ -123,3 +128,20 @@ def test_the_library_is_imported_only_when_a_score_is_computed() -> None:
         assert not heavy, heavy
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", ["./metric.py", "metric.py", "someone/metric", "../metric", "here"])
+def test_a_script_that_a_task_names_runs_only_when_it_is_allowed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.plugins._scripts_allowed", False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "here.py").write_text("raise SystemExit('this code was run')")
+    with pytest.raises(UserError, match=f"metric '{name}' .* allow it with --allow-code"):
+        score("evaluate", TEXT, ["a"], ["a"], metric=name)
+
+
+def test_a_metric_of_the_librarys_own_collection_needs_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.plugins._scripts_allowed", False)
+    assert metric("evaluate", TEXT, metric="sacrebleu").name == "sacrebleu"
