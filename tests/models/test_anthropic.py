@@ -19,7 +19,7 @@ from harness.models.anthropic import VERSION, AnthropicBackend, cut, parse, with
 from harness.models.backend import Reply
 from harness.models.entry import AnthropicModel
 from tests.loopback_vendors import KEY, AnthropicServer, Failure, anthropic_error
-from tests.models.asking import ask, request
+from tests.models.asking import NO_NETWORK, ask, request
 
 PARAMS: TypeAdapter[Any] = TypeAdapter(MessageCreateParams)
 KEYS = get_type_hints(MessageCreateParamsNonStreaming).keys()
@@ -48,7 +48,7 @@ def answer(server: AnthropicServer, prompt: str = "Is it toxic?", stop: tuple[st
 
 
 def body(entry: AnthropicModel, **changes: Any) -> dict[str, Any]:
-    return dict(AnthropicBackend(entry, None).body(request(**changes)))  # type: ignore[arg-type]
+    return dict(AnthropicBackend(entry, NO_NETWORK).body(request(**changes)))
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_a_prompt_is_sent_as_one_user_message_and_its_answer_is_read(server: Ant
 
 def test_without_an_address_anthropic_itself_is_asked() -> None:
     entry = AnthropicModel(backend="anthropic", model="claude")
-    address = AnthropicBackend(entry, None).identity["address"]  # type: ignore[arg-type]
+    address = AnthropicBackend(entry, NO_NETWORK).identity["address"]
     assert address == "https://api.anthropic.com/v1/messages"
 
 
@@ -266,7 +266,7 @@ def test_the_key_is_in_no_message_and_in_nothing_shown(server: AnthropicServer) 
     with pytest.raises(ModelRejected, match=r"invalid x-api-key: \*\*\*") as caught:
         answer(server, api_key=key)
     assert KEY not in str(caught.value)
-    backend = AnthropicBackend(model(api_key=key), None)  # type: ignore[arg-type]
+    backend = AnthropicBackend(model(api_key=key), NO_NETWORK)
     assert KEY not in repr([backend.body(request()), backend.identity])
 
 

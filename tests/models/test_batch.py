@@ -33,7 +33,7 @@ from tests.asking import Pair, asking
 from tests.asking import ask as ask_all
 from tests.asking import prompts as numbered
 from tests.loopback_vendors import EXPIRED, KEY, BatchServer, Failure, openai_error
-from tests.models.asking import request
+from tests.models.asking import NO_NETWORK, request
 
 QUICK = Pace(poll=0.01, longest_poll=0.02, give_up=5.0)
 ROOT = Path(__file__).parents[2]
@@ -104,14 +104,14 @@ def test_the_body_of_a_line_is_that_of_the_direct_request(server: BatchServer, s
     assert completions(ask(server, state, [asked], api=api, extra={"seed": 1})) == {asked: f"{asked}\u2028!"}
     entry = model(server, api=api, extra={"seed": 1})
     line = json.loads(server.files["file-0"])
-    assert line["body"] == OpenAIBackend(entry, None).body(request(asked))  # type: ignore[arg-type]
+    assert line["body"] == OpenAIBackend(entry, NO_NETWORK).body(request(asked))
     assert line["url"] == f"/v1/{'chat/completions' if api == 'chat' else 'completions'}"
 
 
 def test_the_answers_are_kept_as_those_of_the_model_asked_directly(server: BatchServer, state: Path) -> None:
     """So a run that was begun without batches goes on with them, and asks nothing twice."""
-    batched = BatchBackend(model(server), None, state)  # type: ignore[arg-type]
-    direct = OpenAIBackend(model(server), None)  # type: ignore[arg-type]
+    batched = BatchBackend(model(server), NO_NETWORK, state)
+    direct = OpenAIBackend(model(server), NO_NETWORK)
     assert batched.identity == direct.identity
     assert batched.body(request()) == direct.body(request())
 

@@ -20,7 +20,7 @@ from harness.models.entry import OpenAIModel
 from harness.models.http import Transport
 from harness.models.openai import OpenAIBackend, bearer, parse
 from tests.loopback import Fault, Loopback, always, error
-from tests.models.asking import ERRORS, ask, request
+from tests.models.asking import ERRORS, NO_NETWORK, ask, request
 
 KEY = "sk-planted-0123456789"
 CHAT_PARAMS: TypeAdapter[Any] = TypeAdapter(ChatCompletionCreateParams)
@@ -35,7 +35,7 @@ def model(server: Loopback | None = None, **changes: Any) -> OpenAIModel:
 
 def backend(entry: OpenAIModel) -> OpenAIBackend:
     """A backend of which only what it would send is looked at."""
-    return OpenAIBackend(entry, None)  # type: ignore[arg-type]
+    return OpenAIBackend(entry, NO_NETWORK)
 
 
 def body(entry: OpenAIModel, **changes: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from harness.models.streaming import anthropic_reply, lorax_reply, openai_reply,
 from tests.asking import Pair, openai, prompts
 from tests.asking import ask as ask_all
 from tests.loopback import Fault, Loopback, always, at_first, error, events
-from tests.models.asking import ask, listen, request, run
+from tests.models.asking import NO_NETWORK, ask, listen, request, run
 
 ANTHROPIC: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 
@@ -221,7 +221,7 @@ def test_a_batch_cannot_be_streamed() -> None:
 
 
 def test_what_is_shown_does_not_say_that_it_is_streamed(loopback: Loopback) -> None:
-    shown = [OpenAIBackend(model(loopback, stream=stream), None) for stream in (True, False)]  # type: ignore[arg-type]
+    shown = [OpenAIBackend(model(loopback, stream=stream), NO_NETWORK) for stream in (True, False)]
     assert shown[0].body(request()) == shown[1].body(request())
 
 
