@@ -133,7 +133,7 @@ def test_a_stop_of_white_space_is_not_applied_when_stops_are_left_out(server: An
     assert "stop_sequences" not in server.received[0][1]
 
 
-def test_a_stop_that_is_not_sent_still_tells_two_requests_apart() -> None:
+def test_a_stop_that_is_not_sent_still_distinguishes_two_requests() -> None:
     assert body(model(), stop=("\n",)) != body(model(), stop=())
 
 
@@ -206,12 +206,12 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["content", "usage", "model", "stop_reason"]), json_values))
-def test_no_reply_however_odd_is_more_than_a_failed_request(reply: dict[str, Any]) -> None:
+def test_any_reply_is_read_or_a_failed_request(reply: dict[str, Any]) -> None:
     with suppress(AskError):
         assert isinstance(parse(reply).completion, str)
 
 
-def test_a_reply_that_is_no_message_is_a_bad_reply(server: AnthropicServer) -> None:
+def test_a_reply_that_is_not_a_message_is_a_bad_reply(server: AnthropicServer) -> None:
     server.failure = Failure(200, {"type": "completion", "completion": "yes"})
     with pytest.raises(BadReply):
         answer(server)
@@ -232,7 +232,7 @@ def test_a_reply_that_is_no_message_is_a_bad_reply(server: AnthropicServer) -> N
         (529, "overloaded_error", Throttled),
     ],
 )
-def test_each_published_error_has_its_place(
+def test_each_published_error_has_its_own_error(
     server: AnthropicServer, status: int, kind: str, expected: type[AskError]
 ) -> None:
     server.failure = anthropic_error(status, kind, "the server's words")
@@ -254,7 +254,7 @@ def test_a_model_without_temperature_is_stopped_and_the_user_told_what_to_do(
 
 
 @pytest.mark.parametrize("status", [429, 529])
-def test_the_wait_that_the_server_names_is_kept(server: AnthropicServer, status: int) -> None:
+def test_retry_after_is_in_the_error(server: AnthropicServer, status: int) -> None:
     server.failure = anthropic_error(status, "overloaded_error", Retry_After="7")
     with pytest.raises(Throttled) as caught:
         answer(server)
