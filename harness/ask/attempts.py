@@ -1,4 +1,4 @@
-"""One row on its way to an answer: its attempts, what becomes of each, and how long it waits for the next."""
+"""The attempts to get a row answered: what each failure means, how long to wait before the next, when to stop."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _TROUBLE: tuple[tuple[type[AskError], Trouble], ...] = (
 
 
 class Attempts:
-    """One row that is being asked.
+    """The attempts to get one row answered.
 
     Args:
         job: Whose row it is.
         key: The key under which its answer is kept.
         request: What is asked.
-        limiter: The way to the endpoint.
-        give_up: When to give up.
+        limiter: The limits of the endpoint.
+        give_up: When the row is given up.
         idle: Called when the row begins to wait for its next attempt.
         lost: Called when an attempt may have been charged although no answer came.
 
@@ -65,7 +65,7 @@ class Attempts:
         """Ask until there is an answer.
 
         Raises:
-            AskError: the last failure, when there is no hope left.
+            AskError: the last failure, when the row is given up.
             Stopped: the run, the endpoint or the job ended first.
         """
         try:
@@ -150,7 +150,7 @@ class Attempts:
             self._faults += 1
 
     def _exhausted(self, state: RetryCallState) -> bool:
-        """Whether to ask no more; being asked to slow down uses up no attempt, but give_up."""
+        """Whether to stop asking; being asked to slow down uses up no attempt, but is given up in the end."""
         throttled = time.monotonic() - self._throttled_since if self._throttled_since else 0.0
         return self._faults >= self._job.limits.attempts or throttled >= self._give_up.throttled
 
@@ -201,7 +201,7 @@ Trouble = Literal["throttled", "unavailable", "malformed", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an endpoint bears: requests in flight, requests a minute; and how long and often a row is tried."""
+    """Limits of an endpoint (requests in flight, requests a minute) and of a row (seconds and attempts)."""
 
     concurrency: int
     requests_per_minute: float | None

@@ -1,4 +1,4 @@
-"""The money of a run: what its answers have cost, and whether the next request still fits under the cap."""
+"""The cost of a run: what its answers have cost, and whether the next request still fits under the cap."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Budget:
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def price(self, model: str, task: str) -> Priced | None:
-        """What the answers of a model to a task cost, None when it is not known."""
+        """Return the price of a model's answers to a task, None when it is not known."""
         if (model, task) not in self._prices:
             self._prices[model, task] = price_of(self.models[model], task) if model in self.models else None
         return self._prices[model, task]
 
     def worst_case(self, model: str, request: Request) -> float:
-        """The most that the tokens of one attempt can cost, in USD."""
+        """Return the maximum cost of one attempt, in USD."""
         priced = self.price(model, request.task)
         if priced is None or priced.price is None:
             return 0.0
@@ -69,19 +69,19 @@ class Budget:
         return priced.price.usd(len(request.prompt.encode()) // BYTES_PER_TOKEN + 1, own or request.max_tokens)
 
     def cost(self, model: str, request: Request, reply: Reply) -> float:
-        """What an answer's tokens cost, in USD; the worst case when the server does not say how many they were."""
+        """Return the cost of an answer, in USD; the worst case when the server does not count its tokens."""
         priced = self.price(model, request.task)
         if priced is None or priced.price is None or reply.input_tokens is None or reply.output_tokens is None:
             return self.worst_case(model, request)
         return priced.price.usd(reply.input_tokens, reply.output_tokens)
 
     def fits(self, model: str, worst: float) -> bool:
-        """Whether so much can be reserved for a request to a model, beside what is reserved now."""
+        """Return whether the worst case of a request, in USD, fits under the cap beside what is reserved now."""
         costs = worst or self._a_second(model)
         return self.cap is None or not costs or self._now() + self._ahead(model) + worst <= self.cap
 
     async def reserve(self, model: str, worst: float) -> bool:
-        """Put so much aside, once enough of what is in flight has proved cheaper; False when it never fits."""
+        """Reserve the worst case of a request, in USD, as soon as it fits; False when it never does."""
         while not self.fits(model, worst):
             if not self._open.total():
                 return False
@@ -93,12 +93,12 @@ class Budget:
         return True
 
     def charge_lost(self, worst: float) -> bool:
-        """Book an attempt that may have been charged in full; whether all that is reserved still fits under the cap."""
+        """Count an attempt without an answer as charged in full; return whether all reservations still fit."""
         self.spent += worst
         return self.cap is None or self._now() + self._reserved <= self.cap
 
     def book(self, model: str, reserved: float, spent: float) -> None:
-        """Put back what was reserved, and book what was spent instead."""
+        """Replace a reservation by what was spent, both in USD."""
         self._now()
         self._open[model] -= 1
         # Sums of fractions leave a remainder, which must not stay for good.
@@ -107,7 +107,7 @@ class Budget:
         self._settled.set()
 
     def explanation(self) -> str:
-        """Say why nothing more is asked."""
+        """Return why nothing more is asked."""
         return f"the next request could pass the limit of {self.cap:g} USD ({self.spent:.4f} USD spent)"
 
     def _a_second(self, model: str) -> float:

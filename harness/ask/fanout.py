@@ -1,4 +1,4 @@
-"""Asking: every model its rows, at once, within each endpoint's limits, until each row has an answer or a reason."""
+"""Asking: all models at once, within the limits of each endpoint, until each row is answered or has failed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def run(
 
 @contextlib.contextmanager
 def _few_collections() -> Iterator[None]:
-    """Look for garbage less often, and not among what was there before: a quarter of a request's CPU goes into it."""
+    """Collect garbage less often, and only among new objects: it takes a quarter of a request's CPU otherwise."""
     usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
@@ -162,7 +162,7 @@ async def _work(endpoint: _Endpoint) -> None:
 
 
 async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> Response | None:
-    """Ask a row until there is an answer or no hope; None when it stays as it was."""
+    """Ask a row until it is answered or has failed; None when it stays unanswered, to be asked by the next run."""
     run = endpoint.run
     budget = run.budget
     worst = budget.worst_case(job.model, request)
@@ -250,12 +250,12 @@ async def _ask_list(job: Job, jobs: Sequence[Job], rows: dict[Request, tuple[str
 
 
 def _in_flight(job: Job) -> Callable[[], int]:
-    """Return what counts the rows of a job that are in flight."""
+    """Return a function that counts the rows of a job that are in flight."""
     return lambda: job.in_flight
 
 
 def _listed(job: Job, jobs: Sequence[Job], key: str, request: Request, outcome: Reply | AskError) -> Response | None:
-    """Return the response of a row of a list; None when the row stays as it was."""
+    """Return the response of a row of a list; None when it stays unanswered, to be asked by the next run."""
     if isinstance(outcome, Reply):
         # How long a list waits at the vendor says nothing about the model.
         return answer(key, request, outcome, latency_s=None, attempts=1)
@@ -284,7 +284,7 @@ def _save(run: _Run, job: Job, response: Response) -> bool:
 
 
 def _give_up(endpoint: _Endpoint) -> None:
-    """When the endpoint is down for good, none of its jobs can go on."""
+    """Stop all jobs of an endpoint that has been given up."""
     if endpoint.run.brake.reason is None and endpoint.limiter.stopped is not None:
         for job in endpoint.jobs:
             if not job.finished and not job.stopped:

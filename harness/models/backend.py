@@ -1,4 +1,4 @@
-"""The one interface behind which every model is reached: a request in, a reply out."""
+"""The interface of every backend: a request in, a reply out."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class ListBackend(Backend, Protocol):
-    """A way to reach one model that takes requests as a list and answers when it likes, hours later perhaps."""
+    """A way to reach one model that takes a list of requests, whose replies may come hours later."""
 
     def ask_all(self, requests: Iterable[Request]) -> AsyncGenerator[tuple[Request, Reply | AskError], None]:
         """Ask requests; yield each with its reply, or with the final reason why there is none, as it comes."""

@@ -325,7 +325,7 @@ class _Asking:
 
 
 def _hash(address: str, body: Mapping[str, Any]) -> str:
-    """Return 32 hex digits; an id may have 64."""
+    """Return the id of a request, 32 hex digits; the API allows 64."""
     text = json.dumps([address, body], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -447,7 +447,7 @@ class Ledger:
 
 
 def _events(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield what the file holds. A line that a kill or a full disk has cut is passed over: what it was to announce, the
+    """Yield the events in the file. A line that a kill or a full disk has cut is skipped: what it was to record, the
     submission or its id, had not happened or is found by the file."""
     if not path.is_file():
         return
@@ -461,7 +461,7 @@ def _events(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Write a line so that it outlives the process and the machine's next breath; a cut line before it is ended."""
+    """Append a line and flush it to the disk; a line before it that was cut is ended first."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size

@@ -1,4 +1,4 @@
-"""The calls of OpenAI's Batch API: upload requests, submit them, look how they stand, fetch the answers."""
+"""The calls of OpenAI's Batch API: upload requests, submit them, fetch the status and the answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavail
 from harness.models.http import Deadlines, address, json_object, send
 from harness.models.http_errors import failure
 
-# Each call's longest silence: nobody keeps the time of a request that may take a day.
+# Maximum silence during a call: a batch has no other deadline.
 _SILENCE = Deadlines(silence=60.0)
 _PAGE = 100
 T = TypeVar("T")
@@ -29,7 +29,7 @@ QUEUE_FULL = "token_limit_exceeded"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How a batch stands. `errors` say why it failed as a whole."""
+    """The status of a batch. `errors` say why it failed as a whole."""
 
     id: str
     status: str
@@ -72,7 +72,7 @@ class BatchApi:
         return batch_of(await self._call("POST", "/batches", json=body), self.secrets)
 
     async def batch(self, batch: str) -> Batch:
-        """Return how a batch stands."""
+        """Return the status of a batch."""
         return batch_of(await self._call("GET", f"/batches/{batch}"), self.secrets)
 
     async def find(self, file: str) -> Batch | None:
@@ -187,7 +187,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class BatchCalls:
-    """What a backend does with the Batch API. `state` is the file that it is told of in messages.
+    """The calls that a backend makes, repeated while they fail; `state` is the file that messages name.
 
     All methods raise ModelRejected when the server refuses the call, or has failed for too long.
     """
@@ -204,7 +204,7 @@ class BatchCalls:
             return await self._persist(partial(self.api.upload, requests))
 
     async def batch(self, batch_id: str) -> Batch:
-        """Return how a batch stands."""
+        """Return the status of a batch."""
         return await self._persist(partial(self.api.batch, batch_id), f"batch {batch_id}")
 
     async def lines(self, file: str, batch: Batch, take: Callable[[dict[str, Any]], T]) -> list[T]:

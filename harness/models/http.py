@@ -1,8 +1,8 @@
 """HTTP: httpx's requests and responses, carried by aiohttp. What goes wrong is one of the errors of `harness.errors`.
 
-A request goes straight to the transport. httpx's own client in front of it takes three times the CPU of today's way
+A request goes straight to the transport. httpx's own client in front of it takes half as much CPU again
 (`benchmarks/transports.py` measures them side by side) and adds what is not wanted here: cookies, redirects, proxies
-that are fixed too early.
+that are fixed when it is opened.
 """
 
 from __future__ import annotations

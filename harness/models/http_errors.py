@@ -1,4 +1,4 @@
-"""What an answer that is no answer means: every HTTP failure in its place in `harness.errors`, without secrets."""
+"""From HTTP failures to the errors of `harness.errors`, without secrets; and what headers say of waits and limits."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ _QUOTAS: tuple[tuple[Literal["requests", "tokens"], str, str], ...] = (
 
 
 class Filtered(Rejected):
-    """The server's content filter refuses this prompt: the model's refusal, so to speak, not an error of ours."""
+    """The server's content filter refuses this prompt; counts as a refusal of the model."""
 
 
 def failure(status: int, text: str, headers: Mapping[str, str] | None = None, secrets: Sequence[str] = ()) -> AskError:
-    """Return the error that a status other than 2xx means, with the server's own words for it.
+    """Return the error that a status other than 2xx means, with the message of the server.
 
     Args:
         status: HTTP status.
@@ -142,7 +142,7 @@ def until_reset(text: str) -> float | None:
 
 
 def clean(text: object, secrets: Sequence[str]) -> str:
-    """Blot out secrets, as they are and as JSON writes them, fold white space, and cut to `LONGEST_TEXT`."""
+    """Mask secrets, as they are and as JSON writes them, fold white space, and cut to `LONGEST_TEXT` characters."""
     cleaned = str(text)
     for secret in sorted(secrets, key=len, reverse=True):
         for form in (secret, json.dumps(secret)[1:-1]):

@@ -98,7 +98,7 @@ async def exchange(
 
 
 def deadlines(model: Sampled) -> Deadlines:
-    """Return what an entry says of them; that of the whole answer is kept by whoever asks."""
+    """Return the deadlines of an entry; the one of the whole answer is kept by the caller."""
     return Deadlines(model.connect_timeout, model.first_byte_timeout)
 
 

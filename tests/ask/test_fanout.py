@@ -211,7 +211,7 @@ def test_retries_stay_within_the_concurrency(tmp_path: Path) -> None:
     assert asked.statuses() == {"ok": 100}
 
 
-def test_the_pace_is_kept_in_every_window(loopback: Loopback, tmp_path: Path) -> None:
+def test_the_rate_limit_is_kept_in_every_window(loopback: Loopback, tmp_path: Path) -> None:
     arrived: list[float] = []
 
     def note(prompt: str, attempt: int) -> Fault | None:
@@ -275,7 +275,7 @@ def test_latency_is_that_of_the_attempt_that_succeeded(loopback: Loopback, tmp_p
     assert all((response.latency_s or 1) < 0.5 for response in asked.responses["m"])
 
 
-def test_waiting_for_a_turn_is_no_latency(tmp_path: Path) -> None:
+def test_waiting_for_a_turn_is_not_part_of_the_latency(tmp_path: Path) -> None:
     with Loopback(latency=0.05) as server:
         asked = ask(tmp_path, [Pair(openai(server), prompts(20), concurrency=1)])
     assert max(response.latency_s or 1 for response in asked.responses["m"]) < 20 * 0.05

@@ -59,7 +59,7 @@ def test_the_window_never_closes() -> None:
     run(asking())
 
 
-def test_a_server_that_refuses_more_than_it_can_bear_gets_what_it_can_bear(tmp_path: Path) -> None:
+def test_a_server_that_refuses_what_exceeds_its_capacity_gets_no_more(tmp_path: Path) -> None:
     with Loopback(latency=0.02) as server:
         server.plan = lambda prompt, attempt: FAULTS["throttle"] if server._in_flight > 6 else None
         asked = ask(tmp_path, [Pair(openai(server), prompts(150), concurrency=48)])
@@ -78,7 +78,7 @@ def test_being_asked_to_slow_down_uses_up_no_attempt(loopback: Loopback, tmp_pat
     assert asked.jobs[0].trouble == {"throttled": 21}
 
 
-def test_nothing_but_slow_down_is_given_up_in_the_end(loopback: Loopback, tmp_path: Path) -> None:
+def test_an_endpoint_that_only_asks_to_slow_down_is_given_up(loopback: Loopback, tmp_path: Path) -> None:
     loopback.plan = always("throttle")
     give_up = GiveUpAfter(first_wait=0.02, longest_wait=0.05, throttled=0.5)
     asked = ask(tmp_path, [Pair(openai(loopback), prompts(300))], give_up=give_up)
@@ -158,7 +158,7 @@ def test_an_endpoint_that_is_down_is_given_up(loopback: Loopback, tmp_path: Path
     assert sum(loopback.asked.values()) <= 2 * 8 + 5
 
 
-def test_an_endpoint_that_is_down_gets_single_requests_further_and_further_apart(
+def test_an_endpoint_that_is_down_gets_single_requests_at_growing_intervals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
@@ -209,7 +209,7 @@ def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None
     run(going_and_coming())
 
 
-def test_a_halt_lets_nobody_through_who_waits_and_nobody_who_comes() -> None:
+def test_a_stopped_endpoint_lets_no_request_through() -> None:
     async def asking() -> None:
         opened = limited(1)
         await opened.enter()
@@ -287,7 +287,7 @@ def test_requests_are_spread_evenly_over_the_minute(
     assert passed >= 0.98 * 2 * per_minute
 
 
-def test_a_pause_sends_one_request_ahead_and_not_all_that_have_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_pause_only_one_request_is_sent_ahead_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now, entered = 1000.0, []
 
     async def sleep(seconds: float) -> None:
@@ -315,7 +315,7 @@ def test_a_pause_sends_one_request_ahead_and_not_all_that_have_waited(monkeypatc
     assert entered == pytest.approx([30, 30, 31, 32, 33], abs=0.01)
 
 
-def test_a_halt_reaches_those_who_wait_for_their_minute() -> None:
+def test_a_stop_reaches_requests_that_wait_for_the_throttler() -> None:
     async def asking() -> None:
         opened = limited(8, 0.5)
         await opened.enter()
@@ -330,7 +330,7 @@ def test_a_halt_reaches_those_who_wait_for_their_minute() -> None:
     run(asking())
 
 
-def test_a_cancelled_wait_lets_the_next_to_the_throttler() -> None:
+def test_a_cancelled_wait_lets_the_next_request_to_the_throttler() -> None:
     async def asking() -> None:
         opened = limited(8, 600.0)
         await opened.enter()

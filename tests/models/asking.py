@@ -28,6 +28,14 @@ ERRORS: list[tuple[str, type[AskError]]] = [
 ]
 
 
+def _refuse(asked: httpx.Request) -> httpx.Response:
+    raise AssertionError(f"{asked.url} must not be asked")
+
+
+# For what is to be tested without sending anything.
+NO_NETWORK = httpx.MockTransport(_refuse)
+
+
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run to the end, in a loop of its own that complains about nothing left behind."""
     return asyncio.run(coroutine)

@@ -19,7 +19,7 @@ from harness.models.anthropic import VERSION, AnthropicBackend, cut, parse, with
 from harness.models.backend import Reply
 from harness.models.entry import AnthropicModel
 from tests.loopback_vendors import KEY, AnthropicServer, Failure, anthropic_error
-from tests.models.asking import ask, request
+from tests.models.asking import NO_NETWORK, ask, request
 
 PARAMS: TypeAdapter[Any] = TypeAdapter(MessageCreateParams)
 KEYS = get_type_hints(MessageCreateParamsNonStreaming).keys()
@@ -48,7 +48,7 @@ def answer(server: AnthropicServer, prompt: str = "Is it toxic?", stop: tuple[st
 
 
 def body(entry: AnthropicModel, **changes: Any) -> dict[str, Any]:
-    return dict(AnthropicBackend(entry, None).body(request(**changes)))  # type: ignore[arg-type]
+    return dict(AnthropicBackend(entry, NO_NETWORK).body(request(**changes)))
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_a_prompt_is_sent_as_one_user_message_and_its_answer_is_read(server: Ant
 
 def test_without_an_address_anthropic_itself_is_asked() -> None:
     entry = AnthropicModel(backend="anthropic", model="claude")
-    address = AnthropicBackend(entry, None).identity["address"]  # type: ignore[arg-type]
+    address = AnthropicBackend(entry, NO_NETWORK).identity["address"]
     assert address == "https://api.anthropic.com/v1/messages"
 
 
@@ -133,7 +133,7 @@ def test_a_stop_of_white_space_is_not_applied_when_stops_are_left_out(server: An
     assert "stop_sequences" not in server.received[0][1]
 
 
-def test_a_stop_that_is_not_sent_still_tells_two_requests_apart() -> None:
+def test_a_stop_that_is_not_sent_still_distinguishes_two_requests() -> None:
     assert body(model(), stop=("\n",)) != body(model(), stop=())
 
 
@@ -206,12 +206,12 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["content", "usage", "model", "stop_reason"]), json_values))
-def test_no_reply_however_odd_is_more_than_a_failed_request(reply: dict[str, Any]) -> None:
+def test_any_reply_is_read_or_a_failed_request(reply: dict[str, Any]) -> None:
     with suppress(AskError):
         assert isinstance(parse(reply).completion, str)
 
 
-def test_a_reply_that_is_no_message_is_a_bad_reply(server: AnthropicServer) -> None:
+def test_a_reply_that_is_not_a_message_is_a_bad_reply(server: AnthropicServer) -> None:
     server.failure = Failure(200, {"type": "completion", "completion": "yes"})
     with pytest.raises(BadReply):
         answer(server)
@@ -232,7 +232,7 @@ def test_a_reply_that_is_no_message_is_a_bad_reply(server: AnthropicServer) -> N
         (529, "overloaded_error", Throttled),
     ],
 )
-def test_each_published_error_has_its_place(
+def test_each_published_error_has_its_own_error(
     server: AnthropicServer, status: int, kind: str, expected: type[AskError]
 ) -> None:
     server.failure = anthropic_error(status, kind, "the server's words")
@@ -254,7 +254,7 @@ def test_a_model_without_temperature_is_stopped_and_the_user_told_what_to_do(
 
 
 @pytest.mark.parametrize("status", [429, 529])
-def test_the_wait_that_the_server_names_is_kept(server: AnthropicServer, status: int) -> None:
+def test_retry_after_is_in_the_error(server: AnthropicServer, status: int) -> None:
     server.failure = anthropic_error(status, "overloaded_error", Retry_After="7")
     with pytest.raises(Throttled) as caught:
         answer(server)
@@ -266,7 +266,7 @@ def test_the_key_is_in_no_message_and_in_nothing_shown(server: AnthropicServer) 
     with pytest.raises(ModelRejected, match=r"invalid x-api-key: \*\*\*") as caught:
         answer(server, api_key=key)
     assert KEY not in str(caught.value)
-    backend = AnthropicBackend(model(api_key=key), None)  # type: ignore[arg-type]
+    backend = AnthropicBackend(model(api_key=key), NO_NETWORK)
     assert KEY not in repr([backend.body(request()), backend.identity])
 
 

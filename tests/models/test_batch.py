@@ -33,7 +33,7 @@ from tests.asking import Pair, asking
 from tests.asking import ask as ask_all
 from tests.asking import prompts as numbered
 from tests.loopback_vendors import EXPIRED, KEY, BatchServer, Failure, openai_error
-from tests.models.asking import request
+from tests.models.asking import NO_NETWORK, request
 
 QUICK = Pace(poll=0.01, longest_poll=0.02, give_up=5.0)
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def server() -> Iterator[BatchServer]:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """Where batches are kept in mind; its folder does not exist yet."""
+    """Where batches are recorded; its folder does not exist yet."""
     return tmp_path / "jigsaw" / "gpt" / "batches.jsonl"
 
 
@@ -104,14 +104,14 @@ def test_the_body_of_a_line_is_that_of_the_direct_request(server: BatchServer, s
     assert completions(ask(server, state, [asked], api=api, extra={"seed": 1})) == {asked: f"{asked}\u2028!"}
     entry = model(server, api=api, extra={"seed": 1})
     line = json.loads(server.files["file-0"])
-    assert line["body"] == OpenAIBackend(entry, None).body(request(asked))  # type: ignore[arg-type]
+    assert line["body"] == OpenAIBackend(entry, NO_NETWORK).body(request(asked))
     assert line["url"] == f"/v1/{'chat/completions' if api == 'chat' else 'completions'}"
 
 
 def test_the_answers_are_kept_as_those_of_the_model_asked_directly(server: BatchServer, state: Path) -> None:
     """So a run that was begun without batches goes on with them, and asks nothing twice."""
-    batched = BatchBackend(model(server), None, state)  # type: ignore[arg-type]
-    direct = OpenAIBackend(model(server), None)  # type: ignore[arg-type]
+    batched = BatchBackend(model(server), NO_NETWORK, state)
+    direct = OpenAIBackend(model(server), NO_NETWORK)
     assert batched.identity == direct.identity
     assert batched.body(request()) == direct.body(request())
 
@@ -135,7 +135,7 @@ def test_what_is_too_much_for_one_batch_is_split(server: BatchServer, state: Pat
     assert all(len(server.files[batch.input_file_id]) <= pace.bytes for batch in server.batches.values())
 
 
-def test_the_vendors_limits_are_kept_without_being_told() -> None:
+def test_the_vendors_limits_are_the_default() -> None:
     assert (Pace().rows, Pace().bytes) == (50_000, 200_000_000)
 
 
@@ -268,7 +268,7 @@ def test_a_model_that_does_not_exist_is_stopped(server: BatchServer, state: Path
     assert server.called["create"] == 1
 
 
-def test_a_failed_batch_does_not_stand_in_the_way_of_the_next_run(server: BatchServer, state: Path) -> None:
+def test_a_failed_batch_does_not_block_the_next_run(server: BatchServer, state: Path) -> None:
     ask(server, state, ["a"], model="no-such-model")
     assert completions(ask(server, state, ["a"])) == {"a": "A"}
 
@@ -321,7 +321,7 @@ def test_a_batch_of_the_published_type_is_read() -> None:
 
 
 @pytest.mark.parametrize("broken", [{}, {"id": "b"}, {"id": "b", "status": "x"}, {"id": 1, "status": "x"}])
-def test_a_reply_that_is_no_batch_is_a_bad_reply(broken: dict[str, Any]) -> None:
+def test_a_reply_that_is_not_a_batch_is_a_bad_reply(broken: dict[str, Any]) -> None:
     with pytest.raises(BadReply):
         batch_of(broken)
 
@@ -377,7 +377,7 @@ def test_a_server_that_stays_down_ends_the_run_and_the_next_one_goes_on(
     assert server.sizes() == [1]
 
 
-def test_a_wrong_key_stops_the_model_and_stands_in_no_message_or_file(server: BatchServer, state: Path) -> None:
+def test_a_wrong_key_stops_the_model_and_is_in_no_message_or_file(server: BatchServer, state: Path) -> None:
     outcomes = ask(server, state, ["a"], api_key=f"{KEY}-wrong")
     assert type(outcomes["a"]) is ModelRejected
     assert "Incorrect API key provided: Bearer ***" in str(outcomes["a"])
@@ -477,7 +477,7 @@ def test_a_line_cut_by_a_full_disk_does_not_spoil_the_next(server: BatchServer, 
     assert server.sizes() == [1, 1]
 
 
-def test_without_a_place_to_remember_it_nothing_is_submitted(server: BatchServer, tmp_path: Path) -> None:
+def test_what_cannot_be_recorded_is_not_submitted(server: BatchServer, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     outcome = ask(server, tmp_path / "file" / "batches.jsonl", ["a"])["a"]
     assert type(outcome) is ModelRejected
@@ -485,7 +485,7 @@ def test_without_a_place_to_remember_it_nothing_is_submitted(server: BatchServer
     assert not server.batches
 
 
-def test_what_is_noted_is_noted_before_it_is_submitted(server: BatchServer, state: Path) -> None:
+def test_a_batch_is_recorded_before_it_is_submitted(server: BatchServer, state: Path) -> None:
     noted: list[list[dict[str, Any]]] = []
     server.heard = lambda kind: noted.append(events(state)) if kind == "create" else None
     ask(server, state, numbered(3))

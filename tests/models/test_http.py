@@ -75,7 +75,7 @@ def test_each_fault_of_a_server_has_its_error(loopback: Loopback, fault: str, ex
     assert loopback.asked["hello"] == 1, "a request must never be sent twice"
 
 
-def test_a_refused_connection_is_named_so() -> None:
+def test_a_refused_connection_is_reported_as_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connecting is refused
         server = Loopback()
@@ -95,7 +95,7 @@ def test_an_unknown_host_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("body", ["[1, 2]", '"text"', "12", "", "<html>busy</html>"])
-def test_an_answer_that_is_no_json_object_is_a_bad_reply(loopback: Loopback, body: str) -> None:
+def test_an_answer_that_is_not_a_json_object_is_a_bad_reply(loopback: Loopback, body: str) -> None:
     loopback.plan = lambda prompt, attempt: Fault(body=body)
     with pytest.raises(BadReply):
         ask(loopback)
@@ -113,7 +113,7 @@ def test_a_redirect_is_not_followed_but_named(loopback: Loopback) -> None:
         ask(loopback)
 
 
-def test_the_wait_reaches_the_caller(loopback: Loopback) -> None:
+def test_retry_after_is_in_the_error(loopback: Loopback) -> None:
     loopback.plan = always("throttle")
     with pytest.raises(Throttled) as caught:
         ask(loopback)

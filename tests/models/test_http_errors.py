@@ -46,7 +46,7 @@ def test_each_status_has_its_error(status: int, expected: type[AskError]) -> Non
 
 
 @pytest.mark.parametrize("code", ["model_not_found", "unsupported_parameter", "insufficient_quota"])
-def test_a_code_that_dooms_every_request_stops_the_model_whatever_the_status(code: str) -> None:
+def test_a_code_by_which_every_request_fails_stops_the_model_whatever_the_status(code: str) -> None:
     for status in (400, 429):
         assert type(failure(status, error(status, "no", code).body)) is ModelRejected
 
@@ -55,7 +55,7 @@ def test_a_code_that_dooms_every_request_stops_the_model_whatever_the_status(cod
     "body",
     ['{"error": {"code": "content_filter", "message": "m"}}', '{"error": {"metadata": {"flagged_input": "x"}}}'],
 )
-def test_a_moderated_prompt_is_told_from_a_wrong_key(body: str) -> None:
+def test_a_moderated_prompt_is_distinguished_from_a_wrong_key(body: str) -> None:
     assert type(failure(403, body)) is Filtered
 
 
@@ -145,7 +145,7 @@ def test_a_reset_date_in_the_past_is_now(seconds: int) -> None:
 
 
 @given(st.text(max_size=20))
-def test_no_header_is_too_odd_to_be_read(text: str) -> None:
+def test_any_reset_header_is_read_or_ignored(text: str) -> None:
     found = until_reset(text)
     assert found is None or found >= 0
 

@@ -15,7 +15,7 @@ from harness.models.backend import Reply
 from harness.models.entry import LoraxModel
 from harness.models.lorax import LoraxBackend, parse
 from tests.loopback import Fault, Loopback, always
-from tests.models.asking import ERRORS, ask, request
+from tests.models.asking import ERRORS, NO_NETWORK, ask, request
 
 TOKEN = "hf_planted_0123456789"
 KEY = "sk-planted-0123456789"
@@ -27,7 +27,7 @@ def model(server: Loopback | None = None, **changes: Any) -> LoraxModel:
 
 
 def body(entry: LoraxModel, **changes: Any) -> dict[str, Any]:
-    return dict(LoraxBackend(entry, None).body(request(**changes)))  # type: ignore[arg-type]
+    return dict(LoraxBackend(entry, NO_NETWORK).body(request(**changes)))
 
 
 def adapter_model(server: Loopback | None = None, **changes: Any) -> LoraxModel:
@@ -157,7 +157,7 @@ def test_tokens_are_in_no_message_and_in_nothing_shown(loopback: Loopback, api: 
     with pytest.raises(AskError) as caught:
         ask(lambda connection: LoraxBackend(entry, connection))
     assert "got *** and ***" in str(caught.value)
-    shown = LoraxBackend(entry, None)  # type: ignore[arg-type]
+    shown = LoraxBackend(entry, NO_NETWORK)
     assert "planted" not in repr([shown.body(request()), shown.identity])
 
 

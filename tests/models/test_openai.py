@@ -20,7 +20,7 @@ from harness.models.entry import OpenAIModel
 from harness.models.http import Transport
 from harness.models.openai import OpenAIBackend, bearer, parse
 from tests.loopback import Fault, Loopback, always, error
-from tests.models.asking import ERRORS, ask, request
+from tests.models.asking import ERRORS, NO_NETWORK, ask, request
 
 KEY = "sk-planted-0123456789"
 CHAT_PARAMS: TypeAdapter[Any] = TypeAdapter(ChatCompletionCreateParams)
@@ -35,7 +35,7 @@ def model(server: Loopback | None = None, **changes: Any) -> OpenAIModel:
 
 def backend(entry: OpenAIModel) -> OpenAIBackend:
     """A backend of which only what it would send is looked at."""
-    return OpenAIBackend(entry, None)  # type: ignore[arg-type]
+    return OpenAIBackend(entry, NO_NETWORK)
 
 
 def body(entry: OpenAIModel, **changes: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["choices", "usage", "model", "error"]), json_values))
-def test_no_reply_however_odd_is_more_than_a_failed_request(reply: dict[str, Any]) -> None:
+def test_any_reply_is_read_or_a_failed_request(reply: dict[str, Any]) -> None:
     for api in ("chat", "completions"):
         with suppress(AskError):
             assert isinstance(parse(api, reply).completion, str)
@@ -244,7 +244,7 @@ def test_a_password_in_the_address_is_not_shown() -> None:
     }
 
 
-def test_the_line_break_that_a_file_leaves_on_a_key_is_no_part_of_it() -> None:
+def test_a_line_break_at_the_end_of_a_key_is_not_part_of_it() -> None:
     assert bearer("sk-1\n") == {"Authorization": "Bearer sk-1"}
 
 

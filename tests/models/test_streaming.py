@@ -25,7 +25,7 @@ from harness.models.streaming import anthropic_reply, lorax_reply, openai_reply,
 from tests.asking import Pair, openai, prompts
 from tests.asking import ask as ask_all
 from tests.loopback import Fault, Loopback, always, at_first, error, events
-from tests.models.asking import ask, listen, request, run
+from tests.models.asking import NO_NETWORK, ask, listen, request, run
 
 ANTHROPIC: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 
@@ -79,7 +79,7 @@ def test_lorax_streams_from_an_address_of_its_own(loopback: Loopback) -> None:
     assert loopback.received[0].path == "/generate_stream"
 
 
-def test_to_stream_is_no_reason_to_ask_again(loopback: Loopback, tmp_path: Path) -> None:
+def test_streaming_does_not_change_the_key(loopback: Loopback, tmp_path: Path) -> None:
     ask_all(tmp_path, [Pair(openai(loopback), prompts(5))])
     again = ask_all(tmp_path, [Pair(openai(loopback, stream=True), prompts(6))])
     assert again.jobs[0].answered == 1
@@ -94,7 +94,7 @@ def test_a_stream_that_fails_half_way_is_asked_again(loopback: Loopback, tmp_pat
     assert [response.attempts for response in asked.responses["m"]] == [2, 2, 2]
 
 
-def test_half_a_stream_that_ends_politely_is_no_answer(loopback: Loopback) -> None:
+def test_a_stream_that_ends_early_without_an_error_is_not_an_answer(loopback: Loopback) -> None:
     half = b"".join(
         events("yes it is", {"id": "1", "created": 1, "model": "m", "usage": {}, "choices": [{"message": 1}]})[:3]
     )
@@ -123,7 +123,7 @@ def test_chunks_of_openais_published_type_are_put_together() -> None:
     assert timed(parse("chat", reply), seconds) == Reply("yes", "stop", 7, 3, "m-2026", ttft_s=0.2, tpot_s=0.05)
 
 
-def test_thoughts_are_tokens_but_no_answer() -> None:
+def test_thoughts_are_tokens_but_not_part_of_the_answer() -> None:
     reply, seconds = openai_reply(chunks({"reasoning_content": "hm"}, {"content": "yes"}))
     assert parse("chat", reply).completion == "yes"
     assert seconds == [0.1, 0.2]
@@ -201,7 +201,7 @@ def test_a_line_ends_at_a_line_feed_and_at_no_other_character(end: bytes) -> Non
     assert reply.completion == repr({"text": text})
 
 
-def test_a_message_without_its_end_is_none_and_an_overloaded_one_says_so() -> None:
+def test_a_message_without_its_end_is_a_bad_reply_and_an_overloaded_one_is_unavailable() -> None:
     half = [Event(0.1, event) for event in message_events()[:4]]
     with pytest.raises(BadReply, match="broke off"):
         anthropic_reply(half)
@@ -210,7 +210,7 @@ def test_a_message_without_its_end_is_none_and_an_overloaded_one_says_so() -> No
     assert caught.value.overloaded
 
 
-def test_a_stream_of_lorax_without_its_end_is_none() -> None:
+def test_a_stream_of_lorax_without_its_end_is_a_bad_reply() -> None:
     with pytest.raises(BadReply, match="broke off"):
         lorax_reply([Event(0.1, {"token": {"text": "y"}, "generated_text": None})])
 
@@ -221,7 +221,7 @@ def test_a_batch_cannot_be_streamed() -> None:
 
 
 def test_what_is_shown_does_not_say_that_it_is_streamed(loopback: Loopback) -> None:
-    shown = [OpenAIBackend(model(loopback, stream=stream), None) for stream in (True, False)]  # type: ignore[arg-type]
+    shown = [OpenAIBackend(model(loopback, stream=stream), NO_NETWORK) for stream in (True, False)]
     assert shown[0].body(request()) == shown[1].body(request())
 
 
