@@ -90,6 +90,13 @@ def test_the_page_lists_each_file_once(order: dict[str, int], package: dict[str,
     assert order.keys() - package.keys() == set(), f"{PAGE.name} lists files that are not there"
 
 
+def test_the_path_of_a_row_names_files_that_are_there(package: dict[str, ast.Module]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    named = re.findall(r"^ *([\w/]+\.py)", text[text.index("## The path") :].split("```")[1], re.MULTILINE)
+    assert len(named) > 20
+    assert set(named) - package.keys() == set()
+
+
 def test_a_file_imports_only_its_own_folder_and_what_is_above_it(
     order: dict[str, int], package: dict[str, ast.Module]
 ) -> None:
