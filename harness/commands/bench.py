@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands import options, output
+from harness.commands import options
 
 if TYPE_CHECKING:
     from harness.ask.run import BenchOptions
@@ -22,8 +22,10 @@ def command(chosen: BenchOptions, dry_run: bool, as_json: bool) -> int:
 
     Rows that already have an answer are not asked again. Exit code 3 means that some rows have no answer.
     """
+    from harness.commands.output import ask, print_plan
+
     if dry_run:
-        return output.show_plan(chosen, as_json=as_json)
+        return print_plan(chosen, as_json=as_json)
     from harness.ask.run import bench
 
-    return output.ask(bench, chosen, as_json=as_json)
+    return ask(bench, chosen, as_json=as_json)

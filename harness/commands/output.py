@@ -1,4 +1,4 @@
-"""What several commands do and print: asking with the table of a run, and a plan."""
+"""What several commands print: the plan of a run, and the table of what was asked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ask(
     return UNANSWERED if capped or any(run.rows.counts()["failed"] for run in runs) else 0
 
 
-def show_plan(chosen: BenchOptions, *, as_json: bool) -> int:
+def print_plan(chosen: BenchOptions, *, as_json: bool) -> int:
     """Print the plan of a run."""
     from harness.plan.plan import plan
 
@@ -57,11 +57,11 @@ def show_plan(chosen: BenchOptions, *, as_json: bool) -> int:
         print(line, file=sys.stderr, flush=True)
 
     made = plan(chosen, say)
-    print(plan_document(made) if as_json else plan_text(made))
+    print(plan_json(made) if as_json else plan_table(made))
     return 0
 
 
-def plan_document(plan: Plan) -> str:
+def plan_json(plan: Plan) -> str:
     """Return the plan as one JSON document."""
     from dataclasses import asdict
 
@@ -71,7 +71,7 @@ def plan_document(plan: Plan) -> str:
     return json.dumps(whole, ensure_ascii=False)
 
 
-def plan_text(plan: Plan) -> str:
+def plan_table(plan: Plan) -> str:
     """Return the plan as tables, with what each estimate rests on below them."""
     from tabulate import tabulate
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands import options, output
+from harness.commands import options
 
 if TYPE_CHECKING:
     from harness.ask.run import BenchOptions
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 def command(chosen: BenchOptions, as_json: bool) -> int:
     """Estimate what a bench would cost, and what its rows can show.
 
-    Tokens, USD and minutes, and the minimum detectable difference on these rows.
+    Tokens, USD and minutes, and the smallest difference that so many rows can show.
 
     Nothing is asked and nothing is written.
     """
-    return output.show_plan(chosen, as_json=as_json)
+    from harness.commands.output import print_plan
+
+    return print_plan(chosen, as_json=as_json)

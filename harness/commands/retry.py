@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands import options, output
+from harness.commands import options
 
 if TYPE_CHECKING:
     from harness.ask.run import BenchOptions
@@ -24,5 +24,6 @@ def command(chosen: BenchOptions, as_json: bool) -> int:
     Exit code 3 means that some of them still have no answer.
     """
     from harness.ask.run import retry
+    from harness.commands.output import ask
 
-    return output.ask(retry, chosen, as_json=as_json)
+    return ask(retry, chosen, as_json=as_json)

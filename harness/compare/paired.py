@@ -266,7 +266,7 @@ class ModelPair:
 
     @property
     def tied(self) -> int:
-        """Tasks on which the two cannot be separated, within the margin or not."""
+        """Tasks on which neither is better beyond chance, within the margin or not."""
         return len(self.tasks) - self.won - self.lost
 
     def _count(self, verdict: str) -> int:
