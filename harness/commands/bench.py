@@ -54,8 +54,10 @@ def ask(asking: Callable[[BenchOptions, Say], list[Manifest]], chosen: BenchOpti
         print(stop, file=sys.stderr)
         return stop.exit_code
     # Imported only now: what scoring needs takes as long to load as the first answers to come.
-    from harness.report.findings import long_frame, verdicts
+    from harness.report.findings import long_frame
+    from harness.report.scoreboard import two_best
     from harness.report.tables import bench_json, bench_table
+    from harness.report.words import task_verdict
     from harness.score.scoring import score_all
 
     runs = score_all(chosen.results, manifests, say)
@@ -63,5 +65,5 @@ def ask(asking: Callable[[BenchOptions, Say], list[Manifest]], chosen: BenchOpti
     if as_json:
         print(bench_json(frame))
     elif runs:
-        print(bench_table(frame, verdicts(runs)))
+        print(bench_table(frame, {task: task_verdict(one) for task, one in two_best(runs).items()}))
     return UNANSWERED if capped or any(run.rows.counts()["failed"] for run in runs) else 0

@@ -1,4 +1,4 @@
-"""`harness claims`: what LoRA Land claims, beside what its own tables and our runs give."""
+"""`harness claims`: what LoRA Land claims, and what its own tables and our runs show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import options
-from harness.commands.report import PUBLISHED, SHIPPED
 
 if TYPE_CHECKING:
     from harness.score.scoring import ScoredRun
@@ -21,16 +20,18 @@ WIDTH = 100
 
 @click.command("claims")
 @options.results
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a page instead.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a Markdown page instead."
+)
 def command(results: Path, markdown: Path | None) -> int:
     """Recompute the claims of the LoRA Land blog and paper.
 
-    Where benchmark runs of adapters are recorded, what these give stands beside it.
+    Where benchmark runs of adapters are recorded, their results are shown beside each claim.
     """
+    from harness.report.published import published_folder
     from harness.studies.claims import claims, read_tables
 
-    published = results / PUBLISHED if (results / PUBLISHED).is_dir() else SHIPPED
-    found = claims(read_tables(published), _runs(results))
+    found = claims(read_tables(published_folder(results)), _runs(results))
     if markdown is None:
         print(text(found))
     else:

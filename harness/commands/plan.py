@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ from harness.commands import options
 
 if TYPE_CHECKING:
     from harness.ask.run import BenchOptions
-    from harness.plan.plan import PairEstimate, Plan
+    from harness.plan.plan import Plan
 
 
 @click.command("plan")
@@ -55,6 +55,8 @@ def text(plan: Plan) -> str:
     """Return the plan as tables, with what each estimate rests on below them."""
     from tabulate import tabulate
 
+    from harness.report.words import number, plan_sources
+
     rows = [
         {"task": pair.task, "model": pair.model, **_significant({name: getattr(pair, name) for name in plan.totals()})}
         for pair in plan.pairs
@@ -65,8 +67,8 @@ def text(plan: Plan) -> str:
             "task": name,
             "rows": task.rows,
             "metric": task.metric,
-            "paired": _difference(task.paired),
-            "unpaired": _difference(task.unpaired),
+            "paired": number(task.paired),
+            "unpaired": number(task.unpaired),
             "assuming": task.assuming,
         }
         for name, task in plan.tasks.items()
@@ -75,49 +77,22 @@ def text(plan: Plan) -> str:
         tabulate([*rows, total], headers="keys", disable_numparse=True, colalign=("left", "left", *["right"] * 8)),
         "Smallest difference that the rows show (80 % power, 5 % two-sided; –: none):",
         tabulate(shown, headers="keys", disable_numparse=True, colalign=("left", "right", "left", "right", "right")),
-        "\n".join(_grounds(plan)),
+        "\n".join(plan_sources(plan)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _significant(values: Mapping[str, float | None]) -> dict[str, str]:
     """One line of the table from the fields of a plan's totals."""
+    from harness.report.words import small
+
     return {
         "rows": f"{values['rows']:,}",
         "answered": f"{values['answered']:,}",
         "to ask": f"{values['ask']:,}",
         "tokens in": f"{values['input_tokens']:,}",
         "tokens out": f"{values['output_tokens']:,}",
-        "USD": _usd(values["usd"]),
-        "at most": _usd(values["usd_most"]),
+        "USD": small(values["usd"], "?"),
+        "at most": small(values["usd_most"], "?"),
         "minutes": f"{values['minutes']:,.1f}",
     }
-
-
-def _usd(value: float | None) -> str:
-    return "?" if value is None else f"{value:,.2f}" if value >= 0.1 or value == 0 else f"{value:.4f}"
-
-
-def _difference(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _grounds(plan: Plan) -> Iterable[str]:
-    """Lines that say what the estimates rest on, and what is not known."""
-    served = [pair for pair in plan.pairs if pair.price_by]
-    if served:
-        yield f"tokens in by {_by(served, lambda pair: pair.input_by)}"
-        yield f"tokens out from {_by(served, lambda pair: pair.output_by)}"
-        yield f"prices from {_by(served, lambda pair: pair.price_by)}"
-        yield f"minutes at the limits of each endpoint, by {_by(served, lambda pair: pair.minutes_by)}"
-    if plan.unpriced:
-        yield f"USD without {', '.join(plan.unpriced)}: give a price or a gpu_per_hour in the models file"
-    yield from plan.notes
-
-
-def _by(pairs: Iterable[PairEstimate], ground: Callable[[PairEstimate], str]) -> str:
-    """Each ground with the models it holds for."""
-    models: dict[str, dict[str, None]] = {}
-    for pair in pairs:
-        models.setdefault(ground(pair), {})[pair.model] = None
-    return "; ".join(f"{name} ({', '.join(found)})" for name, found in models.items())

@@ -8,40 +8,30 @@ import click
 
 from harness.commands import options
 
-PUBLISHED = Path("published")
-SHIPPED = Path("results") / PUBLISHED
-
 
 @click.command("report")
 @options.results
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), help="Folder of the report."
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports"),
+    help="Folder to write the report to.",
 )
-@click.option("--single-file", is_flag=True, help="Put all rows into index.html instead of files beside it.")
+@click.option("--single-file", is_flag=True, help="Put all rows into index.html instead of into files beside it.")
 def command(results: Path, out: Path, single_file: bool) -> int:
-    """Rebuild page, tables and plots from recorded answers.
+    """Build page, tables and plots from recorded answers.
 
-    No network, dataset or model is touched.
+    Uses no network, data set or model.
     """
     from harness.errors import UserError
-    from harness.report import build, start_plots
-    from harness.report.export import export_scored
-    from harness.report.findings import find, long_frame
-    from harness.report.page import page
-    from harness.report.published import read
+    from harness.report import write_report
+    from harness.report.published import published_folder
     from harness.score.scoring import score_all
     from harness.store.results import read_manifests
 
     runs = score_all(results, read_manifests(results), lambda line: click.echo(line, err=True))
     if not runs:
         raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
-    published = results / PUBLISHED if (results / PUBLISHED).is_dir() else SHIPPED
-    frame = long_frame(runs)
-    found = find(results, runs)
-    plots = start_plots(frame, out, published, found)
-    pages = page(found, frame, read(published), results, out, single_file)
-    rows = out / "rows.parquet"
-    export_scored(results, runs, rows)
-    for path in [*pages, *build(frame, out, published, found, plots), rows]:
+    for path in write_report(results, runs, published_folder(results), out, single_file=single_file):
         print(path)
     return 0

@@ -29,6 +29,12 @@ class Published:
         return f"published: {self.model} ({self.source})"
 
 
+def published_folder(results: Path) -> Path:
+    """The folder of published figures: the one beside recorded results, else the one that comes with the project."""
+    own = results / "published"
+    return own if own.is_dir() else Path("results") / "published"
+
+
 def read(folder: Path) -> dict[str, list[Published]]:
     """Published scores by task, in the order of the sources; a file that is not there adds nothing.
 

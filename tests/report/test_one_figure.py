@@ -271,8 +271,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     drawn: dict[str, Figure] = {}
     save = Figure.savefig
 
-    def keep(figure: Figure, path: Path, **settings: Any) -> None:
-        drawn[Path(path).stem] = figure
+    def keep(figure: Figure, path: Any, **settings: Any) -> None:
+        if isinstance(path, Path):
+            drawn[path.stem] = figure
         save(figure, path, **settings)
 
     monkeypatch.setattr(Figure, "savefig", keep)
@@ -535,10 +536,11 @@ def _compare(said: Said, options: BenchOptions) -> None:
             numbers = re.search(r"\(([-−+].*?), p (?:= )?(< ?[\d.]+|[\d.]+)", line)
             if numbers and "interval" in line:
                 _pair(said, "compare", task, model, "dear", numbers[1], numbers[2])
-        won = re.search(rf"{model} (?:is better than|beats) dear on (\d+) of .*?(?:worse on|loses) (\d+)", text)
-        assert won, text
-        said.add("compare", won[1], model, "won")
-        said.add("compare", won[2], model, "lost")
+        won = re.search(rf"{model} (?:is better than|beats) dear on (\d+) of", text)
+        lost = re.search(rf"{model} loses to dear on (\d+) of|worse on (\d+)|loses (\d+) ", text)
+        assert won or lost, text
+        said.add("compare", won[1] if won else "0", model, "won")
+        said.add("compare", lost[lost.lastindex or 0] if lost else "0", model, "lost")
 
 
 def _bench(said: Said, options: BenchOptions) -> None:

@@ -5,20 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from harness.report.words import ABSENT, MINUS, plural
+from harness.report.words import ABSENT, plural, small
 from harness.score.scoring import ScoredRun
 from harness.store.results import Manifest
 
 Facts = list[tuple[str, str]]
-
-
-def usd(value: float | None) -> str:
-    """An amount of money; a dash where it is not known, and never 0 for something that cost."""
-    if value is None or value != value:
-        return ABSENT
-    if 0 < value < 0.0005:
-        return "< 0.001"
-    return f"{value:,.3f}".replace("-", MINUS)
 
 
 def one_line(runs: Sequence[ScoredRun]) -> Facts:
@@ -77,7 +68,7 @@ def provenance(run: ScoredRun) -> dict[str, object]:
             ("commit", _commit(m)),
             ("run", f"{m.started} to {m.finished} ({m.seconds:,.1f} s, {m.asked:,} asked in it)"),
             ("tokens", tokens),
-            ("cost, USD", usd(run.usd)),
+            ("cost, USD", small(run.usd)),
             *([("stopped", m.stopped)] if m.stopped else []),
             *([("note", m.note)] if m.note else []),
         ],
@@ -89,7 +80,7 @@ def _cost(runs: Sequence[ScoredRun]) -> str:
     unknown = len(runs) - len(costs)
     if not costs:
         return "not known"
-    return f"{usd(sum(costs))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else "")
+    return f"{small(sum(costs))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else "")
 
 
 def _dataset(m: Manifest) -> str:
