@@ -161,7 +161,7 @@ def tally(pair: ModelPair, total: str = "") -> str:
     """On how many tasks the first of two models is ahead, ties and is behind; `total` names the tasks."""
     of = total or plural(len(pair.tasks), "task")
     if pair.tied == len(pair.tasks):
-        return f"{pair.a} and {pair.b} are not separable on any of {of}"
+        return f"{pair.a} and {pair.b} are separable on 0 of {of}"
     if not pair.won:
         return f"{pair.a} loses to {pair.b} on {pair.lost} of {of}, ties {pair.tied}"
     return f"{pair.a} beats {pair.b} on {pair.won} of {of}, ties {pair.tied}, loses {pair.lost}"
@@ -236,24 +236,31 @@ def small_print(board: Scoreboard) -> str:
 
 def averages(table: Standings) -> str:
     """Which tasks mean rank, mean score and USD per 1,000 rows are over, and which the mean score leaves out."""
+    usd = "USD per 1,000 rows" if any(row.usd for row in table.models) else ""
     if not table.common:
-        return (
-            "No task was asked of every model on the same rows, so there is no mean rank, mean score or USD per 1,000 "
-            "rows."
-        )
+        return "No task was asked of every model on the same rows, so there is no mean rank and no mean score."
     every = f"the {plural(len(table.common), 'task')} that every model was asked on the same rows"
     scaled = "each score divided by its metric's highest value"
     why = "their metric has no highest value or counts errors"
+    rank = "Mean rank (1 is best)"
     if not table.averaged:
-        text = f"Mean rank (1 is best) and USD per 1,000 rows are over {every}. There is no mean score: {why}."
+        text = f"{_listed(rank, usd)} over {every}. There is no mean score: {why}."
     elif table.left_out:
+        score = _listed("mean score", usd).removesuffix(" are").removesuffix(" is")
         text = (
-            f"Mean rank (1 is best) is over {every}, mean score and USD per 1,000 rows over {len(table.averaged)} of "
-            f"them, {scaled}; left out, because {why}: {', '.join(table.left_out)}."
+            f"{rank} is over {every}, {score} over {len(table.averaged)} of them, {scaled}; left out, because {why}: "
+            f"{', '.join(table.left_out)}."
         )
     else:
-        text = f"Mean rank (1 is best), mean score and USD per 1,000 rows are over {every}, {scaled}."
+        text = f"{_listed(rank, 'mean score', usd)} over {every}, {scaled}."
     return f"{text} Brackets hold 95 % bootstrap intervals over those rows, which say nothing about other tasks."
+
+
+def _listed(*names: str) -> str:
+    """`a is`, `a and b are`, `a, b and c are`; names that are empty are left out."""
+    given = [name for name in names if name]
+    *first, last = given
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
 def won_or_lost(tasks: str) -> str:

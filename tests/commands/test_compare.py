@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.compare import shortened
+from harness.report.words import shortened
 from harness.store.results import read_manifests, write_manifest
 from tests.commands.conftest import Command
 from tests.loopback import FAULTS, Loopback
@@ -43,8 +43,8 @@ def test_two_models_side_by_side(asked: Small, harness: Command) -> None:
 
 def test_the_other_way_round_the_signs_turn(asked: Small, harness: Command) -> None:
     _, out, _ = harness("compare", "b", "a", "--results", str(asked.results), "--task", "small")
-    assert "not separable (-0.075," in out
-    assert out.count(": b -1.000") == 3
+    assert "b and a are not separable (−0.075 accuracy," in out
+    assert out.count(": b −1.000") == 3
 
 
 @pytest.mark.parametrize(("constrained", "said"), [("a", 1), ("b", 1), ("ab", 0)])
@@ -64,7 +64,7 @@ def test_of_a_run_with_labels_only_against_another_it_is_said(
     ("arguments", "message"),
     [
         (["a", "c"], "no run of model 'c'"),
-        (["a", "a"], "'a' twice: a comparison needs two models"),
+        (["a", "a"], "'a' is named twice: a comparison needs two models"),
         (["a", "b", "--task", "smal"], "did you mean 'small'?"),
         (["a", "b", "--kind", "benchmark"], "a and b were not asked one task together"),
     ],
