@@ -25,15 +25,19 @@ RESAMPLES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """What an adapter gains over the model it was tuned from: mean difference in shares of the scale, and the pair."""
+    """What an adapter gains over the model it was tuned from: mean difference in shares of the scale, and the pair.
+
+    `left_out` are the pair's tasks that are not in the mean, because their metric has no highest value.
+    """
 
     mean: Estimate
     pair: ModelPair
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One model. `against` is it against the reference, `lead` its mean difference over the tasks of that pair.
+    """One model. `against` is it against the reference, `lead` its mean score less the reference's.
 
     `mean_rank` (1 is best) is over the tasks that every model has, `macro`, the mean score, over those of them with a
     common scale; None when there are none. `usd` is per row over the tasks of `macro`, None where one is not known.
@@ -113,15 +117,16 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
     reference, why = (reference, "as asked") if reference else _reference(runs, priced, order)
     against, lifts = _pairs(runs, models, reference, margin)
     rows_of = {task: len(of[task][models[0]].rows.ids) for task in common}
+    scaled = sum(rows_of[task] for task in averaged)
     rows = [
         Standing(
             model,
             sum(model in found for found in of.values()),
             _percentile(ranks[:, place[model]], sum(rows_of.values())) if common else None,
-            _percentile(macros[:, place[model]], sum(rows_of[task] for task in averaged)) if averaged else None,
+            _percentile(macros[:, place[model]], scaled) if averaged else None,
             against.get(model),
-            _gain(of, against[model]) if model in against else None,
-            Lift(gain, lifts[model]) if model in lifts and (gain := _gain(of, lifts[model])) else None,
+            _lead(macros, place[model], place[reference], scaled) if averaged and reference in place else None,
+            _lift(of, lifts[model]) if model in lifts else None,
             usd_per_row(run for run in priced if run.manifest.model == model),
         )
         for model in order
@@ -203,6 +208,11 @@ def _percentile(values: FloatArray, n: int) -> Estimate:
     return Estimate(float(values[0]), min(float(low), float(values[0])), max(float(high), float(values[0])), n)
 
 
+def _lead(macros: FloatArray, model: int, reference: int, n: int) -> Estimate | None:
+    """The difference of two mean scores over n rows, None for the reference itself."""
+    return None if model == reference else _percentile(macros[:, model] - macros[:, reference], n)
+
+
 def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
     """The model that most runs of this one name as their base."""
     named = [run.manifest.model_settings.get("base") for run in runs if run.manifest.model == model]
@@ -210,16 +220,25 @@ def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
     return str(found.most_common(1)[0][0]) if found else None
 
 
+def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Lift | None:
+    gain = _gain(tasks, found)
+    left_out = tuple(task for task in found.tasks if not math.isfinite(tasks[task][found.a].metrics[0].high))
+    return None if gain is None else Lift(gain, found, left_out)
+
+
 def _gain(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Estimate | None:
-    """By how much the first of two models scores better in the mean of tasks, None without a task that both have."""
-    if not found.tasks:
-        return None
+    """By how much the first of two models scores better in the mean of tasks whose metric has a highest value.
+
+    None without such a task that both have.
+    """
     gains, n = [], 0
     for task in found.tasks:
+        if not math.isfinite(tasks[task][found.a].metrics[0].high):
+            continue
         both = [tasks[task][found.a], tasks[task][found.b]]
         metric = both[0].metrics[0]
         scores = _resampled(both) / scale(metric)
         gain = scores[:, :1] - scores[:, 1:]
         gains.append(gain if metric.higher_is_better else -gain)
         n += len(both[0].rows.ids)
-    return _percentile(_mean(gains)[:, 0], n)
+    return _percentile(_mean(gains)[:, 0], n) if gains else None

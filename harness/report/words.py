@@ -158,7 +158,7 @@ def gate_reason(check: Check, a: str, b: str) -> str:
 
 
 def tally(pair: ModelPair, total: str = "") -> str:
-    """On how many tasks the first of two models is ahead, ties and is behind; `total` names the tasks."""
+    """On how many tasks the first of two models wins, ties and loses; `total` names the tasks."""
     of = total or plural(len(pair.tasks), "task")
     if pair.tied == len(pair.tasks):
         return f"{pair.a} and {pair.b} are separable on 0 of {of}"
@@ -169,8 +169,10 @@ def tally(pair: ModelPair, total: str = "") -> str:
 
 def lift(found: Lift) -> str:
     """What an adapter gains over the model it was tuned from."""
-    mean = f"{signed(100 * found.mean.value, 1)} points"
-    return f"{tally(found.pair)}; mean lift {mean}, 95 % interval {points(found.mean)}."
+    mean = f"mean lift {signed(100 * found.mean.value, 1)} points, 95 % interval {points(found.mean)}"
+    if found.left_out:
+        mean += f" (without {', '.join(found.left_out)}, whose metric has no highest value)"
+    return f"{tally(found.pair)}; {mean}."
 
 
 def points(found: Estimate) -> str:
@@ -218,7 +220,8 @@ def lead(board: Scoreboard) -> str:
         return ""
     value = 100 * first.lead.value
     size = f"{abs(value):.1f} points {'higher' if value >= 0 else 'lower'}"
-    return f"In the mean of these tasks it scores {size} (95 % interval {points(first.lead)})."
+    tasks = plural(len(board.standings.averaged), "task")
+    return f"Its mean score over {tasks} is {size} (95 % interval {points(first.lead)})."
 
 
 def small_print(board: Scoreboard) -> str:

@@ -284,7 +284,7 @@ PER_RUN = ("p50 s", "p95 s", "tokens in", "tokens out", "USD", "unparsed", "trun
 COMPARED = (
     "score", "low", "mean score", "mean rank", "USD per 1,000 rows", "frontier", "p50", "p95", "fastest", "p",
     "difference", "USD", "tokens in", "ok", "rows", "no valid answer", "won", "lost", "lift", "order of models",
-    "highest", "sentence", "beyond chance", "worse than the best", "ratio of costs",
+    "highest", "sentence", "beyond chance", "worse than the best", "ratio of costs", "lead",
 )  # fmt: skip
 IN_CSV = {"p50 s": "p50_s", "p95 s": "p95_s", "tokens in": "input_tokens", "tokens out": "output_tokens", "USD": "usd"}
 
@@ -377,6 +377,11 @@ def _page(said: Said, page: Page, html: str) -> None:
     lift = re.search(r"tuned beats (?:its base )?plain on (\d+) of (\d+) tasks", page.text)
     assert lift
     said.add("page", lift[1], "tuned", "lift")
+    lead = re.search(r"(\d+\.\d) points (higher|lower)", page.text)
+    assert lead
+    said.add("page", lead[1], "tuned", "dear", "lead")
+    means = {name.split()[0]: float(row["mean score"].split()[0]) for name, row in models.items()}
+    said.add("page's means", f"{100 * abs(means['tuned'] - means['dear']):.1f}", "tuned", "dear", "lead")
     ratio = re.search(r"at 1/([\d.,]+) of the cost", page.verdicts["overview"])
     assert ratio
     said.add("page's verdict", ratio[1], "dear", "tuned", "ratio of costs")

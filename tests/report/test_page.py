@@ -151,7 +151,7 @@ def test_the_sentence_on_top_sets_the_adapter_against_the_most_expensive_model(h
 def test_below_the_sentence_stands_by_how_much_and_how_sure_that_is(html: str) -> None:
     words = Reader(part(html, '<p class="verdict">', "<h3>")).words
     assert re.search(
-        r"In the mean of these tasks it scores \d+\.\d points higher \(95 % interval \+[\d.]+ to \+[\d.]+\)", words
+        r"Its mean score over 2 tasks is \d+\.\d points higher \(95 % interval \+[\d.]+ to \+[\d.]+\)", words
     )
 
 

@@ -94,5 +94,5 @@ def latency_plot(df: pd.DataFrame, found: Latencies, models: Sequence[str], path
         axes.set_yticks(range(len(found.models)), [short(called[one.model], 40) for one in found.models])
         axes.set_xlabel("seconds per answer")
         titles(figure, "Latency", [latency_tasks(found.tasks)])
-        told = f"Fastest is {found.models[0].model}. {latency_tasks(found.tasks)}"
-        return save(figure, path, sample, "Seconds per answer", told)
+        description = f"Fastest is {found.models[0].model}. {latency_tasks(found.tasks)}"
+        return save(figure, path, sample, "Seconds per answer", description)

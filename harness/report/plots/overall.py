@@ -138,8 +138,8 @@ def calibration_plot(df: pd.DataFrame, path: Path) -> list[Path]:
         axes.set_xlabel("rows")
         axes.set_ylabel("half of the 95 % interval, points")
         titles(figure, "How many rows are enough", [f"{plural(len(found), 'run')}; {provenance(df)}"])
-        told = "Half of the 95 % interval against the number of rows, a line for each category of tasks."
-        return save(figure, path, sample, "How many rows are enough", told)
+        description = "Half of the 95 % interval against the number of rows, a line for each category of tasks."
+        return save(figure, path, sample, "How many rows are enough", description)
 
 
 def _apart(ends: dict[tuple[str, str], float], step: float) -> dict[tuple[str, str], float]:

@@ -27,7 +27,7 @@ from harness.report.tables import scale as highest
 INK = "#333333"
 """Text, axes and whatever takes the reader's text colour in an SVG: there it becomes `currentColor`."""
 GREY, VERMILION = "#7F7F7F", "#D55E00"
-SERIES = ("#0072B2", "#E69F00", "#009E73", VERMILION, "#CC79A7", "#56B4E9", INK, GREY)
+SERIES = ("#0072B2", VERMILION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK, GREY)
 MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">")
 FAINT: dict[str, Any] = {"color": INK, "alpha": 0.15, "linewidth": 0.6}
 """Lines of a grid, on light and on dark paper."""
@@ -159,9 +159,9 @@ def save(figure: Figure, path: Path, sample: bool, title: str, description: str)
     text = StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "lora-leaderboard"})
     start, end, rest = text.getvalue().partition(' version="1.1">')
-    told = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
+    labels = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
     drawing = re.sub(f'(?<=: ){INK.lower()}(?=[;"])', "currentColor", rest)
-    svg.write_text(f"{start}{end}{told}{drawing}", encoding="utf-8", newline="\n")
+    svg.write_text(f"{start}{end}{labels}{drawing}", encoding="utf-8", newline="\n")
     # Level 3 makes files as small as the default of 6 does, in half the time.
     figure.savefig(png, dpi=DPI, metadata={"Software": "lora-leaderboard"}, pil_kwargs={"compress_level": 3})
     return [svg, png]

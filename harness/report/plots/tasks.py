@@ -61,8 +61,8 @@ def task_plot(df_task: pd.DataFrame, published: Sequence[Published], models: Seq
         sense = "" if higher_is_better(df_task) else ", lower is better"
         axes.set_xlabel(f"{metric}{sense}, with 95 % interval", x=0.5 / ROOM)
         titles(figure, str(first["title"]), small_print)
-        told = f"Bars are scores on {metric}{sense}, lines their 95 % intervals. Best: {first['model']}."
-        return save(figure, path, sample, f"{first['task']}: {metric}", told)
+        description = f"Bars are scores on {metric}{sense}, lines their 95 % intervals. Best: {first['model']}."
+        return save(figure, path, sample, f"{first['task']}: {metric}", description)
 
 
 def _bar(axes: Axes, y: int, row: Row, look: tuple[str, str]) -> float:
