@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.report.words import shortened
 from harness.store.results import read_manifests, write_manifest
 from tests.commands.conftest import Command
 from tests.loopback import FAULTS, Loopback
@@ -73,10 +72,3 @@ def test_mistakes(asked: Small, harness: Command, arguments: list[str], message:
     code, out, err = harness("compare", *arguments, "--results", str(asked.results))
     assert (code, out) == (2, "")
     assert message in err
-
-
-def test_long_texts_keep_what_tells() -> None:
-    assert shortened("a\n b", 9) == "a b"
-    assert shortened("0123456789", 6, end=True) == "…56789"
-    assert shortened("0123456789", 7) == "0123…89"
-    assert shortened("a\x1b[2Jb\u202e", 20) == "a\ufffd[2Jb\ufffd"

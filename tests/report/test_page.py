@@ -416,7 +416,3 @@ def test_a_long_text_keeps_its_ends_and_says_what_is_missing() -> None:
     assert shown.endswith("b")
     assert f"{LONGEST:,} characters are left out" in shown
     assert clip("short") == "short"
-
-
-def test_differences_carry_a_true_minus() -> None:
-    assert [signed(0.5), signed(-0.25), signed(float("nan")), signed(None)] == ["+0.500", "−0.250", "–", "–"]
