@@ -24,6 +24,6 @@ def command(chosen: BenchOptions, as_json: bool) -> int:
     Exit code 3 means that some of them still have no answer.
     """
     from harness.ask.run import retry
-    from harness.commands.bench import ask
+    from harness.commands.output import ask
 
     return ask(retry, chosen, as_json=as_json)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from harness.compare.intervals import Estimate
 from harness.compare.paired import Comparison, ModelPair
 from harness.compare.standings import Lift, Standings
@@ -26,7 +24,12 @@ MINUS = "\N{MINUS SIGN}"
 
 def absent(value: Any) -> bool:
     """Whether a cell of the long form holds nothing."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    if value is None:
+        return True
+    try:
+        return not bool(value == value)  # NaN alone differs from itself
+    except TypeError:  # pandas' NA is neither
+        return True
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -299,6 +302,10 @@ def compared(pair: ModelPair) -> str:
 
 
 # Plans
+
+
+DETECTABLE = "Smallest difference that the rows show (80 % power, 5 % two-sided; –: none):"
+"""What stands above a plan's table of tasks."""
 
 
 def plan_sources(plan: Plan) -> list[str]:

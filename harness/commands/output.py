@@ -1,0 +1,117 @@
+"""What several commands print: the plan of a run, and the table of what was asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.ask.run import BenchOptions, Say
+    from harness.plan.plan import Plan
+    from harness.store.results import Manifest
+
+UNANSWERED = 3
+
+
+def ask(asking: Callable[[BenchOptions, Say], list[Manifest]], chosen: BenchOptions, *, as_json: bool) -> int:
+    """Ask, print the table of what was asked, and return the exit code."""
+    from harness.ask.budget import CapReached
+    from harness.ask.progress import Interrupted
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    capped = False
+    try:
+        manifests = asking(chosen, say)
+    except CapReached as stop:
+        manifests, capped = list(stop.manifests), True
+        say(str(stop))
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
+    # Imported only now: what scoring needs takes as long to load as the first answers to come.
+    from harness.report.findings import long_frame
+    from harness.report.scoreboard import two_best
+    from harness.report.tables import bench_json, bench_table
+    from harness.report.words import task_verdict
+    from harness.score.scoring import score_all
+
+    runs = score_all(chosen.results, manifests, say)
+    frame = long_frame(runs)
+    if as_json:
+        print(bench_json(frame))
+    elif runs:
+        print(bench_table(frame, {task: task_verdict(one) for task, one in two_best(runs).items()}))
+    return UNANSWERED if capped or any(run.rows.counts()["failed"] for run in runs) else 0
+
+
+def print_plan(chosen: BenchOptions, *, as_json: bool) -> int:
+    """Print the plan of a run."""
+    from harness.plan.plan import plan
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    made = plan(chosen, say)
+    print(plan_json(made) if as_json else plan_table(made))
+    return 0
+
+
+def plan_json(plan: Plan) -> str:
+    """Return the plan as one JSON document."""
+    from dataclasses import asdict
+
+    tasks = [{"task": name, **asdict(task)} for name, task in plan.tasks.items()]
+    pairs = [asdict(pair) for pair in plan.pairs]
+    whole = {"totals": plan.totals(), "unpriced": plan.unpriced, "pairs": pairs, "tasks": tasks, "notes": plan.notes}
+    return json.dumps(whole, ensure_ascii=False)
+
+
+def plan_table(plan: Plan) -> str:
+    """Return the plan as tables, with what each estimate rests on below them."""
+    from tabulate import tabulate
+
+    from harness.report.words import DETECTABLE, number, plan_sources
+
+    rows = [
+        {"task": pair.task, "model": pair.model, **_significant({name: getattr(pair, name) for name in plan.totals()})}
+        for pair in plan.pairs
+    ]
+    total = {"task": "total", "model": "", **_significant(plan.totals())}
+    shown = [
+        {
+            "task": name,
+            "rows": task.rows,
+            "metric": task.metric,
+            "paired": number(task.paired),
+            "unpaired": number(task.unpaired),
+            "assuming": task.assuming,
+        }
+        for name, task in plan.tasks.items()
+    ]
+    parts = [
+        tabulate([*rows, total], headers="keys", disable_numparse=True, colalign=("left", "left", *["right"] * 8)),
+        DETECTABLE,
+        tabulate(shown, headers="keys", disable_numparse=True, colalign=("left", "right", "left", "right", "right")),
+        "\n".join(plan_sources(plan)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _significant(values: Mapping[str, float | None]) -> dict[str, str]:
+    """One line of the table from the fields of a plan's totals."""
+    from harness.report.words import small
+
+    return {
+        "rows": f"{values['rows']:,}",
+        "answered": f"{values['answered']:,}",
+        "to ask": f"{values['ask']:,}",
+        "tokens in": f"{values['input_tokens']:,}",
+        "tokens out": f"{values['output_tokens']:,}",
+        "USD": small(values["usd"], "?"),
+        "at most": small(values["usd_most"], "?"),
+        "minutes": f"{values['minutes']:,.1f}",
+    }
