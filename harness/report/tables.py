@@ -98,7 +98,7 @@ def higher_is_better(part: pd.DataFrame) -> bool:
     return bool(part.loc[part["is_main"], "higher_is_better"].all()) if "higher_is_better" in part else True
 
 
-def scale(part: pd.DataFrame) -> float:
+def highest_value(part: pd.DataFrame) -> float:
     """The highest value of the leaderboard metric of one task, NaN where it has none."""
     return float(part.loc[part["is_main"], "highest"].iloc[0])
 

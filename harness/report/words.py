@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.compare.gate import Check
     from harness.plan.plan import PairEstimate, Plan
     from harness.report.scoreboard import Offer, Scoreboard, TaskVerdict
+    from harness.store.results import Manifest
 
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -299,6 +300,36 @@ def compared(pair: ModelPair) -> str:
     """What `harness compare` says last."""
     text = f"{tally(pair)} (p-values after Holm's correction)."
     return f"{text}\nAsked different rows, and so left out: {', '.join(pair.apart)}." if pair.apart else text
+
+
+# Where figures come from
+
+
+def total_usd(costs: Sequence[float | None]) -> str:
+    """What several runs cost together, and of how many that is not known."""
+    known = [cost for cost in costs if cost is not None]
+    unknown = len(costs) - len(known)
+    if not known:
+        return "not known"
+    return f"{small(sum(known))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else "")
+
+
+def dataset(manifest: Manifest) -> str:
+    """Which data set a run's rows are from."""
+    if manifest.kind == "sample":
+        return "rows written for this project"
+    found = manifest.dataset
+    config = f"/{found['config']}" if found.get("config") else ""
+    revision = found.get("revision") or "no revision pinned"
+    return f"{found.get('hub') or 'local files'}{config} @ {revision}, split {found.get('split', ABSENT)}"
+
+
+def commit(manifest: Manifest) -> str:
+    """At which commit of the project a run was made."""
+    found = manifest.git
+    return (
+        f"{str(found['commit'])[:12]}{' with changes' if found.get('dirty') else ''}" if found.get("commit") else ABSENT
+    )
 
 
 # Plans

@@ -27,8 +27,7 @@ from harness.report.plots.style import (
     task_label,
     titles,
 )
-from harness.report.tables import Row, provenance, tasks_of
-from harness.report.tables import scale as highest
+from harness.report.tables import Row, highest_value, provenance, tasks_of
 from harness.report.words import number, plural
 
 TALL = 12
@@ -57,8 +56,8 @@ def overview_plot(df: pd.DataFrame, models: Sequence[str], path: Path) -> list[P
                 axes.axhspan(y - 0.5, y + 0.5, color=INK, alpha=0.06, linewidth=0, zorder=0)
             for row in part.to_dict("records"):
                 place = y + lane * (models.index(row["model"]) - (len(models) - 1) / 2)
-                _dot(axes, row, place, look_of[row["model"]], highest(part))
-        scale(axes, [v / highest(p) for p in parts for v in (*p["low"], *p["high"])], bars=False)
+                _dot(axes, row, place, look_of[row["model"]], highest_value(part))
+        scale(axes, [v / highest_value(p) for p in parts for v in (*p["low"], *p["high"])], bars=False)
         axes.set_ylim(len(parts) - 0.5, -0.5)
         axes.set_yticks(range(len(parts)), [task_label(part) for part in parts])
         axes.tick_params(axis="x", labeltop=len(parts) > TALL)
@@ -92,7 +91,7 @@ def half_widths(df: pd.DataFrame) -> pd.DataFrame:
     """Category, n and half the 95 % interval of each run's main metric, as a share of the metric's highest value."""
     rows = []
     for part in on_scale([part for _, _, part in tasks_of(df[df["is_main"]])])[0]:
-        half = (part["high"] - part["low"]) / 2 / highest(part)
+        half = (part["high"] - part["low"]) / 2 / highest_value(part)
         rows.append(pd.DataFrame({"category": part["category"], "n": part["n"], "half": half}))
     found = pd.concat(rows) if rows else pd.DataFrame({"category": [], "n": [], "half": []})
     return found[(found["n"] > 0) & (found["half"] > 0)]
@@ -165,7 +164,7 @@ def heat_plot(df: pd.DataFrame, models: Sequence[str], path: Path) -> list[Path]
     df = df[df["is_main"]]
     parts = _by_category(df)
     scores = [part.set_index("model")["score"].reindex(list(models)).to_numpy(dtype=np.float64) for part in parts]
-    tops = np.array([highest(part) for part in parts])
+    tops = np.array([highest_value(part) for part in parts])
     table = np.array(scores) / tops[:, None]
     called, sample = named(df), bool((df["kind"] == "sample").any())
     width = 2.75 + 0.25 + max(0.85 * len(models), 4.0)

@@ -21,8 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from harness.report.tables import higher_is_better, rows_asked
-from harness.report.tables import scale as highest
+from harness.report.tables import higher_is_better, highest_value, rows_asked
 
 INK = "#333333"
 """Text, axes and whatever takes the reader's text colour in an SVG: there it becomes `currentColor`."""
@@ -105,7 +104,7 @@ def scale(axes: Axes, values: Iterable[float], *, bars: bool) -> None:
 
 def task_label(part: pd.DataFrame) -> str:
     """Two lines: the task, and its metric with the highest value, unless that is 1, and n."""
-    top = highest(part)
+    top = highest_value(part)
     metric = str(part.loc[part["is_main"], "metric"].iloc[0]) + (
         f" / {top:g}" if math.isfinite(top) and top != 1 else ""
     )
@@ -115,8 +114,8 @@ def task_label(part: pd.DataFrame) -> str:
 
 def on_scale(parts: Sequence[pd.DataFrame]) -> tuple[list[pd.DataFrame], list[str]]:
     """The tasks whose scores can be shown as shares of their metric's highest value, and a line on the others."""
-    shown = [part for part in parts if math.isfinite(highest(part))]
-    left = [str(part["task"].iloc[0]) for part in parts if not math.isfinite(highest(part))]
+    shown = [part for part in parts if math.isfinite(highest_value(part))]
+    left = [str(part["task"].iloc[0]) for part in parts if not math.isfinite(highest_value(part))]
     return shown, [f"Not shown, because their metric has no highest value: {', '.join(left)}."] if left else []
 
 

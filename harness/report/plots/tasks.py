@@ -26,8 +26,7 @@ from harness.report.plots.style import (
     titles,
 )
 from harness.report.published import Published, counterpart, headline
-from harness.report.tables import Row, higher_is_better, main_rows, provenance, tasks_of, unanswered
-from harness.report.tables import scale as highest
+from harness.report.tables import Row, higher_is_better, highest_value, main_rows, provenance, tasks_of, unanswered
 from harness.report.words import lift, number, tally, with_interval
 
 SCORE = ("score", "low", "high")
@@ -118,7 +117,9 @@ def adapter_plot(df: pd.DataFrame, found: Lift, reference: str, models: Sequence
         figure, axes = canvas(9.0, 0.38 * len(parts) + top + 0.65, top=top, bottom=0.65, left=2.75)
         values: list[float] = []
         for y, part in enumerate(parts):
-            rows = {row["model"]: [row[name] / highest(part) for name in SCORE] for row in part.to_dict("records")}
+            rows = {
+                row["model"]: [row[name] / highest_value(part) for name in SCORE] for row in part.to_dict("records")
+            }
             axes.plot([rows[base][0], rows[adapter][0]], [y, y], color=INK, alpha=0.2, linewidth=4, zorder=1)
             _point(axes, rows[base], y, "o", colour[base], hollow=True)
             _point(axes, rows[adapter], y, "o", colour[adapter])
@@ -143,7 +144,7 @@ def adapter_plot(df: pd.DataFrame, found: Lift, reference: str, models: Sequence
 
 
 def _gain(part: pd.DataFrame, adapter: str, base: str) -> float:
-    scores = part.set_index("model")["score"] / highest(part)
+    scores = part.set_index("model")["score"] / highest_value(part)
     gain = float(scores[adapter] - scores[base])
     return gain if higher_is_better(part) else -gain
 
