@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -110,16 +110,17 @@ def draw(asked: Sequence[Drawing], folder: Path) -> Drawn:
 
 
 def draw_aside(asked: Sequence[Drawing], folder: Path) -> Callable[[], Drawn]:
-    """Start to draw in a process of its own, if there is enough to draw; call what is returned to have it all.
+    """Start to draw in a process of its own, if there is enough to draw; call what is returned to wait for it.
 
     A script that calls this needs the usual `if __name__ == "__main__":`, because the process imports it again.
     """
     if len(asked) <= FEW:
-        return partial(draw, asked, folder)
+        return cache(partial(draw, asked, folder))
     # Not a fork: the threads of numpy's linear algebra do not survive one.
     pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     files = pool.map(_call, _jobs(asked, folder))
 
+    @cache
     def finish() -> Drawn:
         with pool:
             return _drawn(asked, list(files), folder)

@@ -16,7 +16,9 @@ def test_another_process_draws_the_same_bytes(benchmark: pd.DataFrame, sample: p
     asked = drawings(pd.concat([benchmark, sample]), {}, OVERALL)
     many = asked * (FEW // len(asked) + 1)
     here = draw(many, tmp_path / "here")
-    aside = draw_aside(many, tmp_path / "aside")()
+    finish = draw_aside(many, tmp_path / "aside")
+    aside = finish()
+    assert finish() is aside
     assert [path.name for path in aside.paths] == [path.name for path in here.paths]
     assert len(many) > FEW
     for one, other in zip(here.paths, aside.paths, strict=True):
