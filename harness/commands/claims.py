@@ -1,4 +1,4 @@
-"""`harness claims`: what LoRA Land claims, beside what its own tables and our runs give."""
+"""`harness claims`: what LoRA Land claims, and what its own tables and our runs show."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ WIDTH = 100
 
 @click.command("claims")
 @options.results
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a page instead.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a Markdown page instead."
+)
 @options.code
 def command(results: Path, markdown: Path | None) -> int:
     """Recompute the claims of the LoRA Land blog and paper.
 
-    Where benchmark runs of adapters are recorded, what these give stands beside it.
+    Where benchmark runs of adapters are recorded, their results are shown beside each claim.
     """
     from harness.studies.claims import claims, read_tables
 

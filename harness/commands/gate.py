@@ -1,4 +1,4 @@
-"""`harness gate`: an exit code that says whether a model may take the place of another."""
+"""`harness gate`: an exit code that says whether a model may replace another."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ BROKEN = 1
     required=True,
     metavar="MODEL",
     shell_complete=options.a_model_run,
-    help="The model whose place it would take.",
+    help="Model that it would replace.",
 )
 @click.option(
-    "--margin", "allowed", default="2pp", show_default=True, metavar="1pp|1%|0.01", help="Loss that is accepted."
+    "--margin", "allowed", default="2pp", show_default=True, metavar="1pp|1%|0.01", help="Loss that is acceptable."
 )
 @click.option(
     "--task",
@@ -56,13 +56,13 @@ def command(
 ) -> int:
     """Fail when MODEL is shown to be worse than another.
 
-    Exit code 0 when it is not, 100 when it is, 1 when that is unknown.
+    Exit code 0 when it is not, 100 when it is, 1 when that cannot be decided.
 
-    Worse means on some task: beyond chance, and by more than the margin. Nothing is asked; both must have run.
+    Worse means on at least one task: beyond chance, and by more than the margin. No model is asked; both must have run.
     """
     from harness.compare.gate import gate, margin
-    from harness.compare.gate import junit as document
     from harness.errors import HarnessError
+    from harness.report.junit import junit as document
 
     try:
         share = margin(allowed)
@@ -71,22 +71,24 @@ def command(
     try:
         checks = gate(_runs(results, tasks, (model, against), kind), model, against, share, strict, tasks)
         if junit is not None:
-            _write(junit, document(checks, f"harness gate {model} --against {against}"))
+            _write(junit, document(checks, model, against))
     except HarnessError as error:
-        # Not exit code 2: a pipeline must be able to tell a broken gate from a worse model by two numbers.
+        # Not exit code 2: with two numbers a pipeline can distinguish a gate that failed to run from a worse model.
         print(f"error: {error}", file=sys.stderr)
         return BROKEN
-    print(text(checks))
+    print(text(checks, model, against))
     outcomes = {check.outcome for check in checks}
     return WORSE if "failed" in outcomes else BROKEN if "error" in outcomes else 0
 
 
-def text(checks: list[Check]) -> str:
+def text(checks: list[Check], model: str, against: str) -> str:
     """One line for each task, and how many passed."""
+    from harness.report.words import gate_reason, plural
+
     width = max(len(check.task) for check in checks)
-    lines = [f"{check.outcome:6}  {check.task:{width}}  {check.reason}" for check in checks]
+    lines = [f"{check.outcome:6}  {check.task:{width}}  {gate_reason(check, model, against)}" for check in checks]
     passed = sum(check.outcome == "passed" for check in checks)
-    return "\n".join([*lines, f"{passed} of {len(checks)} tasks passed"])
+    return "\n".join([*lines, f"{passed} of {plural(len(checks), 'task')} passed"])
 
 
 def _runs(results: Path, tasks: tuple[str, ...], models: tuple[str, str], kind: str | None) -> list[ScoredRun]:

@@ -1,7 +1,11 @@
-"""`harness open`: the report in a browser, from this machine to this machine."""
+"""`harness open`: the report in a browser, served on the loopback address of this machine."""
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,11 +20,11 @@ LOOPBACK = "127.0.0.1"
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), help="Folder of the report."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port. Default: any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port. Default: any free one.")
 def command(out: Path, port: int) -> int:
-    """Serve the report on this machine and print its address.
+    """Serve the report on this machine, and open it where there is a desktop.
 
-    Nobody else can reach it. Ctrl-C stops it.
+    Prints its address, which other machines cannot reach. Ctrl-C stops it.
     """
     from harness.errors import UserError
 
@@ -32,7 +36,10 @@ def command(out: Path, port: int) -> int:
         raise UserError(f"port {port}: {error.strerror}") from None
     with server:
         page = "index.html" if (out / "index.html").is_file() else ""
-        print(f"http://{LOOPBACK}:{server.server_port}/{page}\nCtrl-C stops it", flush=True)
+        address = f"http://{LOOPBACK}:{server.server_port}/{page}"
+        print(f"{address}\nCtrl-C stops it", flush=True)
+        if has_desktop(sys.platform, os.environ):
+            webbrowser.open(address)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -40,25 +47,36 @@ def command(out: Path, port: int) -> int:
     return 0
 
 
+def has_desktop(platform: str, environment: Mapping[str, str]) -> bool:
+    """Whether a browser can be opened on this machine: not in a session over SSH or without a display."""
+    if "SSH_CONNECTION" in environment:
+        return False
+    return platform in ("darwin", "win32") or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+
+
 def serve(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of a folder's files on loopback, not yet answering; port 0 takes one that is free.
+    """A server of a folder's files on loopback, not yet answering; port 0 takes any free one.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port is taken or not allowed.
     """
     return ThreadingHTTPServer((LOOPBACK, port), partial(_Files, directory=str(folder)))
 
 
 class _Files(SimpleHTTPRequestHandler):
-    """Files without a log, and only for those who ask for this machine by a name of its own.
+    """Files of the folder, without a log, and only for requests that name this machine's loopback address.
 
-    Another name leads here when a web page has its own name resolve to this machine; it must not read the report.
+    A web page can have a name of its own resolve to this machine; it must not read the report. A symbolic link that
+    leads out of the folder is not followed.
     """
 
     def send_head(self) -> object:  # type: ignore[override]
         name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
         if name not in (LOOPBACK, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN, "ask for 127.0.0.1")
+            return None
+        if not Path(self.translate_path(self.path)).resolve().is_relative_to(Path(self.directory).resolve()):
+            self.send_error(HTTPStatus.NOT_FOUND, "no such file in this folder")
             return None
         return super().send_head()
 
@@ -67,4 +85,4 @@ class _Files(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of single requests."""
+        """Write no line for a request."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.ask.run import BenchOptions
-    from harness.plan.plan import PairEstimate, Plan
+    from harness.plan.plan import Plan
     from harness.store.results import Manifest
 
 UNANSWERED = 3
@@ -36,8 +36,10 @@ def ask(
         print(stop, file=sys.stderr)
         return stop.exit_code
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
-    from harness.report.findings import long_frame, verdicts
+    from harness.report.findings import long_frame
+    from harness.report.scoreboard import two_best
     from harness.report.tables import bench_json, bench_table
+    from harness.report.words import task_verdict
     from harness.score.scoring import score_all
 
     runs = score_all(chosen.results, manifests, say)
@@ -45,7 +47,7 @@ def ask(
     if as_json:
         print(bench_json(frame))
     elif runs:
-        print(bench_table(frame, verdicts(runs)))
+        print(bench_table(frame, {task: task_verdict(one) for task, one in two_best(runs).items()}))
     return UNANSWERED if capped or any(run.rows.counts()["failed"] for run in runs) else 0
 
 
@@ -75,6 +77,8 @@ def plan_table(plan: Plan) -> str:
     """Return the plan as tables, followed by the basis of each estimate."""
     from tabulate import tabulate
 
+    from harness.report.words import DETECTABLE, number, plan_sources
+
     rows = [
         {"task": pair.task, "model": pair.model, **_significant({name: getattr(pair, name) for name in plan.totals()})}
         for pair in plan.pairs
@@ -85,58 +89,31 @@ def plan_table(plan: Plan) -> str:
             "task": name,
             "rows": task.rows,
             "metric": task.metric,
-            "difference": _difference(task.paired),
+            "difference": number(task.paired),
             "assuming": task.assuming,
         }
         for name, task in plan.tasks.items()
     ]
     parts = [
         tabulate([*rows, total], headers="keys", disable_numparse=True, colalign=("left", "left", *["right"] * 8)),
-        "Minimum detectable difference on these rows (80 % power, 5 % two-sided; –: none):",
+        DETECTABLE,
         tabulate(shown, headers="keys", disable_numparse=True, colalign=("left", "right", "left", "right", "left")),
-        "\n".join(_grounds(plan)),
+        "\n".join(plan_sources(plan)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _significant(values: Mapping[str, float | None]) -> dict[str, str]:
     """One line of the table from the fields of a plan's totals."""
+    from harness.report.words import small
+
     return {
         "rows": f"{values['rows']:,}",
         "answered": f"{values['answered']:,}",
         "to ask": f"{values['ask']:,}",
         "tokens in": f"{values['input_tokens']:,}",
         "tokens out": f"{values['output_tokens']:,}",
-        "USD": _usd(values["usd"]),
-        "at most": _usd(values["usd_most"]),
+        "USD": small(values["usd"], "?"),
+        "at most": small(values["usd_most"], "?"),
         "minutes": f"{values['minutes']:,.1f}",
     }
-
-
-def _usd(value: float | None) -> str:
-    return "?" if value is None else f"{value:,.2f}" if value >= 0.1 or value == 0 else f"{value:.4f}"
-
-
-def _difference(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _grounds(plan: Plan) -> Iterable[str]:
-    """Lines on the basis of the estimates, and on what is not known."""
-    served = [pair for pair in plan.pairs if pair.price_by]
-    if served:
-        yield f"tokens in by {_by(served, lambda pair: pair.input_by)}"
-        yield f"tokens out from {_by(served, lambda pair: pair.output_by)}"
-        yield f"prices from {_by(served, lambda pair: pair.price_by)}"
-        yield f"minutes at the limits of each endpoint, by {_by(served, lambda pair: pair.minutes_by)}"
-    if plan.unpriced:
-        yield f"USD does not include {', '.join(plan.unpriced)}: set a price or gpu_per_hour in the models file"
-    yield from plan.notes
-
-
-def _by(pairs: Iterable[PairEstimate], ground: Callable[[PairEstimate], str]) -> str:
-    """Each basis with the models it applies to."""
-    models: dict[str, dict[str, None]] = {}
-    for pair in pairs:
-        models.setdefault(ground(pair), {})[pair.model] = None
-    return "; ".join(f"{name} ({', '.join(found)})" for name, found in models.items())

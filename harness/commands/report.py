@@ -12,17 +12,20 @@ from harness.commands import options
 @click.command("report")
 @options.results
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), help="Folder of the report."
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports"),
+    help="Folder to write the report to.",
 )
-@click.option("--single-file", is_flag=True, help="Put all rows into index.html instead of files beside it.")
+@click.option("--single-file", is_flag=True, help="Put all rows into index.html instead of into files beside it.")
 @options.code
 def command(results: Path, out: Path, single_file: bool) -> int:
-    """Rebuild page, tables and plots from recorded answers.
+    """Build page, tables and plots from recorded answers.
 
-    No network, dataset or model is touched.
+    Uses no network, data set or model.
     """
-    from harness.report import write_report
+    from harness.report import report_recorded
 
-    for path in write_report(results, out, lambda line: click.echo(line, err=True), single_file=single_file):
+    for path in report_recorded(results, out, lambda line: click.echo(line, err=True), single_file=single_file):
         print(path)
     return 0

@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
-from xml.etree import ElementTree
 
 from harness.compare.paired import MARGIN, Comparison, compare_models, scale
 from harness.errors import UserError
@@ -19,17 +18,24 @@ from harness.score.scoring import ScoredRun
 
 Outcome = Literal["passed", "failed", "error"]
 _MARGIN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(pp|%|)\s*")
-_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One task of a gate; `error` means that nothing could be decided. `reason` is one sentence."""
+    """One task of a gate.
+
+    `found` is the comparison on `metric`, after Holm's correction over so many `tasks`; where nothing could be decided
+    there is none, the outcome is `error`, and `trouble` says why.
+    """
 
     task: str
     category: str
     outcome: Outcome
-    reason: str
+    metric: str
+    found: Comparison | None = None
+    tasks: int = 0
+    strict: bool = False
+    trouble: str = ""
 
 
 def margin(text: str) -> float:
@@ -77,15 +83,15 @@ def gate(
     for task, found in sorted(by_task.items()):
         first = next(iter(found.values()))
         category, metric = first.manifest.spec.category, first.metrics[0]
-        if troubled[task]:
-            checks.append(Check(task, category, "error", troubled[task]))
-        elif task in compared.apart:
-            reason = f"{a} and {b} were asked different rows; run bench again for both"
-            checks.append(Check(task, category, "error", reason))
-        else:
-            worse = _fails(compared.tasks[task], allowed * scale(metric), strict)
-            reason = _reason(compared.tasks[task], metric.name, strict)
-            checks.append(Check(task, category, "failed" if worse else "passed", reason))
+        trouble = troubled[task]
+        if task in compared.apart:
+            trouble = f"{a} and {b} were asked different rows; run bench again for both"
+        if trouble:
+            checks.append(Check(task, category, "error", metric.name, trouble=trouble))
+            continue
+        one = compared.tasks[task]
+        outcome: Outcome = "failed" if _fails(one, allowed * scale(metric), strict) else "passed"
+        checks.append(Check(task, category, outcome, metric.name, one, len(compared.tasks), strict))
     return checks
 
 
@@ -105,38 +111,3 @@ def _fails(found: Comparison, allowed: float, strict: bool) -> bool:
         return not found.not_inferior
     loss = -found.difference if found.higher_is_better else found.difference
     return found.verdict == "worse" and loss > allowed
-
-
-def _reason(found: Comparison, metric: str, strict: bool) -> str:
-    numbers = (
-        f"{found.difference:+.3f} {metric}, 95 % interval {found.low:+.3f} to {found.high:+.3f}, "
-        f"{found.p} after Holm, n = {found.n:,}"
-    )
-    verdict: str = found.verdict
-    if not strict and verdict == "not separable" and not found.not_inferior:
-        verdict += f", and a loss beyond {found.margin:g} is not ruled out"
-    elif strict:
-        verdict += f", a loss beyond {found.margin:g} is {'' if found.not_inferior else 'not '}ruled out"
-    return f"{verdict} ({numbers})"
-
-
-def junit(checks: Sequence[Check], name: str) -> str:
-    """The checks as a JUnit file: one test case for each task, failures and errors with their reason."""
-    counts = {outcome: str(sum(c.outcome == outcome for c in checks)) for outcome in ("failed", "error")}
-    totals = {"tests": str(len(checks)), "failures": counts["failed"], "errors": counts["error"]}
-    root = ElementTree.Element("testsuites", totals)
-    suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **totals, "skipped": "0"})
-    for check in checks:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": check.category, "name": check.task})
-        if check.outcome == "passed":
-            ElementTree.SubElement(case, "system-out").text = _clean(check.reason)
-        else:
-            kind = "failure" if check.outcome == "failed" else "error"
-            ElementTree.SubElement(case, kind, {"message": _clean(check.reason)})
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def _clean(text: str) -> str:
-    """XML has no place for control characters."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

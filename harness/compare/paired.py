@@ -271,6 +271,11 @@ class ModelPair:
         """Tasks on which neither is better beyond chance, within the margin or not."""
         return len(self.tasks) - self.won - self.lost
 
+    @property
+    def equal(self) -> int:
+        """Tasks on which the two are equal within the margin."""
+        return self._count("within the margin")
+
     def _count(self, verdict: str) -> int:
         return sum(found.verdict == verdict for found in self.tasks.values())
 

@@ -1,4 +1,4 @@
-"""Leaderboards over several tasks: wins against a reference, lift over base, mean rank, macro average.
+"""Leaderboards over several tasks: wins against a reference, lift over base, mean rank, mean score.
 
 All of it is over the rows recorded for these tasks: intervals say what other rows of the same tasks could have given,
 not what other tasks would. Scores are put on one scale by dividing by the metric's highest value, so that a point is a
@@ -25,19 +25,22 @@ RESAMPLES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """What an adapter gains over the model it was tuned from: mean difference in shares of the scale, and the pair."""
+    """What an adapter gains over the model it was tuned from: mean difference in shares of the scale, and the pair.
+
+    `left_out` are the pair's tasks that are not in the mean, because their metric has no highest value.
+    """
 
     mean: Estimate
     pair: ModelPair
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One model. `against` is it against the reference, `lead` its mean difference over the tasks of that pair.
+    """One model. `against` is it against the reference, `lead` its mean score less the reference's.
 
-    `usd` is per row, None where no price is known.
-
-    `mean_rank` (1 is best) and `macro` are over the tasks that every model has, None when there are none.
+    `mean_rank` (1 is best) is over the tasks that every model has, `macro`, the mean score, over those of them with a
+    common scale; None when there are none. `usd` is per row over the tasks of `macro`, None where one is not known.
     """
 
     model: str
@@ -55,7 +58,7 @@ class Standings:
     """All models, best mean rank first. `common` are the tasks that every model was asked, on the same rows.
 
     `why` says what made the reference it: "the most expensive model". `left_out` are the common tasks without a place
-    in the macro average: their metric has no highest value or counts errors.
+    in the mean score: their metric has no highest value or counts errors.
     """
 
     reference: str
@@ -64,6 +67,16 @@ class Standings:
     common: tuple[str, ...]
     left_out: tuple[str, ...]
 
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The tasks of the mean score."""
+        return tuple(task for task in self.common if task not in self.left_out)
+
+    @property
+    def priced(self) -> tuple[str, ...]:
+        """The tasks of the price: those of the mean score; without any, all that every model was asked."""
+        return self.averaged or self.common
+
 
 def most_expensive(runs: Iterable[ScoredRun]) -> str | None:
     """The model that costs most per row, None when no model is known to cost anything."""
@@ -71,14 +84,15 @@ def most_expensive(runs: Iterable[ScoredRun]) -> str | None:
     for run in runs:
         by_model.setdefault(run.manifest.model, []).append(run)
     costs = {model: usd_per_row(found) or 0.0 for model, found in by_model.items()}
-    dearest = max(sorted(costs), key=lambda model: costs[model], default=None)
-    return dearest if dearest is not None and costs[dearest] > 0 else None
+    highest = max(sorted(costs), key=lambda model: costs[model], default=None)
+    return highest if highest is not None and costs[highest] > 0 else None
 
 
 def usd_per_row(runs: Iterable[ScoredRun]) -> float | None:
-    """Mean USD of a row over the runs whose cost is known, each task counting the same; None when none is."""
-    known = [run.usd / len(run.rows.ids) for run in runs if run.usd is not None and run.rows.ids]
-    return sum(known) / len(known) if known else None
+    """Mean USD of a row, each task counting the same; None when the cost of a run is not known."""
+    asked = [run for run in runs if run.rows.ids]
+    known = [run.usd / len(run.rows.ids) for run in asked if run.usd is not None]
+    return sum(known) / len(known) if known and len(known) == len(asked) else None
 
 
 def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: float = MARGIN) -> Standings:
@@ -86,7 +100,7 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
 
     The reference is the most expensive model unless one is named; where nothing has a price it is the best baseline,
     else the best model. Mean rank: ranks within a task (ties share their mean rank) averaged over the common tasks. Its
-    interval, and those of macro average and lift, is the percentile bootstrap's over rows, within each task, with the
+    interval, and those of mean score and lift, is the percentile bootstrap's over rows, within each task, with the
     same resamples for all models of a task.
     """
     of = by_task(runs)
@@ -99,19 +113,21 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
     macros = _mean([sampled[task] / scale(metrics[task]) for task in averaged])
     place = {model: i for i, model in enumerate(models)}
     order = sorted(models, key=lambda model: (ranks[0, place[model]] if common else 0.0, model))
-    reference, why = (reference, "as asked") if reference else _reference(runs, order)
+    priced = [run for run in runs if run.manifest.task in (averaged or common)]
+    reference, why = (reference, "as asked") if reference else _reference(runs, priced, order)
     against, lifts = _pairs(runs, models, reference, margin)
-    n = sum(len(of[task][models[0]].rows.ids) for task in common)
+    rows_of = {task: len(of[task][models[0]].rows.ids) for task in common}
+    scaled = sum(rows_of[task] for task in averaged)
     rows = [
         Standing(
             model,
             sum(model in found for found in of.values()),
-            _percentile(ranks[:, place[model]], n) if common else None,
-            _percentile(macros[:, place[model]], n) if averaged else None,
+            _percentile(ranks[:, place[model]], sum(rows_of.values())) if common else None,
+            _percentile(macros[:, place[model]], scaled) if averaged else None,
             against.get(model),
-            _gain(of, against[model]) if model in against else None,
-            Lift(gain, lifts[model]) if model in lifts and (gain := _gain(of, lifts[model])) else None,
-            usd_per_row(run for run in runs if run.manifest.model == model),
+            _lead(macros, place[model], place[reference], scaled) if averaged and reference in place else None,
+            _lift(of, lifts[model]) if model in lifts else None,
+            usd_per_row(run for run in priced if run.manifest.model == model),
         )
         for model in order
     ]
@@ -123,11 +139,14 @@ def is_baseline(runs: Iterable[ScoredRun]) -> bool:
     return all(run.manifest.model_settings.get("backend") == "baseline" for run in runs)
 
 
-def _reference(runs: Sequence[ScoredRun], order: Sequence[str]) -> tuple[str, str]:
-    """The model that the others are compared with, and why it; `order` holds all, the best first."""
-    dearest = most_expensive(runs)
-    if dearest is not None:
-        return dearest, "the most expensive model"
+def _reference(runs: Sequence[ScoredRun], priced: Sequence[ScoredRun], order: Sequence[str]) -> tuple[str, str]:
+    """The model that the others are compared with, and why; `order` holds all models, the best first.
+
+    The price is the one that is shown, over the runs in `priced`; where that is not known of any, over all runs.
+    """
+    expensive = most_expensive(priced) or most_expensive(runs)
+    if expensive is not None:
+        return expensive, "the most expensive model"
     of = {model: [run for run in runs if run.manifest.model == model] for model in order}
     baselines = [model for model in order if is_baseline(of[model])]
     chosen = max(baselines or order, key=lambda model: len(of[model]))  # the first of those with most tasks
@@ -185,6 +204,11 @@ def _percentile(values: FloatArray, n: int) -> Estimate:
     return Estimate(float(values[0]), min(float(low), float(values[0])), max(float(high), float(values[0])), n)
 
 
+def _lead(macros: FloatArray, model: int, reference: int, n: int) -> Estimate | None:
+    """The difference of two mean scores over n rows, None for the reference itself."""
+    return None if model == reference else _percentile(macros[:, model] - macros[:, reference], n)
+
+
 def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
     """The model that most runs of this one name as their base."""
     named = [run.manifest.model_settings.get("base") for run in runs if run.manifest.model == model]
@@ -192,16 +216,25 @@ def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
     return str(found.most_common(1)[0][0]) if found else None
 
 
+def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Lift | None:
+    gain = _gain(tasks, found)
+    left_out = tuple(task for task in found.tasks if not math.isfinite(tasks[task][found.a].metrics[0].high))
+    return None if gain is None else Lift(gain, found, left_out)
+
+
 def _gain(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Estimate | None:
-    """By how much the first of two models scores better in the mean of tasks, None without a task that both have."""
-    if not found.tasks:
-        return None
+    """By how much the first of two models scores better in the mean of tasks whose metric has a highest value.
+
+    None without such a task that both have.
+    """
     gains, n = [], 0
     for task in found.tasks:
+        if not math.isfinite(tasks[task][found.a].metrics[0].high):
+            continue
         both = [tasks[task][found.a], tasks[task][found.b]]
         metric = both[0].metrics[0]
         scores = _resampled(both) / scale(metric)
         gain = scores[:, :1] - scores[:, 1:]
         gains.append(gain if metric.higher_is_better else -gain)
         n += len(both[0].rows.ids)
-    return _percentile(_mean(gains)[:, 0], n)
+    return _percentile(_mean(gains)[:, 0], n) if gains else None

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 from tabulate import tabulate
 
-from harness.compare.intervals import Estimate
 from harness.compare.slices import FEW, Slice
 from harness.compare.standings import Standing, Standings
-from harness.report.published import Published, counterpart, headline
+from harness.report.published import Published, counterpart
 from harness.report.tables import (
     PROBLEMS,
     SPENT,
-    Verdicts,
+    Beside,
+    beside_published,
     differs,
+    highest,
     labels_only,
     leaderboard,
     main_rows,
     metrics_of,
-    oriented,
     plot_name,
     provenance,
     spent,
     tasks_of,
 )
-from harness.report.words import ABSENT, absent, count, number, plural, with_interval
+from harness.report.words import (
+    ABSENT,
+    absent,
+    averages,
+    compared_with,
+    count,
+    interval,
+    number,
+    plural,
+    signed,
+    small,
+    with_interval,
+    won_or_lost,
+)
 from harness.rows.origin import KINDS
 
 _INTRODUCTION = """\
@@ -45,34 +59,43 @@ Published figures were measured by others: on other rows, with other prompts and
 is the metric nearest to the published one; "≠" marks a published figure that was measured with another one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What is said of one kind of runs beside its scores.
+
+    `verdicts` and `slices` are by task, `plots` the names of the plots over all tasks.
+    """
+
+    standings: Standings
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, Sequence[Slice]] = field(default_factory=dict)
+    plots: Sequence[str] = ()
+
+
 def markdown(
-    df: pd.DataFrame,
-    published: Mapping[str, Sequence[Published]],
-    verdicts: Mapping[str, Verdicts] | None = None,
-    standings: Mapping[str, str] | None = None,
-    slices: Mapping[str, Mapping[str, str]] | None = None,
-    plots: Mapping[str, Sequence[str]] | None = None,
+    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], sections: Mapping[str, Section] | None = None
 ) -> str:
     """All of leaderboard.md: benchmark runs with published figures beside them, then sample runs on their own.
 
-    By kind of runs: `verdicts` holds a sentence for each task, `standings` the table of models over all tasks,
-    `slices` a table for each task, `plots` the names of further plots over all tasks.
+    `sections` has one for each kind of runs in `df`.
     """
     parts = ["# Leaderboard", _INTRODUCTION]
     for kind, title in zip(KINDS, ("Benchmark runs", "Sample runs: not a benchmark"), strict=True):
         rows = df[df["kind"] == kind]
         if rows.empty:
             continue
+        section = (sections or {})[kind]
+        models = [row.model for row in section.standings.models]
         parts.append(f"## {title}")
         if kind == "sample":
             parts.append(_SAMPLE_WARNING)
-        parts += [_wide_markdown(rows), *_one(labels_only(rows)), *_one((standings or {}).get(kind))]
-        parts += [f"![{name}](plots/{name}.svg)" for name in (plots or {}).get(kind, [plot_name("overview", kind)])]
+        parts += [_wide_markdown(rows, models), *_one(labels_only(rows)), standings_markdown(section.standings)]
+        parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
         figures = published if kind == "benchmark" else {}
-        parts += _beside_published(rows, figures)
+        parts += _beside_published(rows, figures, models)
         for task, _, part in tasks_of(rows):
-            parts += _task_markdown(part, figures.get(task, ()), (verdicts or {}).get(kind, {}).get(task))
-            parts += _one((slices or {}).get(kind, {}).get(task))
+            parts += _task_markdown(part, figures.get(task, ()), section.verdicts.get(task))
+            parts += _one(slices_markdown(section.slices[task]) if task in section.slices else None)
     if df.empty:
         parts.append("No runs are recorded.")
     return "\n\n".join(parts) + "\n"
@@ -90,73 +113,61 @@ def _github(header: Sequence[str], body: Sequence[Sequence[str]], words: int) ->
     return tabulate(safe, names, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def _wide_markdown(df: pd.DataFrame) -> str:
-    """Models by tasks on the main metrics, the best of each task bold, and the mean over the tasks all models have."""
-    wide = leaderboard(df)
-    best = oriented(df, wide).rank(ascending=False, method="min") == 1
-    common = wide.columns[wide.notna().all()]
-    means = wide[common].mean(axis="columns").to_dict()
+def _wide_markdown(df: pd.DataFrame, models: Sequence[str]) -> str:
+    """Models by tasks on the main metrics, the best of each task bold."""
+    wide = leaderboard(df, models)
+    best = highest(df, wide)
     metric_of = df[df["is_main"]].drop_duplicates("task").set_index("task")["metric"]
     body = [
-        [
-            str(model),
-            *(_bold(number(wide.at[model, task]), bool(best.at[model, task])) for task in wide.columns),
-            number(means[model]),
-        ]
+        [str(model), *(_bold(number(wide.at[model, task]), bool(best.at[model, task])) for task in wide.columns)]
         for model in wide.index
     ]
-    header = ["model", *(f"{task} ({metric_of[task]})" for task in wide.columns), f"mean of {len(common)}"]
-    note = f"{plural(len(wide), 'model')}, {plural(len(wide.columns), 'task')}; {provenance(df)}."
-    mean = f"The mean is over the {plural(len(common), 'task')} that every model has." if len(common) else ""
-    highest = "Bold is the highest score, which need not be more than chance: see the tasks."
-    return "\n\n".join([f"{note} {mean} {highest}".replace("  ", " "), _github(header, body, 1)])
+    header = ["model", *(f"{task} ({metric_of[task]})" for task in wide.columns)]
+    size = f"{plural(len(wide), 'model')}, {plural(len(wide.columns), 'task')}; {provenance(df)}."
+    note = f"{size} Bold is the best score, which need not be more than chance: see the tasks."
+    return "\n\n".join([note, _github(header, body, 1)])
 
 
 def _bold(text: str, best: bool) -> str:
     return f"**{text}**" if best else text
 
 
-def _beside_published(df: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> list[str]:
+def _beside_published(
+    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], models: Sequence[str]
+) -> list[str]:
     """Tasks by models on the metric nearest to the published one; published figures have columns of their own."""
-    figures = {task: headline(published.get(task, ())) for task in sorted(set(df["task"]))}
-    labels = list(dict.fromkeys(f.label for found in figures.values() for f in found if f.source != "OctoAI"))
+    found = beside_published(df, published)
+    # OctoAI's are of one task only, which lists them.
+    labels = list(dict.fromkeys(label for one in found for label, f in one.figures.items() if f.source != "OctoAI"))
     if not labels:
         return []
-    models = list(leaderboard(df).index)
-    body = []
-    for task, found in figures.items():
-        part = df[df["task"] == task]
-        by_label = {f.label: f for f in found}
-        if not set(labels) & set(by_label):
-            continue
-        metric = _closest(part, found)
-        scores = part[part["metric"] == metric].set_index("model")["score"]
-        ours = [number(scores.get(model)) for model in models]
-        body.append([task, metric, *ours, *(_figure_cell(by_label.get(label), metric) for label in labels)])
+    body = [
+        [
+            one.task,
+            one.metric,
+            *(number(one.scores.get(model)) for model in models),
+            *(_figure_cell(one, label) for label in labels),
+        ]
+        for one in found
+        if set(labels) & set(one.figures)
+    ]
     header = ["task", "our metric", *models, *labels]
     return ["### Beside published figures", _PUBLISHED_INTRODUCTION, _github(header, body, 2), *_one(labels_only(df))]
 
 
-def _closest(part: pd.DataFrame, figures: Sequence[Published]) -> str:
-    """Our metric to read beside these figures: that of the first that has one, else the leaderboard's."""
-    metrics = metrics_of(part)
-    matches = (counterpart(figure, metrics) for figure in figures)
-    return next((name for name in matches if name), metrics[0])
-
-
-def _figure_cell(figure: Published | None, metric: str) -> str:
+def _figure_cell(one: Beside, label: str) -> str:
+    figure = one.figures.get(label)
     if figure is None:
         return ABSENT
-    same = counterpart(figure, [metric])
-    return f"{number(figure.score)} {figure.metric}" + ("" if same else " ≠")
+    return f"{number(figure.score)} {figure.metric}" + ("" if one.same(label) else " ≠")
 
 
 def _task_markdown(part: pd.DataFrame, published: Sequence[Published], verdict: str | None) -> list[str]:
     first = part.iloc[0]
     metrics = metrics_of(part)
-    told = f"{first['category']}; {provenance(part)}; leaderboard metric: {metrics[0]}."
+    about = f"{first['category']}; {provenance(part)}; leaderboard metric: {metrics[0]}."
     picture = f"![{first['task']}](plots/{plot_name(str(first['task']), str(first['kind']))}.svg)"
-    parts = [f"### {first['task']}: {first['title']}", told, *([verdict] if verdict else []), picture]
+    parts = [f"### {first['task']}: {first['title']}", about, *([verdict] if verdict else []), picture]
     return [*parts, _task_table(part), *_one(labels_only(part)), *_published_list(published, metrics)]
 
 
@@ -203,24 +214,26 @@ def standings_markdown(found: Standings) -> str:
     """A line for each model, best mean rank first, and what the columns rest on."""
     against = f"won, tied, lost against {found.reference}"
     tuned = any(row.lift for row in found.models)
-    spent = any(row.usd for row in found.models)
-    header = ["model", "tasks", "mean rank", "macro average", against, *(["lift over base, points"] if tuned else [])]
+    priced = any(row.usd for row in found.models)
+    header = ["model", "tasks", "mean rank", "mean score", against, *(["lift over base, points"] if tuned else [])]
     body = [
         [
             row.model,
             str(row.tasks),
-            _interval(row.mean_rank, 2),
-            _interval(row.macro, 3),
+            interval(row.mean_rank, 2),
+            interval(row.macro),
             _record(row),
             *([_lift(row)] if tuned else []),
-            *([_usd(row.usd)] if spent else []),
+            *([small(None if row.usd is None else 1000 * row.usd)] if priced else []),
         ]
         for row in found.models
     ]
-    header += ["USD per 1,000 rows"] if spent else []
-    align = ["left", *["right"] * (len(header) - 1)]
-    table = tabulate(body, header, tablefmt="pipe", disable_numparse=True, colalign=align)
-    return "\n\n".join(["### Standings", _grounds(found), table])
+    header += ["USD per 1,000 rows"] if priced else []
+    text = f"{averages(found)} {compared_with(found)} {won_or_lost('the tasks that both models were asked')}"
+    apart = sorted({task for row in found.models if row.against for task in row.against.apart})
+    if apart:
+        text += f" Asked on different rows, and so compared with nothing: {', '.join(apart)}."
+    return "\n\n".join(["### Standings", text, _github(header, body, 1)])
 
 
 def slices_markdown(found: Sequence[Slice]) -> str:
@@ -229,24 +242,23 @@ def slices_markdown(found: Sequence[Slice]) -> str:
     body = [
         [
             part.column,
-            part.value.replace("|", "\\|") or "(empty)",
-            f"{part.n:,}",
-            *(f"(n < {FEW})" if part.few else _interval(part.scores.get(model), 3) for model in models),
+            part.value or "(empty)",
+            count(part.n),
+            *(f"(n < {FEW})" if part.few else interval(part.scores.get(model)) for model in models),
         ]
         for part in found
     ]
-    align = ["left", "left", *["right"] * (1 + len(models))]
-    table = tabulate(body, ["slice", "rows with", "n", *models], tablefmt="pipe", disable_numparse=True, colalign=align)
+    table = _github(["slice", "rows with", "n", *models], body, 2)
     return f"<details><summary>Slices</summary>\n\n{table}\n\n</details>"
 
 
-def latex(df: pd.DataFrame) -> str:
-    """Main-metric scores as a booktabs table, tasks by models, best mean rank first; `df` holds one kind of runs.
+def latex(df: pd.DataFrame, models: Sequence[str]) -> str:
+    """Main-metric scores as a booktabs table, tasks by models in that order; `df` holds one kind of runs.
 
     Raises:
         ValueError: benchmark and sample rows together.
     """
-    wide = leaderboard(df).T
+    wide = leaderboard(df, models).T
     metric_of = df[df["is_main"]].drop_duplicates("task").set_index("task")["metric"]
     rows = wide.reset_index().to_numpy().tolist()
     body = [[task, metric_of[task], *(number(score) for score in scores)] for task, *scores in rows]
@@ -257,30 +269,6 @@ def latex(df: pd.DataFrame) -> str:
     return f"{table}\n{{\\footnotesize {note}\\par}}\n" if note else table
 
 
-def _grounds(found: Standings) -> str:
-    common = plural(len(found.common), "task")
-    parts = [
-        f"Mean rank and macro average are over the {common} that every model was asked, on the same rows; brackets "
-        "hold 95 % bootstrap intervals over those rows, which say nothing about other tasks."
-    ]
-    if found.left_out:
-        parts.append(f"Not in the macro average, for their metric has no common scale: {', '.join(found.left_out)}.")
-    parts.append(
-        f"Won and lost are differences from {found.reference}, {found.why}, beyond chance, after Holm's correction "
-        "over the tasks; everything else is tied."
-    )
-    apart = sorted({task for row in found.models if row.against for task in row.against.apart})
-    if apart:
-        parts.append(f"Asked on different rows, and so compared with nothing: {', '.join(apart)}.")
-    return " ".join(parts)
-
-
-def _interval(found: Estimate | None, digits: int) -> str:
-    if found is None or found.n == 0:
-        return ABSENT
-    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
-
-
 def _record(row: Standing) -> str:
     return f"{row.against.won}, {row.against.tied}, {row.against.lost}" if row.against else ABSENT
 
@@ -289,9 +277,5 @@ def _lift(row: Standing) -> str:
     if row.lift is None:
         return ABSENT
     mean, pair = row.lift.mean, row.lift.pair
-    interval = f"{100 * mean.value:+.1f} [{100 * mean.low:+.1f}, {100 * mean.high:+.1f}]"
-    return f"{interval}, better on {pair.won} of {len(pair.tasks)}"
-
-
-def _usd(value: float | None) -> str:
-    return ABSENT if value is None else f"{1000 * value:.3g}"
+    size = f"{signed(100 * mean.value, 1)} [{signed(100 * mean.low, 1)}, {signed(100 * mean.high, 1)}]"
+    return f"{size}, better on {pair.won} of {len(pair.tasks)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import DataError
 
 HEADLINE = ("mistral-7b-lora", "gpt-4", "gpt-3.5-turbo", "mistral-7b-instruct", "mistral-7b")
-"""The five columns of the first published table; the paper's eight other base models would drown a plot."""
+"""The five columns of the first published table; the paper's eight other base models would not fit in a plot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from harness.compare.intervals import Estimate, estimate
-from harness.report.words import ABSENT, _small, absent, count, number, with_interval
+from harness.report.published import Published, counterpart, headline
+from harness.report.words import ABSENT, absent, count, number, small, with_interval
 from harness.rows.origin import KINDS
 from harness.score.metrics.base import Metric
 from harness.score.scoring import STATUSES, RowScores
 from harness.store.results import LABELS_ONLY
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 PROBLEMS = ("unparsed", "truncated", "refused", "failed")
 
@@ -44,8 +42,8 @@ def bench_table(df: pd.DataFrame, verdicts: Verdicts | None = None) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def leaderboard(df: pd.DataFrame) -> pd.DataFrame:
-    """Main-metric scores, model rows by task columns; models best first by mean rank over the tasks all of them have.
+def leaderboard(df: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """Main-metric scores, model rows in the order of `models` by task columns.
 
     Raises:
         ValueError: benchmark and sample rows together.
@@ -53,9 +51,14 @@ def leaderboard(df: pd.DataFrame) -> pd.DataFrame:
     if df["kind"].nunique() > 1:
         raise ValueError("benchmark and sample scores must not share a table")
     wide = df[df["is_main"]].pivot(index="model", columns="task", values="score").sort_index(axis="columns")
-    ranks = oriented(df, wide).rank(ascending=False).loc[:, wide.notna().all()]
-    order = sorted(wide.index, key=lambda model: (ranks.loc[model].mean() if ranks.shape[1] else 0.0, model))
-    return wide.loc[order]
+    return wide.loc[list(models)]
+
+
+def highest(df: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
+    """Which scores of `leaderboard` no other model passes, on tasks that several models were asked."""
+    signs = [1 if higher_is_better(df[df["task"] == task]) else -1 for task in wide.columns]
+    ranks = (wide * signs).round(12).rank(ascending=False, method="min")
+    return (ranks == 1) & (wide.notna().sum() > 1)
 
 
 def csv(df: pd.DataFrame) -> str:
@@ -95,6 +98,11 @@ def higher_is_better(part: pd.DataFrame) -> bool:
     return bool(part.loc[part["is_main"], "higher_is_better"].all()) if "higher_is_better" in part else True
 
 
+def highest_value(part: pd.DataFrame) -> float:
+    """The highest value of the leaderboard metric of one task, NaN where it has none."""
+    return float(part.loc[part["is_main"], "highest"].iloc[0])
+
+
 def rows_asked(part: pd.DataFrame) -> str:
     """How many rows the models were asked: `n = 1,000`, or `n = 164 to 1,000` where that differs."""
     least, most = int(part["n"].min()), int(part["n"].max())
@@ -126,15 +134,44 @@ def labels_only(df: pd.DataFrame) -> str:
     return f"{who}: {LABELS_ONLY}." if who else ""
 
 
-def oriented(df: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
-    """Scores turned so that more is better in every column."""
-    return wide * [1 if higher_is_better(df[df["task"] == task]) else -1 for task in wide.columns]
-
-
 def metrics_of(part: pd.DataFrame) -> list[str]:
     """Metric names of one task, the leaderboard's first, then in the order given."""
     main = part.loc[part["is_main"], "metric"]
     return list(dict.fromkeys([*main, *part["metric"]]))
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A task's published figures by label, and our scores by model on the metric nearest to them."""
+
+    task: str
+    metric: str
+    scores: Mapping[str, float]
+    figures: Mapping[str, Published]
+
+    def same(self, label: str) -> bool:
+        """Whether a figure was measured with a metric like ours."""
+        return counterpart(self.figures[label], [self.metric]) is not None
+
+
+def beside_published(df: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> list[Beside]:
+    """The tasks that have published figures for a table, by name; `df` holds one kind of runs."""
+    found = []
+    for task, part in df.groupby("task", sort=True):
+        figures = headline(published.get(str(task), ()))
+        if figures:
+            metrics = metrics_of(part)
+            # Ours of the first figure that has one, else the leaderboard's.
+            metric = next((name for f in figures if (name := counterpart(f, metrics))), metrics[0])
+            ours = part[part["metric"] == metric]
+            scores = dict(zip(ours["model"], ours["score"], strict=True))
+            found.append(Beside(str(task), metric, scores, {f.label: f for f in figures}))
+    return found
+
+
+def unanswered(row: Mapping[Hashable, Any]) -> int:
+    """How many rows have no valid answer."""
+    return sum(int(row[status]) for status in PROBLEMS)
 
 
 def differs(rows: Iterable[Mapping[Hashable, Any]]) -> bool:
@@ -149,7 +186,7 @@ def _problems(rows: Sequence[Mapping[Hashable, Any]]) -> list[str]:
 def spent(row: Mapping[Hashable, Any]) -> list[str]:
     """The cells under `SPENT`."""
     tokens = [count(row["input_tokens"]), count(row["output_tokens"])]
-    return [_small(row["p50_s"]), _small(row["p95_s"]), *tokens, _small(row["usd"])]
+    return [small(row["p50_s"]), small(row["p95_s"]), *tokens, small(row["usd"])]
 
 
 SPENT = ["p50 s", "p95 s", "tokens in", "tokens out", "USD"]
@@ -190,9 +227,5 @@ def bench_json(frame: pd.DataFrame) -> str:
     for row in frame.to_dict("records"):
         entry = {key: row[key] for key in plain} | {"statuses": {status: row[status] for status in STATUSES}}
         entry |= {key: row[key] for key in rest}
-        results.append({key: None if _absent(value) else value for key, value in entry.items()})
+        results.append({key: None if absent(value) else value for key, value in entry.items()})
     return json.dumps({"results": results}, ensure_ascii=False)
-
-
-def _absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -1,99 +1,381 @@
-"""Numbers and verdicts in words, each worded once for every output."""
+"""Figures and verdicts in words: each number, interval and sentence worded once, for every output."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from harness.compare.paired import (
-    Comparison,
-)
+from harness.compare.intervals import Estimate
+from harness.compare.paired import Comparison, ModelPair
+from harness.compare.standings import Lift, Standings
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from harness.compare.gate import Check
+    from harness.plan.plan import PairEstimate, Plan
+    from harness.report.scoreboard import Offer, Scoreboard, TaskVerdict
+    from harness.store.results import Manifest
 
-
+ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
 
-def _one_task(a: str, b: str, where: str, metric: str, found: Comparison, corrected: str = "") -> str:
-    interval = f"95 % interval {signed(found.low)} to {signed(found.high)}"
-    needed = ""
-    if found.verdict == "not separable" and found.rows_needed:
-        needed = f"; about {found.rows_needed:,} rows would separate them"
-    p = f"{found.p}{corrected}"
-    numbers = f"{signed(found.difference)} {metric}, {interval}, {p}, n = {found.n:,}{needed}"
-    match found.verdict:
-        case "better":
-            return f"{a} beats {b}{where} ({numbers})"
-        case "worse":
-            return f"{a} loses to {b}{where} ({numbers})"
-        case "within the margin":
-            return f"{a} and {b} are equal within {found.margin:g}{where} ({numbers})"
-        case _:
-            return f"{a} and {b} cannot be told apart{where} ({numbers})"
-
-
-def _figures(ratio: float) -> str:
-    """Two figures, or all digits before the point when there are more."""
-    return f"{ratio:.1f}".removesuffix(".0") if ratio < 10 else f"{ratio:,.0f}"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """A difference with its sign, with a true minus; an en dash when there is none."""
-    if value is None or math.isnan(value):
-        return "\N{EN DASH}"
-    return f"{value:+.{digits}f}".replace("-", MINUS)
-
-
-def _sentence(first: str, second: str, metric: str, compared: Comparison, note: str) -> str:
-    numbers = (
-        f"{compared.difference:+.3f} {metric}, 95 % interval {compared.low:+.3f} to {compared.high:+.3f}, "
-        f"{compared.p}{note}, n = {compared.n}"
-    )
-    if compared.verdict == "better":
-        return f"{first} beats {second} ({numbers})."
-    if compared.difference == 0:
-        return f"{first} and {second} score the same ({numbers})."
-    needed = f"; about {compared.rows_needed:,} rows would separate them" if compared.rows_needed else ""
-    if compared.verdict == "within the margin":
-        return f"{first} and {second} are equal within {compared.margin:g} ({numbers})."
-    return f"{first} leads {second}, but not beyond chance at n = {compared.n} ({numbers}{needed})."
-
-
-ABSENT = "\N{EN DASH}"
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """A number with that many decimals; an en dash for None and NaN."""
-    return ABSENT if absent(value) else f"{value:.{digits}f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def with_interval(row: Mapping[Hashable, Any]) -> str:
-    """A score as `0.912 [0.893, 0.928]`."""
-    return ABSENT if absent(row["score"]) else f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+# Numbers
 
 
 def absent(value: Any) -> bool:
     """Whether a cell of the long form holds nothing."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    if value is None:
+        return True
+    try:
+        return not bool(value == value)  # NaN alone differs from itself
+    except TypeError:  # pandas' NA is neither
+        return True
 
 
-def _small(value: Any) -> str:
-    """Seconds or USD, where 0.000 would hide that something was spent."""
-    if not absent(value) and 0 < value < 0.0005:
-        return "<0.001"
-    return number(value)
+def number(value: Any, digits: int = 3) -> str:
+    """A number with that many decimals; an en dash for None and NaN."""
+    return ABSENT if absent(value) else f"{value:,.{digits}f}"
 
 
 def count(value: Any) -> str:
     """A whole number with separators; an en dash when absent."""
     return ABSENT if absent(value) else f"{int(value):,}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign, with a true minus; an en dash when there is none."""
+    if value is None or math.isnan(value):
+        return ABSENT
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def small(value: Any, unknown: str = ABSENT) -> str:
+    """Seconds or USD: three decimals, and `<0.001` where 0.000 would hide that something was spent."""
+    if absent(value):
+        return unknown
+    return "<0.001" if 0 < value < 0.0005 else number(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def with_interval(row: Mapping[Hashable, Any]) -> str:
+    """A score of the long form as `0.912 [0.893, 0.928]`."""
+    return ABSENT if absent(row["score"]) else _bracketed(row["score"], row["low"], row["high"], 3)
+
+
+def interval(found: Estimate | None, digits: int = 3) -> str:
+    """An estimate as `0.912 [0.893, 0.928]`; an en dash when there is none."""
+    return ABSENT if found is None or found.n == 0 else _bracketed(found.value, found.low, found.high, digits)
+
+
+def _bracketed(value: float, low: float, high: float, digits: int) -> str:
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def signed_interval(low: float, high: float, digits: int = 3) -> str:
+    """The interval of a difference as `+0.012 to +0.050`."""
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def percentiles(p50: float, p95: float) -> str:
+    """A latency as `0.412 s, 95 % within 1.300 s`."""
+    return f"{small(p50)} s, 95 % within {small(p95)} s"
+
+
+# One comparison
+
+
+def comparison(a: str, b: str, metric: str, found: Comparison, tasks: int = 1, where: str = "") -> str:
+    """The sentence for model `a` against model `b` on one task, without its full stop.
+
+    `tasks` is the number of tasks that the p-value is corrected for; `where` names the task if nothing else does.
+    """
+    match found.verdict:
+        case "better":
+            text = f"{a} beats {b}"
+        case "worse":
+            text = f"{a} loses to {b}"
+        case "within the margin":
+            text = f"{a} and {b} are equal within {found.margin:g}"
+        case _:
+            text = f"{a} and {b} are not separable"
+    corrected = " after Holm" if tasks > 1 else ""
+    numbers = (
+        f"{signed(found.difference)} {metric}, 95 % interval {signed_interval(found.low, found.high)}, "
+        f"{found.p}{corrected}, n = {found.n:,}"
+    )
+    needed = f"; about {found.rows_needed:,} rows would separate them" if rows_needed(found) else ""
+    return f"{text}{where} ({numbers}{needed})"
+
+
+def rows_needed(found: Comparison) -> int | None:
+    """The rows that would separate two models, where they are not separable and the number is known."""
+    return found.rows_needed if found.verdict == "not separable" else None
+
+
+def against(found: Comparison, b: str) -> str:
+    """The verdict on a model in a table whose caption names the other one."""
+    return {
+        "better": f"better than {b}",
+        "worse": f"worse than {b}",
+        "within the margin": f"equal to {b} within the margin",
+        "not separable": f"not separable from {b}",
+    }[found.verdict]
+
+
+def task_verdict(one: TaskVerdict, best: str = "") -> str:
+    """The sentence below a task's table; `best` names its best model with the score, where that is a third one."""
+    if len(one.models) < 2:
+        return f"Only {one.models[0]} was asked; a comparison needs two models."
+    a, b = one.models
+    if one.found is None:
+        return f"{a} and {b} were asked different rows; run bench again for both."
+    return comparison(a, b, one.metric, one.found, one.tasks) + (f"; the best is {best}" if best else "") + "."
+
+
+def task_verdicts(board: Scoreboard) -> dict[str, str]:
+    """The sentence of each task of a report."""
+    found = {}
+    for task, one in board.verdicts().items():
+        best = board.best[task]
+        score = "" if best in one.models else f"{best} with {number(board.score(task, best))}"
+        found[task] = task_verdict(one, score)
+    return found
+
+
+def gate_reason(check: Check, a: str, b: str) -> str:
+    """Why model `a` passes or fails the gate against model `b` on a task."""
+    found = check.found
+    if found is None:
+        return check.trouble
+    text = comparison(a, b, check.metric, found, check.tasks)
+    if check.strict or (found.verdict == "not separable" and not found.not_inferior):
+        text += f"; a loss beyond {found.margin:g} is {'' if found.not_inferior else 'not '}ruled out"
+    return text
+
+
+# Several tasks
+
+
+def tally(pair: ModelPair, total: str = "") -> str:
+    """On how many tasks the first of two models wins, ties and loses; `total` names the tasks."""
+    of = total or plural(len(pair.tasks), "task")
+    if pair.tied == len(pair.tasks):
+        return f"{pair.a} and {pair.b} are separable on 0 of {of}"
+    if not pair.won:
+        return f"{pair.a} loses to {pair.b} on {pair.lost} of {of}, ties {pair.tied}"
+    return f"{pair.a} beats {pair.b} on {pair.won} of {of}, ties {pair.tied}, loses {pair.lost}"
+
+
+def lift(found: Lift) -> str:
+    """What an adapter gains over the model it was tuned from."""
+    mean = f"mean lift {signed(100 * found.mean.value, 1)} points, 95 % interval {points(found.mean)}"
+    if found.left_out:
+        mean += f" (without {', '.join(found.left_out)}, whose metric has no highest value)"
+    return f"{tally(found.pair)}; {mean}."
+
+
+def points(found: Estimate) -> str:
+    """The interval of a mean difference in hundredths of the scale."""
+    return signed_interval(100 * found.low, 100 * found.high, 1)
+
+
+def headline(board: Scoreboard) -> str:
+    """The verdict sentence of the page."""
+    first, b = board.challenger(), board.reference
+    if first is None or first.against is None:
+        if len(board.models) == 1:
+            return f"Only {b} was asked; a comparison needs two models."
+        return f"No model was asked the same rows as {b}; a comparison needs that."
+    pair = first.against
+    if len(pair.tasks) == 1:
+        ((task, found),) = pair.tasks.items()
+        text = comparison(pair.a, b, board.metric(task).name, found, where=f" on {task}")
+    else:
+        all_tasks = len(pair.tasks) == len(board.tasks)
+        text = tally(pair, "" if all_tasks else f"the {plural(len(pair.tasks), 'task')} both were asked")
+    return text + _price(board, pair) + "."
+
+
+def _price(board: Scoreboard, pair: ModelPair) -> str:
+    ours, theirs = (board.standing(model).usd for model in (pair.a, pair.b))
+    if not theirs or ours is None:
+        return ""
+    if ours == 0:
+        return ", at no cost per answer"
+    if theirs / ours >= 1.5:
+        return f", at 1/{_two_digits(theirs / ours)} of the cost"
+    return ", at about the same cost" if ours / theirs < 1.5 else f", at {_two_digits(ours / theirs)} times the cost"
+
+
+def _two_digits(ratio: float) -> str:
+    """Two digits, or all digits before the point when there are more."""
+    return f"{ratio:.1f}".removesuffix(".0") if ratio < 10 else f"{ratio:,.0f}"
+
+
+def lead(board: Scoreboard) -> str:
+    """By how much the model of the headline is ahead over several tasks, and how sure that is; "" for one task."""
+    first = board.challenger()
+    if first is None or first.against is None or first.lead is None or len(first.against.tasks) == 1:
+        return ""
+    value = 100 * first.lead.value
+    size = f"{abs(value):.1f} points {'higher' if value >= 0 else 'lower'}"
+    tasks = plural(len(board.standings.averaged), "task")
+    return f"Its mean score over {tasks} is {size} (95 % interval {points(first.lead)})."
+
+
+def small_print(board: Scoreboard) -> str:
+    """What the verdict sentence means; "" where there is none."""
+    first = board.challenger()
+    if len(board.models) == 1:
+        return ""
+    text = compared_with(board.standings)
+    if first is None or first.against is None:
+        return text
+    if len(board.models) > 2:
+        text += " Of several models the sentence names an adapter first, then the one ahead most often."
+    return f"{text} {won_or_lost(plural(len(first.against.tasks), 'task'))}"
+
+
+def averages(table: Standings) -> str:
+    """Which tasks mean rank, mean score and USD per 1,000 rows are over, and which the mean score leaves out."""
+    usd = "USD per 1,000 rows" if any(row.usd for row in table.models) else ""
+    if not table.common:
+        return "No task was asked of every model on the same rows, so there is no mean rank and no mean score."
+    every = f"the {plural(len(table.common), 'task')} that every model was asked on the same rows"
+    scaled = "each score divided by its metric's highest value"
+    why = "their metric has no highest value or counts errors"
+    rank = "Mean rank (1 is best)"
+    if not table.averaged:
+        text = f"{_listed(rank, usd)} over {every}. There is no mean score: {why}."
+    elif table.left_out:
+        score = _listed("mean score", usd).removesuffix(" are").removesuffix(" is")
+        text = (
+            f"{rank} is over {every}, {score} over {len(table.averaged)} of them, {scaled}; left out, because {why}: "
+            f"{', '.join(table.left_out)}."
+        )
+    else:
+        text = f"{_listed(rank, 'mean score', usd)} over {every}, {scaled}."
+    return f"{text} Brackets hold 95 % bootstrap intervals over those rows, which say nothing about other tasks."
+
+
+def _listed(*names: str) -> str:
+    """`a is`, `a and b are`, `a, b and c are`; names that are empty are left out."""
+    given = [name for name in names if name]
+    *first, last = given
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
+
+
+def won_or_lost(tasks: str) -> str:
+    """What a win is; `tasks` says what the p-values are corrected for."""
+    return (
+        "Won or lost means a difference beyond chance: paired tests on the same rows at 5 %, with Holm's correction "
+        f"over {tasks}. A tie is any other result: equality was shown only where the tables say so."
+    )
+
+
+def compared_with(table: Standings) -> str:
+    """Which model the others are compared with, and why."""
+    return f"Compared with {table.reference}, {table.why}."
+
+
+def frontier(offers: Sequence[Offer]) -> str:
+    """The models that no other one beats at the same cost or less."""
+    names = [offer.model for offer in offers if offer.frontier]
+    return f"On the frontier, where a better mean score costs more: {', '.join(names) or 'none'}."
+
+
+def latency_tasks(tasks: Sequence[str]) -> str:
+    """What the latencies are over."""
+    if not tasks:
+        return "Median and 95th percentile of all answers of a model; the models were timed on different tasks."
+    return f"Median and 95th percentile of all answers to the {plural(len(tasks), 'task')} that every timed model has."
+
+
+def compared(pair: ModelPair) -> str:
+    """What `harness compare` says last."""
+    text = f"{tally(pair)} (p-values after Holm's correction)."
+    return f"{text}\nAsked different rows, and so left out: {', '.join(pair.apart)}." if pair.apart else text
+
+
+# Where figures come from
+
+
+def total_usd(costs: Sequence[float | None]) -> str:
+    """What several runs cost together, and of how many that is not known."""
+    known = [cost for cost in costs if cost is not None]
+    unknown = len(costs) - len(known)
+    if not known:
+        return "not known"
+    return f"{small(sum(known))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else "")
+
+
+def dataset(manifest: Manifest) -> str:
+    """Which data set a run's rows are from."""
+    if manifest.kind == "sample":
+        return "rows written for this project"
+    found = manifest.dataset
+    config = f"/{found['config']}" if found.get("config") else ""
+    revision = found.get("revision") or "no revision pinned"
+    return f"{found.get('hub') or 'local files'}{config} @ {revision}, split {found.get('split', ABSENT)}"
+
+
+def commit(manifest: Manifest) -> str:
+    """At which commit of the project a run was made."""
+    found = manifest.git
+    return (
+        f"{str(found['commit'])[:12]}{' with changes' if found.get('dirty') else ''}" if found.get("commit") else ABSENT
+    )
+
+
+# Plans
+
+
+DETECTABLE = "Smallest difference that the rows show (80 % power, 5 % two-sided; –: none):"
+"""What stands above a plan's table of tasks."""
+
+
+def plan_sources(plan: Plan) -> list[str]:
+    """Lines that say what the estimates of a plan rest on, and what is not known."""
+    served = [pair for pair in plan.pairs if pair.price_by]
+    lines = [*plan.notes]
+    if plan.unpriced:
+        lines.insert(
+            0, f"USD does not include {', '.join(plan.unpriced)}: set a price or gpu_per_hour in the models file"
+        )
+    if served:
+        lines = [
+            f"tokens in by {_by_source(served, 'input_by')}",
+            f"tokens out from {_by_source(served, 'output_by')}",
+            f"prices from {_by_source(served, 'price_by')}",
+            f"minutes at the limits of each endpoint, by {_by_source(served, 'minutes_by')}",
+            *lines,
+        ]
+    return lines
+
+
+def _by_source(pairs: Iterable[PairEstimate], figure: str) -> str:
+    """Each source of a figure with the models it is used for."""
+    models: dict[str, dict[str, None]] = {}
+    for pair in pairs:
+        models.setdefault(getattr(pair, figure), {})[pair.model] = None
+    return "; ".join(f"{source} ({', '.join(found)})" for source, found in models.items())
+
+
+# Texts of strangers
+
+
+def shortened(text: str, width: int, *, end: bool = False) -> str:
+    """One line of at most that many characters, the middle of a text left out, or all but its end."""
+    # A model's answer may hold codes that a terminal would obey.
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
+    if len(line) <= width:
+        return line
+    if end:
+        return "\N{HORIZONTAL ELLIPSIS}" + line[-(width - 1) :]
+    tail = width // 3
+    return f"{line[: width - tail - 1]}\N{HORIZONTAL ELLIPSIS}{line[-tail:]}"

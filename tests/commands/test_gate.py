@@ -27,14 +27,14 @@ def asked(small: Small, loopback: Loopback) -> Small:
 def test_a_worse_model_is_exit_code_100(asked: Small, harness: Command) -> None:
     code, out, _ = harness("gate", "bad", "--against", "good", "--margin", "1pp", "--results", str(asked.results))
     assert code == 100
-    assert out.splitlines()[0].startswith("failed  small  worse (-0.500 accuracy, 95 % interval ")
-    assert out.splitlines()[-1] == "0 of 1 tasks passed"
+    assert out.splitlines()[0].startswith("failed  small  bad loses to good (−0.500 accuracy, 95 % interval ")
+    assert out.splitlines()[-1] == "0 of 1 task passed"
 
 
 def test_a_better_model_is_exit_code_0(asked: Small, harness: Command) -> None:
     code, out, _ = harness("gate", "good", "--against", "bad", "--results", str(asked.results))
     assert code == 0
-    assert out.splitlines()[-1] == "1 of 1 tasks passed"
+    assert out.splitlines()[-1] == "1 of 1 task passed"
 
 
 def test_what_cannot_be_told_is_exit_code_1(asked: Small, harness: Command, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.open import has_desktop
 from tests.commands.conftest import Command
 
 
@@ -27,7 +28,7 @@ def report(tmp_path: Path) -> Path:
 def served(report: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The running command and the address it printed."""
     command = [sys.executable, "-m", "harness", "open", "--out", str(report)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "SSH_CONNECTION": "no desktop"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -54,6 +55,29 @@ def test_serves_the_report_until_it_is_interrupted(served: tuple[subprocess.Pope
     assert process.wait(timeout=20) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
+
+
+def test_a_link_out_of_the_folder_is_not_followed(report: Path, served: tuple[subprocess.Popen[str], str]) -> None:
+    outside = report.parent / "secret.txt"
+    outside.write_text("secret")
+    (report / "link.txt").symlink_to(outside)
+    (report / "inside.js").symlink_to(report / "data" / "news.js")
+    assert get(served[1], "/link.txt")[0] == 404
+    assert get(served[1], "/inside.js") == (200, "rows()")
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {}, False),
+        ("linux", {"DISPLAY": ":0"}, True),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ("linux", {"DISPLAY": ":10", "SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22"}, False),
+        ("darwin", {}, True),
+    ],
+)
+def test_a_browser_is_opened_only_on_a_desktop(platform: str, environment: dict[str, str], expected: bool) -> None:
+    assert has_desktop(platform, environment) is expected
 
 
 def test_another_name_for_this_machine_is_refused(served: tuple[subprocess.Popen[str], str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from harness.score.scoring import ScoredRun
 from harness.store.results import Manifest
 from tests.scored import ERROR, OVERLAP, PERCENT, right, scored
 
+OPEN = replace(PERCENT, name="open", low=-math.inf, high=math.inf)
+OPEN_SCORES = {"big": 70.0, "tuned": 90.0, "small": 50.0}
 TWO_TASKS = [
     scored("news", "big", right(0.80), usd=4.0),
     scored("news", "tuned", right(0.90), usd=0.1, base="small"),
@@ -71,6 +74,25 @@ class TestStandings:
         assert small.tasks == 3
         assert small.macro is not None
         assert small.macro.value == pytest.approx(0.35)
+
+    def test_the_lead_is_the_difference_of_two_mean_scores(self) -> None:
+        """A task that the third model lacks, and one without a highest value, are in neither."""
+        runs = [*TWO_TASKS, *(scored("extra", model, right(share)) for model, share in (("big", 0.1), ("tuned", 0.9)))]
+        runs += [scored("open", model, np.full(50, 70.0), OPEN, base="small") for model in ("big", "tuned", "small")]
+        tuned, big, _ = standings(runs).models
+        assert tuned.macro is not None
+        assert big.macro is not None
+        assert tuned.lead is not None
+        assert tuned.lead.value == pytest.approx(tuned.macro.value - big.macro.value)
+        assert tuned.lead.low <= tuned.lead.value <= tuned.lead.high
+        assert big.lead is None
+
+    def test_a_lift_leaves_out_metrics_without_a_highest_value(self) -> None:
+        runs = [*TWO_TASKS, *(scored("open", model, np.full(50, size), OPEN) for model, size in OPEN_SCORES.items())]
+        tuned = next(row for row in standings(runs).models if row.model == "tuned")
+        assert tuned.lift is not None
+        assert tuned.lift.mean.value == pytest.approx(0.45)
+        assert (tuned.lift.left_out, len(tuned.lift.pair.tasks)) == (("open",), 3)
 
     def test_models_without_a_common_task_have_no_rank(self) -> None:
         found = standings([scored("one", "a", right(0.5)), scored("two", "b", right(0.5))])

@@ -7,7 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.compare.intervals import Estimate
+from harness.compare.standings import Standing, Standings
+from harness.report.markdown import Section
 from harness.report.published import Published
+from harness.report.scoreboard import Latencies, Latency, Offer, Overall
 
 
 def long_row(task: str, model: str, metric: str, score: float, **other: Any) -> dict[str, Any]:
@@ -20,6 +24,8 @@ def long_row(task: str, model: str, metric: str, score: float, **other: Any) -> 
         "metric": metric,
         "is_main": metric in ("accuracy", "rouge_l"),
         "metric_kind": "binary" if metric == "accuracy" else "mean",
+        "higher_is_better": True,
+        "highest": 1.0,
         "score": score,
         "low": round(score - 0.02, 3),
         "high": round(score + 0.015, 3),
@@ -48,6 +54,32 @@ def long_row(task: str, model: str, metric: str, score: float, **other: Any) -> 
 def sample_row(task: str, model: str, metric: str, score: float) -> dict[str, Any]:
     counts = {"n": 24, "n_answered": 24, "ok": 24}
     return long_row(task, model, metric, score, source="sample (n=24)", kind="sample", **counts)
+
+
+def standings_of(scores: dict[str, float], reference: str) -> Standings:
+    """Standings of models with these scores on jigsaw, best first, compared with nothing."""
+    rows = [
+        Standing(model, 1, Estimate(rank, rank, rank, 9), Estimate(score, score - 0.02, score + 0.015, 9), *[None] * 4)
+        for rank, (model, score) in enumerate(scores.items(), 1)
+    ]
+    return Standings(reference, "the most expensive model", tuple(rows), ("jigsaw",), ())
+
+
+SCORES = {"mistral-7b-lora": 0.93, "tfidf": 0.912, "gpt-4": 0.873}
+MODELS = tuple(SCORES)
+BENCHMARK, SAMPLE = standings_of(SCORES, "gpt-4"), standings_of({"tfidf": 0.625, "majority": 0.5}, "majority")
+SECTIONS = {
+    "benchmark": Section(BENCHMARK, plots=("overview",)),
+    "sample": Section(SAMPLE, plots=("overview-sample",)),
+}
+OVERALL = {
+    "benchmark": Overall(
+        BENCHMARK,
+        (Offer("tfidf", Estimate(0.9, 0.88, 0.92, 1000), 0.0), Offer("gpt-4", Estimate(0.9, 0.8, 0.95, 1000), 13.06)),
+        Latencies((), (Latency("mistral-7b-lora", 0.12, 0.3, 2000), Latency("gpt-4", 0.412, 1.3, 1000))),
+    ),
+    "sample": Overall(SAMPLE, (), Latencies((), ())),
+}
 
 
 GPT_4 = {

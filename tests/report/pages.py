@@ -13,6 +13,7 @@ from typing import Any
 from harness.ask.run import BenchOptions, bench
 from harness.report.findings import find, long_frame
 from harness.report.page import page
+from harness.report.plots.draw import draw, drawings
 from harness.report.published import Published
 from harness.score.scoring import score_all
 from harness.store.results import read_manifests, read_rows
@@ -113,4 +114,7 @@ def _answers(model: str, rows: list[Any]) -> list[dict[str, Any]]:
 def make_page(results: Path, out: Path, *, single_file: bool = False) -> list[Path]:
     """Build the page of these results, with a few published figures."""
     runs = score_all(results, read_manifests(results), print)
-    return page(find(results, runs), long_frame(runs), FIGURES, results, out, single_file)
+    found, frame = find(results, runs), long_frame(runs)
+    asked = drawings(frame, FIGURES, {one.kind: one.board.overall for one in found})
+    svgs = draw(asked, results.parent / "plots").svgs
+    return page(found, frame, FIGURES, results, out, svgs, single_file=single_file)

@@ -11,6 +11,7 @@ from harness.compare.intervals import wilson
 from harness.compare.slices import Slice
 from harness.compare.standings import standings
 from harness.report.markdown import latex, slices_markdown, standings_markdown
+from tests.report.conftest import MODELS
 from tests.scored import ERROR, right, scored
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -37,7 +38,7 @@ def test_columns_without_anything_to_say_are_left_out() -> None:
     text = standings_markdown(standings(runs))
     assert "lift" not in text
     assert "USD" not in text
-    assert "Not in the macro average, for their metric has no common scale: dates." in text
+    assert "There is no mean score: their metric has no highest value or counts errors." in text
 
 
 def test_slices_say_when_there_are_too_few_rows() -> None:
@@ -53,15 +54,17 @@ def test_slices_say_when_there_are_too_few_rows() -> None:
 
 def test_latex(benchmark: pd.DataFrame) -> None:
     odd = benchmark.replace("tfidf", "tf_idf & 100 %")
-    assert latex(odd) == (GOLDEN / "leaderboard.tex").read_text(encoding="utf-8")
+    assert latex(odd, ("mistral-7b-lora", "tf_idf & 100 %", "gpt-4")) == (GOLDEN / "leaderboard.tex").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_latex_says_below_the_table_who_was_allowed_labels_only(benchmark: pd.DataFrame) -> None:
     constrained = benchmark.assign(labels_only=benchmark["model"] == "tfidf")
     note = "tfidf on e2e\\_nlg, jigsaw: no answer but one of the task's labels was allowed (decode: labels)."
-    assert latex(constrained) == f"{latex(benchmark)}\n{{\\footnotesize {note}\\par}}\n"
+    assert latex(constrained, MODELS) == f"{latex(benchmark, MODELS)}\n{{\\footnotesize {note}\\par}}\n"
 
 
 def test_latex_never_mixes_kinds_of_rows(benchmark: pd.DataFrame, sample: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="must not share a table"):
-        latex(pd.concat([benchmark, sample]))
+        latex(pd.concat([benchmark, sample]), MODELS)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from harness.report.markdown import markdown
+from harness.report.markdown import Section, markdown
 from harness.report.published import Published
 from harness.report.tables import bench_table, csv, labels_only, leaderboard
 from harness.report.words import ABSENT, number
+from tests.report.conftest import MODELS, SCORES, SECTIONS, standings_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -83,7 +85,7 @@ def test_over_several_tasks_the_note_names_those_it_is_about(constrained: pd.Dat
 def test_every_markdown_table_with_such_a_score_has_the_note(
     constrained: pd.DataFrame, published: dict[str, list[Published]]
 ) -> None:
-    parts = re.split("^##+ ", markdown(constrained, published), flags=re.MULTILINE)
+    parts = re.split("^##+ ", markdown(constrained, published, SECTIONS), flags=re.MULTILINE)
     noted = [part.split("\n")[0] for part in parts if "(decode: labels)" in part]
     assert noted == ["Benchmark runs", "Beside published figures", "jigsaw: Toxicity Detection (Jigsaw)"]
 
@@ -94,7 +96,7 @@ def test_the_csv_says_of_each_score_whether_labels_only_were_allowed(constrained
 
 
 def test_leaderboard_is_models_by_tasks_on_the_main_metric(benchmark: pd.DataFrame) -> None:
-    wide = leaderboard(benchmark)
+    wide = leaderboard(benchmark, MODELS)
     assert list(wide.columns) == ["e2e_nlg", "jigsaw"]
     assert list(wide.index) == ["mistral-7b-lora", "tfidf", "gpt-4"]
     assert wide.loc["tfidf"].to_dict() == {"e2e_nlg": 0.41, "jigsaw": 0.912}
@@ -102,8 +104,9 @@ def test_leaderboard_is_models_by_tasks_on_the_main_metric(benchmark: pd.DataFra
 
 
 def test_markdown(benchmark: pd.DataFrame, sample: pd.DataFrame, published: dict[str, list[Published]]) -> None:
-    sentences = {"benchmark": {"jigsaw": "mistral-7b-lora is better than tfidf."}}
-    text = markdown(pd.concat([benchmark, sample]), published, sentences)
+    said = {"jigsaw": "mistral-7b-lora is better than tfidf."}
+    sections = SECTIONS | {"benchmark": replace(SECTIONS["benchmark"], verdicts=said)}
+    text = markdown(pd.concat([benchmark, sample]), published, sections)
     assert text == (GOLDEN / "leaderboard.md").read_text(encoding="utf-8")
 
 
@@ -112,10 +115,10 @@ def test_sample_and_benchmark_scores_never_share_a_table(
 ) -> None:
     both = pd.concat([benchmark, sample])
     with pytest.raises(ValueError, match="must not share"):
-        leaderboard(both)
+        leaderboard(both, MODELS)
     with pytest.raises(ValueError, match="must not share"):
         csv(both)
-    benchmark_part, sample_part = markdown(both, published).split("## Sample runs: not a benchmark")
+    benchmark_part, sample_part = markdown(both, published, SECTIONS).split("## Sample runs: not a benchmark")
     assert "0.625" in sample_part
     assert "0.625" not in benchmark_part
     assert not any("0.912" in table or "published" in table for table in tables(sample_part))
@@ -126,7 +129,7 @@ def test_sample_and_benchmark_scores_never_share_a_table(
 def test_a_published_figure_says_its_metric_and_whether_it_is_ours(
     benchmark: pd.DataFrame, published: dict[str, list[Published]]
 ) -> None:
-    beside = next(t for t in tables(markdown(benchmark, published)) if "published: gpt-4 (paper)" in t)
+    beside = next(t for t in tables(markdown(benchmark, published, SECTIONS)) if "published: gpt-4 (paper)" in t)
     assert "0.754 accuracy |" in beside
     assert "0.540 bleurt ≠" in beside
     assert "phi-2-lora" not in beside
@@ -137,7 +140,11 @@ def test_markdown_of_no_runs_says_so(benchmark: pd.DataFrame) -> None:
 
 
 def test_a_bar_in_a_name_does_not_end_a_cell(benchmark: pd.DataFrame) -> None:
-    text = markdown(benchmark.replace("tfidf", "tf|idf"), {})
+    text = markdown(
+        benchmark.replace("tfidf", "tf|idf"),
+        {},
+        {"benchmark": Section(standings_of({name.replace("tfidf", "tf|idf"): 0.9 for name in SCORES}, "gpt-4"))},
+    )
     widths = {len(re.split(r"(?<!\\)\|", line)) for line in tables(text)[0].splitlines()}
     assert len(widths) == 1
 

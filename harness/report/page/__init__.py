@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from harness.report.findings import Findings
 from harness.report.page.evidence import evidence, script_json, utf8
 from harness.report.page.overview import overview
-from harness.report.page.provenance import of_all, usd
+from harness.report.page.provenance import of_all
 from harness.report.page.tasks import task_view
 from harness.report.published import Published
-from harness.report.words import number
+from harness.report.tables import plot_name
+from harness.report.words import number, small, task_verdicts
 from harness.score.scoring import ScoredRun
 
 if TYPE_CHECKING:
@@ -36,12 +38,15 @@ def page(
     published: Mapping[str, Sequence[Published]],
     results: Path,
     out: Path,
+    plots: Callable[[], Mapping[str, str]],
+    *,
     single_file: bool = False,
 ) -> list[Path]:
     """Write `index.html` and `data/<task>-<kind>.js` into `out` and return the files written.
 
-    `frame` is the long form of the runs; rows and answers are read from `results`. With `single_file` the rows are in
-    the page itself. Data files of an earlier report are removed.
+    `frame` is the long form of the runs; rows and answers are read from `results`. `plots` gives the SVG files of the
+    plots by name; it is called last, for they may still be being drawn. With `single_file` the rows are in the page
+    itself. Data files of an earlier report are removed.
 
     Raises:
         UserError: the rows of a run are not there any more.
@@ -49,7 +54,6 @@ def page(
     out.mkdir(parents=True, exist_ok=True)
     for old in (out / DATA).glob("*.js"):
         old.unlink()
-    sections = [_section(one, frame[frame["kind"] == one.kind], published) for one in found]
     written, inline = [], []
     for key, text in _row_data(found, results):
         if single_file:
@@ -59,24 +63,26 @@ def page(
             path = out / DATA / f"{key}.js"
             path.write_bytes(utf8(f"harnessRows({script_json(key)},{text});\n"))
             written.append(path)
+    sections = [_section(one, frame[frame["kind"] == one.kind], published) for one in found]
     index = out / "index.html"
     runs = [run for one in found for run in one.runs]
-    index.write_bytes(utf8(_render(sections, runs, inline, single_file)))
+    index.write_bytes(utf8(_render(sections, runs, inline, plots(), single_file)))
     return [index, *written]
 
 
 def _section(found: Findings, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
     figures = published if found.kind == "benchmark" else {}
     tasks = [
-        task_view(found, task, frame[frame["task"] == task], figures.get(task, ())) for task in found.contest.tasks
+        task_view(found, task, frame[frame["task"] == task], figures.get(task, ()), verdict)
+        for task, verdict in task_verdicts(found.board).items()
     ]
-    return {"kind": found.kind, "overview": overview(found.contest, frame, figures), "tasks": tasks}
+    return {"kind": found.kind, "overview": overview(found.board, frame, figures), "tasks": tasks}
 
 
 def _row_data(found: Sequence[Findings], results: Path) -> Iterator[tuple[str, str]]:
     """Name and JSON of each task's rows, one task at a time because all of them would not fit in memory."""
     for one in found:
-        for task, runs in one.contest.tasks.items():
+        for task, runs in one.board.tasks.items():
             yield f"{task}-{one.kind}", script_json(evidence(results, list(runs.values())))
 
 
@@ -84,6 +90,7 @@ def _render(
     sections: Sequence[Mapping[str, Any]],
     runs: Sequence[ScoredRun],
     inline: Sequence[tuple[str, str]],
+    plots: Mapping[str, str],
     single_file: bool,
 ) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -96,7 +103,8 @@ def _render(
         lstrip_blocks=True,
         loader=FunctionLoader(_asset),
     )
-    environment.filters |= {"number": number, "usd": usd, "unbroken": _unbroken}
+    environment.filters |= {"number": number, "small": small, "unbroken": _unbroken}
+    environment.globals["plot"] = lambda name, kind="benchmark": _embedded(plots, plot_name(name, kind))
     script = _asset("page.js")
     policy = (
         f"default-src 'none'; script-src 'sha256-{_sha256(script)}' 'self' file:; style-src 'unsafe-inline'; "
@@ -119,6 +127,28 @@ def _unbroken(text: str) -> Markup:
 
     piece = Markup('<span class="nowrap">{}</span>')
     return Markup(" ").join(piece.format(word) if "-" in word and len(word) < 25 else word for word in text.split(" "))
+
+
+def _embedded(plots: Mapping[str, str], name: str) -> Markup:
+    """A plot's SVG as part of the page, in the page's colours; empty where there is no such plot.
+
+    Its paper becomes the page's background; what applies to a file alone is taken out; and because all plots number
+    their parts alike, ids that something refers to get the plot's name, and the others go.
+    """
+    from markupsafe import Markup
+
+    if name not in plots:
+        return Markup()
+    svg = plots[name][plots[name].index("<svg ") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", svg, flags=re.DOTALL)
+    svg = svg.replace("#ffffff", "var(--bg)")
+    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', svg))
+    place = hashlib.sha256(name.encode()).hexdigest()[:8]  # a task's or model's name may hold what an id must not
+    svg = re.sub(r' id="([\w. -]+)"', lambda found: f' id="{place}-{found[1]}"' if found[1] in used else "", svg)
+    svg = re.sub(r'(url\(|href=")#([\w-]+)', rf"\1#{place}-\2", svg)
+    head = f'<svg class="plot" role="img" aria-labelledby="{place}-title {place}-desc" '
+    svg = svg.replace("<svg ", head, 1).replace("<title>", f'<title id="{place}-title">', 1)
+    return Markup(svg.replace("<desc>", f'<desc id="{place}-desc">', 1))  # noqa: S704 - our own; names are escaped
 
 
 def _asset(name: str) -> str:

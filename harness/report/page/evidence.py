@@ -24,7 +24,7 @@ from harness.store.results import Response, answered_rows
 from harness.tasks.task import LabelAnswer, Task
 
 Reading = Callable[[str], Any]
-"""What a text is as an answer of the task."""
+"""Reads a text as an answer of the task."""
 
 
 LONGEST = 8_000
@@ -63,7 +63,7 @@ def evidence(results: Path, runs: Sequence[ScoredRun]) -> dict[str, Any]:
 
 
 def judge(task: Task, metrics: Sequence[Metric], rows: RowScores) -> tuple[str, FloatArray, bool]:
-    """Return the metric by which single rows are told right from wrong, each row's score, and whether it is 0 or 1.
+    """Return the metric by which rows are called right or wrong, each row's score, and whether all are 0 or 1.
 
     It is the leaderboard's metric where that scores rows; else accuracy where the task has it; else the leaderboard's
     metric of each row by itself.

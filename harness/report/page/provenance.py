@@ -5,20 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from harness.report.words import ABSENT, MINUS, plural
+from harness.report import words
+from harness.report.words import ABSENT, count, plural, small
 from harness.score.scoring import ScoredRun
-from harness.store.results import Manifest
 
 Facts = list[tuple[str, str]]
-
-
-def usd(value: float | None) -> str:
-    """An amount of money; a dash where it is not known, and never 0 for something that cost."""
-    if value is None or value != value:
-        return ABSENT
-    if 0 < value < 0.0005:
-        return "< 0.001"
-    return f"{value:,.3f}".replace("-", MINUS)
 
 
 def one_line(runs: Sequence[ScoredRun]) -> Facts:
@@ -27,12 +18,12 @@ def one_line(runs: Sequence[ScoredRun]) -> Facts:
     facts = {
         "source": _each(m.source for m in made),
         "rows": _each(f"{m.n:,}" for m in made),
-        "dataset": _each(_dataset(m) for m in made),
+        "dataset": _each(words.dataset(m) for m in made),
         "prompt": _each(m.prompt_hash for m in made),
-        "commit": _each(_commit(m) for m in made),
+        "commit": _each(words.commit(m) for m in made),
         "version": _each(m.versions.get("lora-leaderboard", ABSENT) for m in made),
         "run": _each(m.finished[:10] for m in made),
-        "cost": _cost(runs),
+        "cost": words.total_usd([run.usd for run in runs]),
     }
     return list(facts.items())
 
@@ -49,9 +40,9 @@ def of_all(runs: Sequence[ScoredRun]) -> Facts:
         "tasks": f"{len({m.task for m in made}):,}",
         "answers": f"{sum(m.n for m in made):,}",
         "made": days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
-        "commit": _each(_commit(m) for m in made),
+        "commit": _each(words.commit(m) for m in made),
         "version": _each(m.versions.get("lora-leaderboard", ABSENT) for m in made),
-        "cost": _cost(runs),
+        "cost": words.total_usd([run.usd for run in runs]),
     }
     return list(facts.items())
 
@@ -59,7 +50,7 @@ def of_all(runs: Sequence[ScoredRun]) -> Facts:
 def provenance(run: ScoredRun) -> dict[str, object]:
     """All that is recorded of how a run was made, as names and values."""
     m = run.manifest
-    tokens = f"{run.input_tokens or 0:,} in, {run.output_tokens or 0:,} out" if run.input_tokens else ABSENT
+    tokens = f"{count(run.input_tokens)} in, {count(run.output_tokens)} out" if run.input_tokens else ABSENT
     return {
         "model": m.model,
         "recorded": m.model_settings.get("backend") == "recorded",
@@ -67,43 +58,21 @@ def provenance(run: ScoredRun) -> dict[str, object]:
         "facts": [
             ("source", m.source),
             ("rows asked", f"{m.n:,} (seed {m.seed}, fingerprint {m.rows})"),
-            ("dataset", _dataset(m)),
+            ("dataset", words.dataset(m)),
             ("dataset fingerprint", str(m.dataset.get("fingerprint") or ABSENT)),
             ("task file (SHA-256)", m.task_sha256),
             ("prompt hash", m.prompt_hash),
             ("model settings", json.dumps(m.model_settings, ensure_ascii=False)),
             ("settings hash", m.settings),
             ("versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
-            ("commit", _commit(m)),
+            ("commit", words.commit(m)),
             ("run", f"{m.started} to {m.finished} ({m.seconds:,.1f} s, {m.asked:,} asked in it)"),
             ("tokens", tokens),
-            ("cost, USD", usd(run.usd)),
+            ("cost, USD", small(run.usd)),
             *([("stopped", m.stopped)] if m.stopped else []),
             *([("note", m.note)] if m.note else []),
         ],
     }
-
-
-def _cost(runs: Sequence[ScoredRun]) -> str:
-    costs = [run.usd for run in runs if run.usd is not None]
-    unknown = len(runs) - len(costs)
-    if not costs:
-        return "not known"
-    return f"{usd(sum(costs))} USD" + (f", not known of {plural(unknown, 'run')}" if unknown else "")
-
-
-def _dataset(m: Manifest) -> str:
-    if m.kind == "sample":
-        return "rows written for this project"
-    config = f"/{m.dataset['config']}" if m.dataset.get("config") else ""
-    revision = m.dataset.get("revision") or "no revision pinned"
-    return f"{m.dataset.get('hub') or 'local files'}{config} @ {revision}, split {m.dataset.get('split', ABSENT)}"
-
-
-def _commit(m: Manifest) -> str:
-    if not m.git.get("commit"):
-        return ABSENT
-    return f"{str(m.git['commit'])[:12]}{' with changes' if m.git.get('dirty') else ''}"
 
 
 def _each(values: Iterable[str]) -> str:

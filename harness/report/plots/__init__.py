@@ -5,12 +5,11 @@ from __future__ import annotations
 from harness.report.plots.cost import frontier_plot, latency_plot
 from harness.report.plots.overall import calibration_plot, heat_plot, overview_plot
 from harness.report.plots.style import WATERMARK
-from harness.report.plots.tasks import adapter_plot, adapters, task_plot
+from harness.report.plots.tasks import adapter_plot, task_plot
 
 __all__ = [
     "WATERMARK",
     "adapter_plot",
-    "adapters",
     "calibration_plot",
     "frontier_plot",
     "heat_plot",

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.report import plots
 from harness.report.published import Published
+from harness.report.scoreboard import Overall
 from harness.report.tables import plot_name, tasks_of
 from harness.rows.origin import KINDS
 
@@ -49,38 +50,58 @@ class Drawn:
         """All files."""
         return [path for _, written in self.files for path in written]
 
-    def overall(self, kind: str) -> list[Path]:
-        """The files of the plots over all tasks of this kind of runs."""
-        return [path for drawing, files in self.files if drawing.overall and drawing.kind == kind for path in files]
+    def overall(self, kind: str) -> list[str]:
+        """The names of the plots over all tasks of this kind of runs that had something to show."""
+        return [drawing.name for drawing, files in self.files if drawing.overall and drawing.kind == kind and files]
+
+    def svgs(self) -> dict[str, str]:
+        """The text of each plot's SVG file by the plot's name."""
+        paths = {drawing.name: path for drawing, files in self.files for path in files if path.suffix == ".svg"}
+        return {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
 
 
 def drawings(
-    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], references: Mapping[str, str]
+    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], found: Mapping[str, Overall]
 ) -> list[Drawing]:
-    """The plots of a report: those over all tasks of each kind of runs, then one for each task."""
-    return [*_overall(df, references), *_by_task(df, published)]
+    """The plots of a report: those over all tasks of each kind of runs, then one for each task.
+
+    `found` has what is known over all tasks for each kind of runs in `df`.
+    """
+    return [*_overall(df, found), *_by_task(df, published, found)]
 
 
-def _overall(df: pd.DataFrame, references: Mapping[str, str]) -> Iterator[Drawing]:
+def _overall(df: pd.DataFrame, found: Mapping[str, Overall]) -> Iterator[Drawing]:
     for kind in KINDS:
         part = df[df["kind"] == kind]
         if part.empty:
             continue
+        one = found[kind]
+        models, best_first = one.models, [row.model for row in one.standings.models]
         overview: dict[str, Draw] = {
-            "overview": partial(plots.overview_plot, part),
-            "heat": partial(plots.heat_plot, part),
-            "frontier": partial(plots.frontier_plot, part),
-            "latency": partial(plots.latency_plot, part),
+            "overview": partial(plots.overview_plot, part, models),
+            "heat": partial(plots.heat_plot, part, best_first),
+            "frontier": partial(plots.frontier_plot, part, one.offers, len(one.standings.averaged), models),
+            "latency": partial(plots.latency_plot, part, one.latencies, models),
             "calibration": partial(plots.calibration_plot, part),
         }
-        for adapter, base in plots.adapters(part).items():
-            overview[f"adapter-{adapter}"] = partial(plots.adapter_plot, part, adapter, base, references.get(kind))
+        for row in one.standings.models:
+            if row.lift:
+                reference = one.standings.reference
+                overview[adapter_name(row.model)] = partial(plots.adapter_plot, part, row.lift, reference, models)
         yield from (Drawing(plot_name(name, kind), kind, True, draw) for name, draw in overview.items())
 
 
-def _by_task(df: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> Iterator[Drawing]:
+def adapter_name(model: str) -> str:
+    """What the plot of an adapter's lift is called."""
+    return f"adapter-{model}"
+
+
+def _by_task(
+    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], found: Mapping[str, Overall]
+) -> Iterator[Drawing]:
     for task, kind, part in tasks_of(df):
-        yield Drawing(plot_name(task, kind), kind, False, partial(plots.task_plot, part, published.get(task, ())))
+        drawn = partial(plots.task_plot, part, published.get(task, ()), found[kind].models)
+        yield Drawing(plot_name(task, kind), kind, False, drawn)
 
 
 def draw(asked: Sequence[Drawing], folder: Path) -> Drawn:
@@ -89,16 +110,17 @@ def draw(asked: Sequence[Drawing], folder: Path) -> Drawn:
 
 
 def draw_aside(asked: Sequence[Drawing], folder: Path) -> Callable[[], Drawn]:
-    """Start to draw in a process of its own, if there is enough to draw; call what is returned to have it all.
+    """Start to draw in a process of its own, if there is enough to draw; call what is returned to wait for it.
 
     A script that calls this needs the usual `if __name__ == "__main__":`, because the process imports it again.
     """
     if len(asked) <= FEW:
-        return partial(draw, asked, folder)
+        return cache(partial(draw, asked, folder))
     # Not a fork: the threads of numpy's linear algebra do not survive one.
     pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     files = pool.map(_call, _jobs(asked, folder))
 
+    @cache
     def finish() -> Drawn:
         with pool:
             return _drawn(asked, list(files), folder)

@@ -1,8 +1,9 @@
-"""All tasks on one page: a line per task, a marker with its interval per model."""
+"""Plots over all tasks: scores with intervals, scores as a heat map, and how wide intervals are by number of rows."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,62 +12,72 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.report.plots.style import (
-    BLACK,
+    FAINT,
+    INK,
     canvas,
     look,
+    looks,
     model_legend,
     named,
+    on_scale,
     save,
     scale,
     short,
     style,
     task_label,
     titles,
-    unit,
 )
-from harness.report.tables import Row, leaderboard, provenance, tasks_of
-from harness.report.words import plural
+from harness.report.tables import Row, highest_value, provenance, tasks_of
+from harness.report.words import number, plural
 
 TALL = 12
 """With more tasks than this the scale is also printed at the top."""
 
 
-def overview_plot(df: pd.DataFrame, path: Path) -> list[Path]:
+def overview_plot(df: pd.DataFrame, models: Sequence[str], path: Path) -> list[Path]:
     """One line per task, one marker per model with its 95 % interval; returns the two files written.
 
-    `df` holds the runs of one kind; `path` has no ending. Tasks are grouped by category. A metric that goes to 100 is
-    divided by 100.
+    `df` holds the runs of one kind, `models` give the colours, `path` has no ending. Tasks are grouped by category.
+    Scores are divided by their metric's highest value; tasks whose metric has none are left out, which the plot says.
+    Without any other there is no plot.
     """
     df = df[df["is_main"]]
-    parts = sorted((part for _, _, part in tasks_of(df)), key=lambda p: (p["category"].iloc[0], p["task"].iloc[0]))
-    models = sorted(set(df["model"]))
-    called, sample = named(df), bool((df["kind"] == "sample").any())
+    parts, left_out = on_scale(_by_category(df))
+    if not parts:
+        return []
+    called, look_of, sample = named(df), looks(models), bool((df["kind"] == "sample").any())
     lane = 0.8 / len(models)
-    top = 0.8 + 0.22 * math.ceil(len(models) / 4) + (0.2 if len(parts) > TALL else 0.0)
+    top = 0.8 + 0.22 * math.ceil(len(models) / 4) + (0.2 if len(parts) > TALL else 0.0) + 0.17 * len(left_out)
     line_height = max(0.36, 0.09 * len(models) + 0.1)
     with style():
         figure, axes = canvas(9.0, line_height * len(parts) + top + 0.6, top=top, bottom=0.6, left=2.75)
         for y, part in enumerate(parts):
             if y % 2 == 0:
-                axes.axhspan(y - 0.5, y + 0.5, color="#F2F2F2", linewidth=0, zorder=0)
-            whole = unit(part)
+                axes.axhspan(y - 0.5, y + 0.5, color=INK, alpha=0.06, linewidth=0, zorder=0)
             for row in part.to_dict("records"):
-                place = models.index(row["model"])
-                _dot(axes, row, y + lane * (place - (len(models) - 1) / 2), place, whole)
-        scale(axes, [v / unit(p) for p in parts for v in (*p["low"], *p["high"])], bars=False)
+                place = y + lane * (models.index(row["model"]) - (len(models) - 1) / 2)
+                _dot(axes, row, place, look_of[row["model"]], highest_value(part))
+        scale(axes, [v / highest_value(p) for p in parts for v in (*p["low"], *p["high"])], bars=False)
         axes.set_ylim(len(parts) - 0.5, -0.5)
         axes.set_yticks(range(len(parts)), [task_label(part) for part in parts])
         axes.tick_params(axis="x", labeltop=len(parts) > TALL)
         axes.set_xlabel("score on each task's leaderboard metric, with 95 % interval")
         size = f"{plural(len(models), 'model')}, {plural(len(parts), 'task')}"
         titles(figure, "Scores by task", [f"{size}; {provenance(df)}"])
+        if left_out:
+            figure.text(0.015, 1 - (top - 0.22) / figure.get_figheight(), left_out[0], fontsize=8.5, va="top")
         model_legend(figure, [called[model] for model in models])
-        return save(figure, path, sample)
+        return save(figure, path, sample, "Scores by task", f"{size}: a line for each task, a marker for each model.")
 
 
-def _dot(axes: Axes, row: Row, y: float, place: int, unit: float) -> None:
-    score, low, high = (row[name] / unit for name in ("score", "low", "high"))
-    colour, marker = look(place)
+def _by_category(df: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each task, by category and name."""
+    return sorted((part for _, _, part in tasks_of(df)), key=lambda p: (p["category"].iloc[0], p["task"].iloc[0]))
+
+
+def _dot(axes: Axes, row: Row, y: float, shown: tuple[str, str], highest: float) -> None:
+    score, low, high = (row[name] / highest for name in ("score", "low", "high"))
+    colour, marker = shown
     axes.errorbar(
         score, y, xerr=[[score - low], [high - score]],
         fmt=marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.4, linewidth=1.2,
@@ -77,10 +88,10 @@ N = np.geomspace(25, 5_000, 60)
 
 
 def half_widths(df: pd.DataFrame) -> pd.DataFrame:
-    """Category, n and half the 95 % interval of each run's main metric, on a scale to 1."""
+    """Category, n and half the 95 % interval of each run's main metric, as a share of the metric's highest value."""
     rows = []
-    for _, _, part in tasks_of(df[df["is_main"]]):
-        half = (part["high"] - part["low"]) / 2 / unit(part)
+    for part in on_scale([part for _, _, part in tasks_of(df[df["is_main"]])])[0]:
+        half = (part["high"] - part["low"]) / 2 / highest_value(part)
         rows.append(pd.DataFrame({"category": part["category"], "n": part["n"], "half": half}))
     found = pd.concat(rows) if rows else pd.DataFrame({"category": [], "n": [], "half": []})
     return found[(found["n"] > 0) & (found["half"] > 0)]
@@ -99,7 +110,7 @@ def calibration_plot(df: pd.DataFrame, path: Path) -> list[Path]:
     ends = {}
     with style():
         figure, axes = canvas(9.0, 5.0, top=0.85, bottom=0.65, left=0.8)
-        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        axes.grid(axis="y", **FAINT)
         axes.set_xscale("log")
         axes.set_yscale("log")
         for place, (category, part) in enumerate(found.groupby("category")):
@@ -126,7 +137,8 @@ def calibration_plot(df: pd.DataFrame, path: Path) -> list[Path]:
         axes.set_xlabel("rows")
         axes.set_ylabel("half of the 95 % interval, points")
         titles(figure, "How many rows are enough", [f"{plural(len(found), 'run')}; {provenance(df)}"])
-        return save(figure, path, sample)
+        description = "Half of the 95 % interval against the number of rows, a line for each category of tasks."
+        return save(figure, path, sample, "How many rows are enough", description)
 
 
 def _apart(ends: dict[tuple[str, str], float], step: float) -> dict[tuple[str, str], float]:
@@ -143,17 +155,17 @@ COLOURS = "cividis"
 """Runs from dark to light for readers with every kind of colour vision, and in grey print."""
 
 
-def heat_plot(df: pd.DataFrame, path: Path) -> list[Path]:
-    """Main-metric scores as colours and numbers, models best first from the left; returns the two files written.
+def heat_plot(df: pd.DataFrame, models: Sequence[str], path: Path) -> list[Path]:
+    """Main-metric scores as colours and numbers, `models` from left to right; returns the two files written.
 
-    `df` holds the runs of one kind, `path` has no ending. A metric that goes to 100 is divided by 100, and the number
-    shows it; what was not measured stays empty.
+    `df` holds the runs of one kind, `path` has no ending. A score is divided by its metric's highest value; one whose
+    metric has none is a number without a colour. What was not measured stays empty.
     """
     df = df[df["is_main"]]
-    parts = sorted((part for _, _, part in tasks_of(df)), key=lambda p: (p["category"].iloc[0], p["task"].iloc[0]))
-    models = [str(model) for model in leaderboard(df).index]
-    scores = [part.set_index("model")["score"].reindex(models) / unit(part) for part in parts]
-    table = np.array(scores, dtype=np.float64)
+    parts = _by_category(df)
+    scores = [part.set_index("model")["score"].reindex(list(models)).to_numpy(dtype=np.float64) for part in parts]
+    tops = np.array([highest_value(part) for part in parts])
+    table = np.array(scores) / tops[:, None]
     called, sample = named(df), bool((df["kind"] == "sample").any())
     width = 2.75 + 0.25 + max(0.85 * len(models), 4.0)
     with style():
@@ -162,16 +174,18 @@ def heat_plot(df: pd.DataFrame, path: Path) -> list[Path]:
         axes.imshow(np.ma.masked_invalid(table), cmap=colours, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         axes.grid(visible=False)
         for (y, x), value in np.ndenumerate(table):
-            if np.isfinite(value):
-                ink = "white" if _luminance(colours(float(np.clip(value, 0, 1)))) < 0.18 else BLACK
-                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
+            shown = value if np.isfinite(value) else scores[y][x]
+            if np.isfinite(shown):
+                dark = np.isfinite(value) and _luminance(colours(float(np.clip(value, 0, 1)))) < 0.18
+                ink = "white" if dark else "black" if np.isfinite(value) else INK
+                axes.text(x, y, number(shown, 2), ha="center", va="center", fontsize=8, color=ink)
         axes.set_yticks(range(len(parts)), [task_label(part) for part in parts])
         axes.set_xticks(range(len(models)), [short(called[model], 24) for model in models], rotation=30, ha="left")
         axes.tick_params(axis="x", labeltop=True, labelbottom=False, length=0)
         axes.spines["bottom"].set_visible(False)
         size = f"{plural(len(models), 'model')}, {plural(len(parts), 'task')}"
         titles(figure, "Scores by task and model", [f"{size}; {provenance(df)}"])
-        return save(figure, path, sample)
+        return save(figure, path, sample, "Scores by task and model", f"{size}: a number and a colour for each score.")
 
 
 def _luminance(colour: tuple[float, ...]) -> float:

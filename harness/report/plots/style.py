@@ -1,15 +1,19 @@
 """What all plots share: canvas, colours, scale, titles, and how a figure becomes files.
 
 matplotlib's object interface throughout, so that no state outlives a call; the same scores give the same bytes.
-Colours are Okabe and Ito's (jfly, 2008), which people with colour-blindness can tell apart.
+Colours are Okabe and Ito's (jfly, 2008), which people with colour-blindness can distinguish.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from html import escape
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -17,13 +21,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from harness.report.tables import rows_asked
+from harness.report.tables import higher_is_better, highest_value, rows_asked
 
-BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-VERMILION, SKY, BLACK, GREY = "#D55E00", "#56B4E9", "#000000", "#7F7F7F"
-SERIES = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, BLACK, GREY)
-MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">")
 INK = "#333333"
+"""Text, axes and whatever takes the reader's text colour in an SVG: there it becomes `currentColor`."""
+GREY, VERMILION = "#7F7F7F", "#D55E00"
+SERIES = ("#0072B2", VERMILION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK, GREY)
+MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">")
+FAINT: dict[str, Any] = {"color": INK, "alpha": 0.15, "linewidth": 0.6}
+"""Lines of a grid, on light and on dark paper."""
 WATERMARK = "SAMPLE ROWS \N{EN DASH} not a benchmark"
 DPI = 120
 ROOM = 1.65
@@ -55,14 +61,23 @@ def style() -> AbstractContextManager[None]:
 
 
 def look(place: int) -> tuple[str, str]:
-    """Colour and marker of the series in that place; no two of the first 64 have both alike."""
+    """Colour and marker of the series in that place; no two of the first 64 share both."""
     return SERIES[place % len(SERIES)], MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
 
 
+def looks(models: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each model, the same in every plot that is given the same models."""
+    return {model: look(place) for place, model in enumerate(models)}
+
+
 def named(df: pd.DataFrame) -> dict[str, str]:
-    """What each model is called in a plot: its name, and whether its answers were recorded elsewhere."""
-    recorded = set(df.loc[df["backend"] == "recorded", "model"])
-    return {str(model): f"{model} (recorded)" if model in recorded else str(model) for model in df["model"].unique()}
+    """What each model is called in a plot: its name, and whether it is a baseline, an adapter or recorded."""
+    kinds = {"recorded": " (recorded)", "baseline": " (baseline)"}
+    found = {}
+    for row in df.drop_duplicates("model").to_dict("records"):
+        adapter = " (adapter)" if isinstance(row["base"], str) else ""
+        found[str(row["model"])] = str(row["model"]) + kinds.get(str(row["backend"]), adapter)
+    return found
 
 
 def canvas(width: float, height: float, *, top: float, bottom: float, left: float) -> tuple[Figure, Axes]:
@@ -72,7 +87,7 @@ def canvas(width: float, height: float, *, top: float, bottom: float, left: floa
     box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     axes = figure.add_axes(box)
     axes.tick_params(axis="y", length=0, pad=8)
-    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.grid(axis="x", **FAINT)
     return figure, axes
 
 
@@ -87,15 +102,21 @@ def scale(axes: Axes, values: Iterable[float], *, bars: bool) -> None:
     axes.spines["bottom"].set_bounds(low, high)
 
 
-def unit(part: pd.DataFrame) -> float:
-    """What a task's scores are divided by: 100 where they go beyond 1."""
-    return 100.0 if float(part["score"].max()) > 1 else 1.0
-
-
 def task_label(part: pd.DataFrame) -> str:
-    """Two lines: the task, and its metric with n."""
-    metric = str(part["metric"].iloc[0]) + (" / 100" if unit(part) > 1 else "")
-    return f"{short(str(part['task'].iloc[0]), 30)}\n{metric}, {rows_asked(part)}"
+    """Two lines: the task, and its metric with the highest value, unless that is 1, and n."""
+    top = highest_value(part)
+    metric = str(part.loc[part["is_main"], "metric"].iloc[0]) + (
+        f" / {top:g}" if math.isfinite(top) and top != 1 else ""
+    )
+    sense = "" if higher_is_better(part) else ", lower is better"
+    return f"{short(str(part['task'].iloc[0]), 30)}\n{metric}{sense}, {rows_asked(part)}"
+
+
+def on_scale(parts: Sequence[pd.DataFrame]) -> tuple[list[pd.DataFrame], list[str]]:
+    """The tasks whose scores can be shown as shares of their metric's highest value, and a line on the others."""
+    shown = [part for part in parts if math.isfinite(highest_value(part))]
+    left = [str(part["task"].iloc[0]) for part in parts if not math.isfinite(highest_value(part))]
+    return shown, [f"Not shown, because their metric has no highest value: {', '.join(left)}."] if left else []
 
 
 def short(text: str, most: int) -> str:
@@ -122,15 +143,24 @@ def model_legend(figure: Figure, models: Sequence[str]) -> None:
         figure.text((x + 0.12) / width, y / height, short(model, 26), fontsize=8.5, va="center_baseline")
 
 
-def save(figure: Figure, path: Path, sample: bool) -> list[Path]:
-    """Write SVG and PNG without dates or versions, so that equal scores give equal files."""
+def save(figure: Figure, path: Path, sample: bool, title: str, description: str) -> list[Path]:
+    """Write SVG and PNG without dates or versions, so that equal scores give equal files.
+
+    The SVG has a title and a description for those who do not see it, and takes the colour of the text around it where
+    a page holds it.
+    """
     if sample:
         figure.text(
             0.5, 0.5, WATERMARK, fontsize=22, fontweight="bold", color=VERMILION, alpha=0.3, ha="center", va="center"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     svg, png = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
-    figure.savefig(svg, metadata={"Date": None, "Creator": "lora-leaderboard"})
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "lora-leaderboard"})
+    start, end, rest = text.getvalue().partition(' version="1.1">')
+    labels = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
+    drawing = re.sub(f'(?<=: ){INK.lower()}(?=[;"])', "currentColor", rest)
+    svg.write_text(f"{start}{end}{labels}{drawing}", encoding="utf-8", newline="\n")
     # Level 3 makes files as small as the default of 6 does, in half the time.
     figure.savefig(png, dpi=DPI, metadata={"Software": "lora-leaderboard"}, pil_kwargs={"compress_level": 3})
     return [svg, png]

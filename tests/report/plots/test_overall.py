@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness.compare.intervals import NOTHING, Estimate
+from harness.compare.paired import Comparison, ModelPair
+from harness.compare.standings import Lift
 from harness.report.plots import (
     WATERMARK,
     adapter_plot,
@@ -15,12 +18,17 @@ from harness.report.plots import (
     frontier_plot,
     heat_plot,
     latency_plot,
+    overview_plot,
 )
-from harness.report.plots.cost import Cost, costs, frontier
 from harness.report.plots.overall import half_widths
-from harness.report.plots.tasks import adapters
+from harness.report.scoreboard import Latencies, Latency, Offer
 from tests.report.conftest import ADAPTER, GPT_4, long_row
 from tests.report.plots.test_tasks import words
+
+MODELS = ("gpt-4", "mistral-7b", "mistral-7b-lora", "tfidf")
+WON = Comparison(0.4, 0.3, 0.5, 0.001, 1000, "better", None)
+GAIN = Estimate(0.4, 0.3, 0.5, 2000)
+LIFT = Lift(GAIN, ModelPair("mistral-7b-lora", "mistral-7b", {"e2e_nlg": WON, "jigsaw": WON}))
 
 
 @pytest.fixture
@@ -37,32 +45,29 @@ def tuned(benchmark: pd.DataFrame) -> pd.DataFrame:
 
 
 class TestAdapters:
-    def test_are_those_whose_base_was_asked_too(self, tuned: pd.DataFrame, benchmark: pd.DataFrame) -> None:
-        assert adapters(tuned) == {"mistral-7b-lora": "mistral-7b"}
-        assert adapters(benchmark) == {}
-
     def test_plot_names_adapter_base_and_reference(self, tuned: pd.DataFrame, tmp_path: Path) -> None:
-        svg, png = adapter_plot(tuned, "mistral-7b-lora", "mistral-7b", "gpt-4", tmp_path / "adapter")
+        svg, png = adapter_plot(tuned, LIFT, "gpt-4", MODELS, tmp_path / "adapter")
         text = words(svg)
         assert png.stat().st_size > 0
         for expected in (
-            "What tuning gave mistral-7b-lora", "higher than its base on 2 of 2 tasks; benchmark (mirror); n = 1,000",
+            "What tuning gave mistral-7b-lora",
+            "mistral-7b-lora beats mistral-7b on 2 of 2 tasks, ties 0, loses 0; benchmark (mirror); n = 1,000",
             "mistral-7b (base)", "gpt-4 (reference)",
         ):  # fmt: skip
             assert expected in text
         assert text.index("jigsaw") < text.index("e2e_nlg")
 
     def test_a_reference_that_is_the_base_is_not_drawn_twice(self, tuned: pd.DataFrame, tmp_path: Path) -> None:
-        svg, _ = adapter_plot(tuned, "mistral-7b-lora", "mistral-7b", "mistral-7b", tmp_path / "adapter")
+        svg, _ = adapter_plot(tuned, LIFT, "mistral-7b", MODELS, tmp_path / "adapter")
         assert "reference" not in words(svg)
 
     def test_without_a_common_task_there_is_no_plot(self, tuned: pd.DataFrame, tmp_path: Path) -> None:
-        apart = tuned[(tuned["model"] == "mistral-7b") ^ (tuned["task"] == "jigsaw")]
-        assert adapter_plot(apart, "mistral-7b-lora", "mistral-7b", None, tmp_path / "adapter") == []
+        apart = Lift(NOTHING, ModelPair("mistral-7b-lora", "mistral-7b", {}, ("jigsaw",)))
+        assert adapter_plot(tuned, apart, "gpt-4", MODELS, tmp_path / "adapter") == []
 
 
 def test_heat_map_has_every_number(tuned: pd.DataFrame, tmp_path: Path) -> None:
-    svg, _ = heat_plot(tuned, tmp_path / "heat")
+    svg, _ = heat_plot(tuned, MODELS, tmp_path / "heat")
     text = words(svg)
     for expected in (
         "0.93",
@@ -76,46 +81,76 @@ def test_heat_map_has_every_number(tuned: pd.DataFrame, tmp_path: Path) -> None:
         assert expected in text
 
 
-class TestCosts:
-    def test_are_per_thousand_rows_over_the_common_tasks(self, tuned: pd.DataFrame) -> None:
-        found, tasks = costs(tuned)
-        assert tasks == 2
-        by_model = {cost.model: cost for cost in found}
-        assert by_model["gpt-4"].usd == pytest.approx(13.0584)
-        assert by_model["gpt-4"].score == pytest.approx((0.873 + 0.50) / 2)
-        assert by_model["gpt-4"].half == pytest.approx(math.sqrt(2) * 0.0175 / 2)
-        assert by_model["tfidf"].usd == 0
+class TestScale:
+    """A score is divided by its metric's highest value, whatever the scores are; without one it has no place."""
 
-    def test_frontier_holds_who_is_not_beaten_for_less(self) -> None:
-        cheap, dear = Cost("a", 0.6, 0, 1), Cost("b", 0.8, 0, 9)
-        worse, same = Cost("c", 0.5, 0, 5), Cost("d", 0.6, 0, 2)
-        assert frontier([dear, worse, cheap, same]) == [cheap, dear]
+    @pytest.fixture
+    def mixed(self, tuned: pd.DataFrame) -> pd.DataFrame:
+        """On e2e_nlg a metric to 100 on which no model passes 1, on jigsaw one without a highest value."""
+        return tuned.assign(highest=tuned["task"].map({"e2e_nlg": 100.0, "jigsaw": math.nan}))
+
+    def test_heat_map(self, mixed: pd.DataFrame, tmp_path: Path) -> None:
+        svg, _ = heat_plot(mixed, MODELS, tmp_path / "heat")
+        assert "rouge_l / 100, n = 1,000" in words(svg)
+        assert words(svg).count("0.01") == 2  # 0.54 and 0.50 of 100
+        assert "0.93" in words(svg)
+
+    def test_overview_leaves_out_and_says_so(self, mixed: pd.DataFrame, tmp_path: Path) -> None:
+        svg, _ = overview_plot(mixed, MODELS, tmp_path / "overview")
+        assert "Not shown, because their metric has no highest value: jigsaw." in words(svg)
+        assert "4 models, 1 task; " in words(svg)
+        nothing = mixed[mixed["task"] == "jigsaw"]
+        assert overview_plot(nothing, MODELS, tmp_path / "overview") == []
+
+    def test_adapter(self, mixed: pd.DataFrame, tmp_path: Path) -> None:
+        svg, _ = adapter_plot(mixed, LIFT, "gpt-4", MODELS, tmp_path / "adapter")
+        assert "Not shown, because their metric has no highest value: jigsaw." in words(svg)
+
+
+def offer(model: str, score: float, usd: float | None, *, frontier: bool = False) -> Offer:
+    return Offer(model, Estimate(score, score - 0.02, score + 0.01, 2000), usd, frontier)
+
+
+class TestFrontier:
+    OFFERS = (
+        offer("mistral-7b-lora", 0.74, 0.125, frontier=True), offer("gpt-4", 0.69, 13.06),
+        offer("tfidf", 0.66, 0.0, frontier=True), offer("mistral-7b", 0.36, None),
+    )  # fmt: skip
 
     def test_plot_names_models_and_those_that_are_free(self, tuned: pd.DataFrame, tmp_path: Path) -> None:
-        svg, _ = frontier_plot(tuned, tmp_path / "frontier")
+        svg, _ = frontier_plot(tuned, self.OFFERS, 2, MODELS, tmp_path / "frontier")
         text = words(svg)
-        for expected in ("gpt-4", "mistral-7b-lora", "tfidf (free)", "USD per 1,000 rows", "mean over the 2 tasks"):
+        for expected in (
+            "gpt-4", "mistral-7b-lora (adapter)", "tfidf (baseline), free", "USD per 1,000 rows",
+            "over the 2 tasks of the mean score",
+        ):  # fmt: skip
             assert expected in text
         assert "mathdefault" not in text
 
-    def test_one_price_is_no_frontier(self, benchmark: pd.DataFrame, tmp_path: Path) -> None:
-        assert frontier_plot(benchmark, tmp_path / "frontier") == []
+    def test_one_known_price_is_no_frontier(self, tuned: pd.DataFrame, tmp_path: Path) -> None:
+        alone = [self.OFFERS[1], self.OFFERS[3]]
+        assert frontier_plot(tuned, alone, 2, MODELS, tmp_path / "frontier") == []
+
+    def test_without_any_price_there_is_no_plot(self, tuned: pd.DataFrame, tmp_path: Path) -> None:
+        free = [offer("tfidf", 0.6, 0.0), offer("mistral-7b", 0.5, 0.0)]
+        assert frontier_plot(tuned, free, 2, MODELS, tmp_path / "frontier") == []
 
 
 class TestLatency:
-    def test_plot_gives_seconds(self, benchmark: pd.DataFrame, tmp_path: Path) -> None:
-        svg, _ = latency_plot(benchmark, tmp_path / "latency")
-        assert "0.41 s, 95 % within 1.30 s" in words(svg)
+    def test_plot_gives_seconds_and_answers(self, benchmark: pd.DataFrame, tmp_path: Path) -> None:
+        found = Latencies(("jigsaw",), (Latency("gpt-4", 0.412, 1.3, 1000),))
+        svg, _ = latency_plot(benchmark, found, MODELS, tmp_path / "latency")
+        assert "0.412 s, 95 % within 1.300 s, n = 1,000" in words(svg)
+        assert "all answers to the 1 task that every timed model has" in words(svg)
 
     def test_none_known_is_no_plot(self, benchmark: pd.DataFrame, tmp_path: Path) -> None:
-        unknown = benchmark.assign(p50_s=math.nan, p95_s=math.nan)
-        assert latency_plot(unknown, tmp_path / "latency") == []
+        assert latency_plot(benchmark, Latencies((), ()), MODELS, tmp_path / "latency") == []
 
 
 class TestCalibration:
     def test_half_widths_are_shares_of_the_scale(self, benchmark: pd.DataFrame) -> None:
         percent = benchmark.copy()
-        percent.loc[percent["task"] == "e2e_nlg", ["score", "low", "high"]] *= 100
+        percent.loc[percent["task"] == "e2e_nlg", ["score", "low", "high", "highest"]] *= 100
         assert half_widths(percent)["half"].tolist() == pytest.approx([0.0175] * 5)
 
     def test_plot_names_categories(self, benchmark: pd.DataFrame, tmp_path: Path) -> None:
@@ -129,12 +164,28 @@ class TestCalibration:
 
 
 def test_all_are_watermarked_on_sample_rows(sample: pd.DataFrame, tmp_path: Path) -> None:
-    for name, plot in (("heat", heat_plot), ("latency", latency_plot), ("calibration", calibration_plot)):
-        svg, _ = plot(sample, tmp_path / name)
-        assert WATERMARK in words(svg)
+    names = ("majority", "tfidf")
+    latency = Latencies((), (Latency("tfidf", 0.1, 0.2, 24),))
+    for files in (
+        heat_plot(sample, names, tmp_path / "heat"),
+        latency_plot(sample, latency, names, tmp_path / "latency"),
+        calibration_plot(sample, tmp_path / "calibration"),
+        overview_plot(sample, names, tmp_path / "overview"),
+    ):
+        assert WATERMARK in words(files[0])
 
 
 def test_equal_scores_give_equal_files(tuned: pd.DataFrame, tmp_path: Path) -> None:
-    for name, plot in (("heat", heat_plot), ("frontier", frontier_plot), ("calibration", calibration_plot)):
-        first = [path.read_bytes() for path in plot(tuned, tmp_path / f"{name}-1")]
-        assert first == [path.read_bytes() for path in plot(tuned.iloc[::-1], tmp_path / f"{name}-2")]
+    first, again = (
+        [
+            path.read_bytes()
+            for files in (
+                heat_plot(frame, MODELS, tmp_path / "heat"),
+                frontier_plot(frame, TestFrontier.OFFERS, 2, MODELS, tmp_path / "frontier"),
+                calibration_plot(frame, tmp_path / "calibration"),
+            )
+            for path in files
+        ]
+        for frame in (tuned, tuned.iloc[::-1])
+    )
+    assert first == again
