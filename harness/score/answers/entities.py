@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from harness.errors import nearest
 from harness.score.answers.structured import Members, Number, Unreadable, json_tree
 from harness.tasks.tags import is_tags
 from harness.tasks.task import EntitiesAnswer
@@ -16,7 +17,7 @@ _SHORTEST_PREFIX = 3
 _MOST_LEVELS = 20
 
 
-def read_entities(text: str, spec: EntitiesAnswer, *, strict: bool = False) -> Entities | tuple[str, ...] | None:
+def read_entities(text: str, spec: EntitiesAnswer) -> Entities | tuple[str, ...] | None:
     """Return the entities of every type of `spec`, () for absent ones, or the sentence's tags; None without either.
 
     Types are compared without case; unknown ones are dropped, but an object with unknown types alone is None. A type
@@ -27,30 +28,49 @@ def read_entities(text: str, spec: EntitiesAnswer, *, strict: bool = False) -> E
 
     A list of tags (`["B-person", "I-person", "O"]`) is returned as a tuple of tags with the types of `spec`; a tag may
     shorten a type to three or more of its first letters (PER for person).
-
-    `strict` is for a right answer: it must be the whole text or its only fenced block, and every type one of `spec`.
     """
     try:
-        tree = json_tree(text, strict=strict, kind=Members)
-        if tree is None:
-            tree = json_tree(text, strict=strict, kind=list)
-        if isinstance(tree, list) and not isinstance(tree, Members):
-            return _tags(tree, spec, strict=strict)
-        return _entities(tree, spec, strict=strict) if isinstance(tree, Members) else None
+        tree = json_tree(text, kind=Members)
+        found, known, unknown = _read(json_tree(text, kind=list) if tree is None else tree, spec)
     except Unreadable:
         return None
+    return None if unknown and not known else found
 
 
-def _entities(members: Members, spec: EntitiesAnswer, *, strict: bool) -> Entities | None:
-    known = {_folded(name): name for name in spec.types}
+def gold_entities(text: str, spec: EntitiesAnswer) -> Entities | tuple[str, ...]:
+    """Return the entities that a right answer is: the whole text, or its only fenced block.
+
+    Raises:
+        ValueError: it is neither an object nor a list of tags, or has a type that is not one of `spec`.
+    """
+    found, _, unknown = _read(json_tree(text, strict=True), spec)
+    if unknown:
+        raise Unreadable(f"unknown type '{unknown[0]}'{nearest(unknown[0], spec.types)}")
+    return found
+
+
+def _read(tree: Any, spec: EntitiesAnswer) -> tuple[Entities | tuple[str, ...], int, list[str]]:
+    """The entities or tags of a tree, how many of its types are known, and those that are not.
+
+    Raises:
+        Unreadable: it is neither, or a part of it has no reading.
+    """
+    if isinstance(tree, Members):
+        return _entities(tree, spec)
+    if isinstance(tree, list) and is_tags(tree):
+        return _tags(tree, spec)
+    raise Unreadable("it is neither a JSON object from types to lists of texts nor a list of tags")
+
+
+def _entities(members: Members, spec: EntitiesAnswer) -> tuple[Entities, int, list[str]]:
+    names = {_folded(name): name for name in spec.types}
     found: dict[str, list[str]] = {name: [] for name in spec.types}
-    names = [known.get(_folded(key)) for key, _ in members]
-    if members and (None in names if strict else not any(names)):
-        return None
-    for name, (_, value) in zip(names, members, strict=True):
+    unknown = [key for key, _ in members if _folded(key) not in names]
+    for key, value in members:
+        name = names.get(_folded(key))
         if name is not None:
             found[name].extend(_texts(value, name))
-    return {name: tuple(items) for name, items in found.items()}
+    return {name: tuple(items) for name, items in found.items()}, len(members) - len(unknown), unknown
 
 
 def _folded(name: str) -> str:
@@ -94,16 +114,16 @@ def _named(members: Members, name: str) -> str:
     return rest[0][1]
 
 
-def _tags(items: list[Any], spec: EntitiesAnswer, *, strict: bool) -> tuple[str, ...] | None:
-    if not is_tags(items):
-        return None
-    names = [_type_of(item.partition("-")[2], spec) if item != "O" else "" for item in items]
-    if None in names and (strict or not any(names)):
-        return None
-    # A tag of an unknown type stays as it is: it ends the entity in front of it, and is none that the task asks for.
-    return tuple(
-        item if not name else f"{item.partition('-')[0]}-{name}" for item, name in zip(items, names, strict=True)
-    )
+def _tags(items: list[str], spec: EntitiesAnswer) -> tuple[tuple[str, ...], int, list[str]]:
+    read, unknown = [], []
+    for item in items:
+        part, _, kind = item.partition("-")
+        name = _type_of(kind, spec) if kind else None
+        if kind and name is None:
+            unknown.append(kind)
+        # A tag of an unknown type stays as it is: it ends the entity in front of it, and is none that is asked for.
+        read.append(f"{part}-{name}" if name else item)
+    return tuple(read), sum(item != "O" for item in items) - len(unknown), unknown
 
 
 def _type_of(tag: str, spec: EntitiesAnswer) -> str | None:

@@ -52,6 +52,13 @@ def fenced_blocks(text: str) -> list[Block]:
     return list(_blocks(text.splitlines() if "\r" in text else text.split("\n")))
 
 
+def only_block(text: str) -> str:
+    """Return what is in the fence around a text, or the text when there is none, or anything besides it."""
+    stripped = text.strip()
+    blocks = fenced_blocks(text) if stripped[:3] in ("```", "~~~") and stripped[-3:] == stripped[:3] else []
+    return blocks[0].text if len(blocks) == 1 else text
+
+
 def _blocks(lines: Sequence[str]) -> Iterator[Block]:
     place = misled = 0
     while place < len(lines):

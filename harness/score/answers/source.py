@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.score.answers.fences import Block, fenced_blocks, string_after
+from harness.score.answers.fences import Block, fenced_blocks, only_block, string_after
 
 _PYTHON = frozenset({"", "python", "py", "python3", "python2", "pycon", "ipython"})
 # A line that begins code and no sentence.
@@ -23,23 +23,30 @@ _BUILTINS = frozenset(dir(builtins))
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def read_code(text: str, *, strict: bool = False) -> str | None:
+def read_code(text: str) -> str | None:
     """Return the Python source in a text; None when there is none, or when a part of it is broken or cut off.
 
     One fenced block is the source as it stands. Of several, it is all those that define functions or classes, in their
     order, without a draft whose definitions a later complete block has again, and without blocks of tests; further
     blocks count when they define a name that is needed. In a text without fences the prose around the source is left
     out. A function's body alone keeps its indentation.
-
-    `strict` is for a right answer: the whole text, or its only fenced block, must be Python.
     """
     blocks = fenced_blocks(text)
-    if strict:
-        whole = blocks[0].text if len(blocks) == 1 and text.strip()[:3] in ("```", "~~~") else text
-        return _trimmed(whole) if _parses(whole) or _parses_as_body(whole) else None
     if not blocks:
         return _trimmed(_without_prose(text))
     return _trimmed(blocks[0].text) if len(blocks) == 1 else _together(blocks)
+
+
+def gold_code(text: str) -> str:
+    """Return the source that a right answer is: the whole text, or its only fenced block.
+
+    Raises:
+        ValueError: it is not Python, or empty.
+    """
+    source = _trimmed(only_block(text))
+    if source is None or not (_parses(source) or _parses_as_body(source)):
+        raise ValueError("it is not Python source")
+    return source
 
 
 def _trimmed(source: str) -> str | None:
@@ -77,7 +84,7 @@ def _together(blocks: Sequence[Block]) -> str | None:
     main = [part for part in parts if part.defined]
     main = [part for part in main if not part.is_test] or main
     if not main:
-        return _trimmed((parts or python)[0].source if parts else python[0].text)
+        return _trimmed(parts[0].source if parts else python[0].text)
     chosen = [part for number, part in enumerate(main) if not _superseded(part, main[number + 1 :])]
     others = [part for part in parts if part not in main and not part.is_test]
     return _trimmed("\n\n".join(part.source.strip("\r\n").rstrip() for part in _with_needed(parts, chosen, others)))
@@ -90,16 +97,15 @@ def _superseded(part: _Part, later: Sequence[_Part]) -> bool:
 
 def _with_needed(parts: Sequence[_Part], chosen: list[_Part], others: list[_Part]) -> list[_Part]:
     """The chosen parts and those of the others that bind a name that is needed, in their order."""
-    needed = True
-    while needed:
+    while True:
         missing = frozenset[str]().union(*(part.used for part in chosen)) - frozenset[str]().union(
             *(part.bound for part in chosen)
         )
         needed = next((part for part in others if part.bound & missing), None)
-        if needed:
-            chosen.append(needed)
-            others.remove(needed)
-    return [part for part in parts if part in chosen]
+        if needed is None:
+            return [part for part in parts if part in chosen]
+        chosen.append(needed)
+        others.remove(needed)
 
 
 def _names(source: str) -> list[str]:

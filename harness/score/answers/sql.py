@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from harness.score.answers.fences import fenced_blocks
+from harness.score.answers.fences import fenced_blocks, only_block
 from harness.score.answers.structured import Unreadable, json_tree
 
 Kind = Literal["word", "number", "string", "name", "space", "comment", "symbol"]
@@ -160,7 +160,7 @@ def is_query(statement: str) -> bool:
     return True
 
 
-def read_sql(text: str, *, strict: bool = False) -> str | None:
+def read_sql(text: str) -> str | None:
     """Return the query in a text, without the semicolon behind it; None when there is none.
 
     It is looked for in a JSON object's text, then in fenced blocks, then in the whole text: at the beginning of a line,
@@ -168,21 +168,27 @@ def read_sql(text: str, *, strict: bool = False) -> str | None:
     at a semicolon or a closing mark outside literals, at an empty line that no clause of a query follows, and at a line
     that cannot continue it. What SQLite parses goes before what it does not; of several queries, the first one counts.
     Literals are never changed; empty lines outside of them and comments in front are left out.
-
-    `strict` is for a right answer: the whole text, or its only fenced block, must be one query.
     """
-    blocks = fenced_blocks(text)
-    if strict:
-        whole = blocks[0].text if len(blocks) == 1 and text.strip()[:3] in ("```", "~~~") else text
-        return _whole(whole)
     in_json = _in_json(text)
     if in_json is not None:
         return in_json
-    for candidate in (*(block.text for block in blocks), text):
+    for candidate in (*(block.text for block in fenced_blocks(text)), text):
         found = _first(candidate)
         if found is not None:
             return found
     return None
+
+
+def gold_sql(text: str) -> str:
+    """Return the query that a right answer is: the whole text, or its only fenced block.
+
+    Raises:
+        ValueError: it is not one query.
+    """
+    query = _whole(only_block(text))
+    if query is None:
+        raise ValueError("it is not one query, beginning with SELECT or WITH")
+    return query
 
 
 def _whole(text: str) -> str | None:

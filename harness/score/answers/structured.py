@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from harness.score.answers.fences import fenced_blocks
+from harness.score.answers.fences import fenced_blocks, only_block
 
 _CLOSERS = {"{": "}", "[": "]"}
 _MOST_UNCLOSED = 32
@@ -42,7 +42,7 @@ class Unreadable(ValueError):
     """A text that holds a value which cannot be read."""
 
 
-def read_json(text: str, *, strict: bool = False) -> Any | None:
+def read_json(text: str) -> Any | None:
     """Return the value of the whole text, of its fenced blocks, or of the one `{...}` or `[...]` in its prose.
 
     A value is read whole or not at all. None stands for: no value; several different ones; one that is broken or cut
@@ -50,14 +50,24 @@ def read_json(text: str, *, strict: bool = False) -> Any | None:
     footnote and no value. Whole numbers are exact whatever their size, and a float without a fraction (1.0, 1e3) is the
     whole number. Tuples, and sets inside a value, become lists, keys become strings; more than 100 levels, NaN and
     infinity are not read. A bare `null` is None and thus no answer.
-
-    `strict` is for a right answer: the whole text, or its only fenced block, must be the value.
     """
     try:
-        tree = json_tree(text, strict=strict)
+        tree = json_tree(text)
         return None if tree is None else _plain(tree)
     except Unreadable:
         return None
+
+
+def gold_json(text: str) -> Any:
+    """Return the value that a right answer is: the whole text, or its only fenced block.
+
+    Raises:
+        ValueError: it is not one JSON value, or `null`.
+    """
+    tree = json_tree(text, strict=True)
+    if tree is None:
+        raise Unreadable("it is not a JSON value as a whole")
+    return _plain(tree)
 
 
 def json_tree(text: str, *, strict: bool = False, kind: type = object) -> Any | None:
@@ -71,11 +81,9 @@ def json_tree(text: str, *, strict: bool = False, kind: type = object) -> Any | 
     found, tree = _parse(text)
     if found:
         return tree
-    blocks = [block.text for block in fenced_blocks(text)]
     if strict:
-        if len(blocks) == 1 and text.strip().startswith(("```", "~~~")) and text.strip().endswith(("```", "~~~")):
-            return _parse(blocks[0])[1]
-        return None
+        return _parse(only_block(text))[1]
+    blocks = [block.text for block in fenced_blocks(text)]
     parsed = [_parse(block) for block in blocks]
     if any(not ok and block.lstrip()[:1] in _CLOSERS for (ok, _), block in zip(parsed, blocks, strict=True)):
         raise Unreadable("a fenced value is broken")
@@ -115,23 +123,28 @@ def _in_prose(text: str, kind: type) -> list[Any]:
     Raises:
         Unreadable: a bracket begins a value that is broken or never ends.
     """
-    values, light = [], []
+    values: list[Any] = []
+    light: list[Any] = []
     for begin, end in _bracketed(text):
         ok, value = _parse(text[begin:end])
-        attached = begin > 0 and (text[begin - 1].isalnum() or text[begin - 1] in ")]}\\_^")
+        before = text[begin - 1 : begin]
+        attached = (before.isascii() and before.isalnum()) or before in tuple(")]}\\_^")
         if (text[begin] == "[" and (attached or text[end : end + 1] == "(")) or (attached and not ok):
             continue
         if not ok:
             if _STRUCTURE[text[begin]].search(text[begin + 1 : end - 1]):
                 raise Unreadable("a value is broken")
-        elif not isinstance(value, kind):
-            continue
-        elif not value or (not isinstance(value, Members) and all(isinstance(item, Number) for item in value)):
+        elif isinstance(value, kind) and not _is_light(value):
+            values.append(value)
+        elif isinstance(value, kind):
             if _INTRODUCED.search(text[max(0, begin - 80) : begin]) and _FINISHED.match(text, end):
                 light.append(value)
-        else:
-            values.append(value)
     return values or light
+
+
+def _is_light(value: Any) -> bool:
+    """Whether it may as well be a footnote, or an empty pair of brackets."""
+    return not value or (not isinstance(value, Members) and all(isinstance(item, Number) for item in value))
 
 
 def _bracketed(text: str) -> Iterator[tuple[int, int]]:

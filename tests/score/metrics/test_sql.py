@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.score.metrics.base import Example
-from harness.score.metrics.sql import MOST_ROWS, open_table, parts, query
+from harness.score.metrics.sql import MOST_ROWS, open_table, query
+from harness.score.metrics.sql_match import parts
 from tests.score.metrics.rows import example, metric, score, spec
 
 SQL = spec("sql")
