@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 _OPENING = re.compile(
     r"(?P<prefix>[ \t]*+(?:>[ \t]?|[-*+][ \t]++|[0-9]{1,9}[.)][ \t]++)*+)(?P<mark>`{3,}+|~{3,}+)[ \t]*+(?P<info>[^`]*+)"
@@ -17,6 +18,8 @@ _ATTRIBUTES = re.compile(r"[\w-]+=\S|\{[.#\w]")
 LANGUAGES = frozenset(
     {"sql", "sqlite", "sqlite3", "mysql", "postgresql", "json", "json5", "jsonc", "python", "py", "python3"}
 )
+MOST_BLOCKS = 200
+"""No more blocks are read; a text with so many is no answer."""
 _MOST_MISLED = 8
 """So often a string that is never closed may hide a closing fence, which bounds the time on a text full of them."""
 
@@ -47,9 +50,11 @@ def fenced_blocks(text: str) -> list[Block]:
 
     A block may be indented, in a list or in a quotation: the indentation of its fence is taken off its lines. A fence
     inside a triple-quoted Python string (a docstring with an example) belongs to the block. A block on a single line
-    counts, too.
+    counts, too. At most `MOST_BLOCKS` are returned.
     """
-    return list(_blocks(text.splitlines() if "\r" in text else text.split("\n")))
+    if "```" not in text and "~~~" not in text:
+        return []
+    return list(islice(_blocks(text.splitlines() if "\r" in text else text.split("\n")), MOST_BLOCKS))
 
 
 def only_block(text: str) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.score.answers.fences import Block, fenced_blocks, only_block, string_after
+from harness.score.answers.fences import MOST_BLOCKS, Block, fenced_blocks, only_block, string_after
 
 _PYTHON = frozenset({"", "python", "py", "python3", "python2", "pycon", "ipython"})
 # A line that begins code and no sentence.
@@ -18,13 +18,20 @@ _CODE_LINE = re.compile(
     r"(?:async[ \t]++)?def[ \t]++\w++[ \t]*+[(\[]|class[ \t]++\w++[ \t]*+[(:\[]|import[ \t]++[\w., \t]++(?:#.*)?\Z"
     r"|from[ \t]++[\w.]++[ \t]++import\b|@\w"
 )
+_LIKE_CODE = re.compile(
+    r"^(?:[ \t]+\S|(?:def|class|import|from|return|for|while|if|try|with|print|lambda)\b|@\w|\w+[ \t]*=)", re.MULTILINE
+)
 _CLAUSE_LINE = re.compile(r"(?:elif|else|except|finally)\b|[)\]}]")
+_SIGNS = re.compile(r"[=(\[{.\"'@]|\b(?:import|pass)\b")
+MOST_CHARACTERS = 30_000
+"""A longer program is not read, where parts of a text must be told from others."""
 _BUILTINS = frozenset(dir(builtins))
+_ACTS = ast.Call | ast.Await | ast.NamedExpr | ast.Yield | ast.YieldFrom
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def read_code(text: str) -> str | None:
-    """Return the Python source in a text; None when there is none, or when a part of it is broken or cut off.
+    """Return the Python source in a text; None when there is none, or when one of its blocks is broken or cut off.
 
     One fenced block is the source as it stands. Of several, it is all those that define functions or classes, in their
     order, without a draft whose definitions a later complete block has again, and without blocks of tests; further
@@ -32,9 +39,13 @@ def read_code(text: str) -> str | None:
     out. A function's body alone keeps its indentation.
     """
     blocks = fenced_blocks(text)
-    if not blocks:
-        return _trimmed(_without_prose(text))
-    return _trimmed(blocks[0].text) if len(blocks) == 1 else _together(blocks)
+    if len(blocks) == 1:
+        return _trimmed(blocks[0].text)
+    if sum(len(block.text) for block in blocks) > MOST_CHARACTERS or len(blocks) == MOST_BLOCKS:
+        return None
+    if blocks:
+        return _together(blocks)
+    return _trimmed(_without_prose(text) or "") if len(text) <= MOST_CHARACTERS else None
 
 
 def gold_code(text: str) -> str:
@@ -153,41 +164,42 @@ def _is_test(node: _Definition) -> bool:
     return node.name.startswith("test")
 
 
-def _without_prose(text: str) -> str:
+def _without_prose(text: str) -> str | None:
     """The source in a text without fences: its top-level statements from the first line that is code.
 
     Each statement is parsed by itself, so that the time grows with the text. Prose between them is left out; behind it
-    only definitions, imports and assignments count. A definition that does not parse keeps all in, for the program to
+    expressions (calls, as in an example of use) do not count. A definition that does not parse keeps all in, for the program to
     fail as it must.
     """
-    if _parses_as_body(text) and not _parses(text):
-        return text
     tree = _parsed(text)
     if tree is not None and not any(_is_prose(node) for node in tree.body):
         return text
+    if tree is None and not _LIKE_CODE.search(text):
+        return None
     lines = text.splitlines()
-    if not lines or lines[0][:1].isspace():
+    if not lines or lines[0][:1].isspace() or (tree is None and _parses_as_body(text)):
         return text
     kept: list[str] = []
-    after_prose = True
+    after_prose = False
     for chunk in _chunks(lines):
-        parsed = _parsed("\n".join(chunk))
+        parsed = _parsed("\n".join(chunk)) if len(chunk) > 1 or _SIGNS.search(chunk[0]) else None
         is_code = _CODE_LINE.match(chunk[0]) is not None
         if parsed is None and is_code:
             first = next(number for number, line in enumerate(lines) if _CODE_LINE.match(line))
             return "\n".join(lines[first:])
         if parsed is None or any(_is_prose(node) for node in parsed.body):
             after_prose = True
-        elif is_code or not after_prose or any(isinstance(node, ast.Assign | ast.AugAssign) for node in parsed.body):
+        elif is_code or not after_prose or not any(isinstance(node, ast.Expr) for node in parsed.body):
             after_prose = after_prose and not is_code
             kept += chunk
     return "\n".join(kept) if kept else text
 
 
 def _is_prose(node: ast.stmt) -> bool:
-    """Whether a statement does nothing, as words do that happen to parse: "Sure", "Note: this"."""
+    """Whether a statement does nothing, as words do that happen to parse: "Sure", "Note: this", "- It is so"."""
     if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Name)
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return not is_text and not any(isinstance(part, _ACTS) for part in ast.walk(node))
     return isinstance(node, ast.AnnAssign) and node.value is None
 
 

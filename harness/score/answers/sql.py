@@ -22,11 +22,14 @@ _PLAIN = re.compile(
     re.DOTALL,
 )
 _CLOSING = {"'": "'", '"': '"', "`": "`", "[": "]"}
-_MOST_INLINE = 5_000
 _CLOSES_SENTENCE = frozenset(".!?`\"'”’»*:")
 _START = re.compile(r"\b(?:select|with)\b", re.IGNORECASE)
-_MOST_STARTS = 64
-"""So many words "select" and "with" are looked at, which bounds the time on a text full of them."""
+MOST_CHARACTERS = 10_000
+"""A longer query is not read."""
+_FROM = re.compile(r"\bfrom\b", re.IGNORECASE)
+_MOST_STARTS = 256
+_MOST_SCANNED = 2 * MOST_CHARACTERS
+"""So many words "select" and "with" are looked at, and so much text behind them, before the search gives up."""
 _SET_OPERATORS = frozenset({"UNION", "INTERSECT", "EXCEPT", "ALL"})
 _CONTINUES = frozenset({
     "AND", "AS", "ASC", "BETWEEN", "COLLATE", "CROSS", "DESC", "ELSE", "END", "ESCAPE", "EXCEPT", "EXISTS", "FETCH",
@@ -42,12 +45,12 @@ _LINKS = frozenset(",)=</>%") | {"||", "<>", "<=", ">=", "!=", "==", ";"}
 _LINKS_BEFORE_FROM = frozenset("+-*(")
 # A query may begin at the beginning of a line or behind a colon, with markup, a list's number or a label in front.
 _INTRODUCED = re.compile(r"(?:\A|[\n:=>→])(?:[\s*_`\"'“”‘’(>#]|[-+] |[0-9]{1,3}[.)] )*\Z")
-_WRAPPERS = {'"': '"', "'": "'", "`": "`", "“": "”", "”": "”", "‘": "’", "«": "»", "*": "*", "_": "_"}
+_LABEL = re.compile(r"[\s*_#`>(\"']*+(?:\w++[\s*_]*+:)?[\s*_`>(\"']*+")
+_WRAPPERS = dict(zip("\"'`“”‘«[$*_", "\"'`””’»]$*_", strict=True))
 _NOT_SQL = (
     "syntax error",
     "incomplete input",
     "unrecognized token",
-    "no such column",
     "stack overflow",
     "one statement",
 )
@@ -144,6 +147,8 @@ def unquoted(token: Token) -> str:
 
 def with_table_quoted(statement: str) -> str:
     """Return the statement with the bare keyword TABLE, which models use as the name of the one table, in quotes."""
+    if "table" not in statement.casefold():
+        return statement
     return "".join('"table"' if token.keyword == "TABLE" else token.text for token in tokens(statement))
 
 
@@ -156,7 +161,8 @@ def is_query(statement: str) -> bool:
         try:
             connection.execute("EXPLAIN " + with_table_quoted(statement))
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            return isinstance(error, sqlite3.Error) and not any(sign in str(error) for sign in _NOT_SQL)
+            word = "no such column" in str(error) and not _FROM.search(statement)
+            return isinstance(error, sqlite3.Error) and not word and not any(sign in str(error) for sign in _NOT_SQL)
     return True
 
 
@@ -169,6 +175,8 @@ def read_sql(text: str) -> str | None:
     that cannot continue it. What SQLite parses goes before what it does not; of several queries, the first one counts.
     Literals are never changed; empty lines outside of them and comments in front are left out.
     """
+    if not _START.search(text):
+        return None
     in_json = _in_json(text)
     if in_json is not None:
         return in_json
@@ -193,14 +201,13 @@ def gold_sql(text: str) -> str:
 
 def _whole(text: str) -> str | None:
     """The text as one query with nothing around it but comments and semicolons."""
-    found = [one for one in tokens(text) if one.kind != "space"]
-    while found and found[0].kind == "comment":
-        del found[0]
+    first = next((one for one in tokens(text) if one.kind not in ("space", "comment")), None)
+    if first is None or first.keyword not in ("SELECT", "WITH") or len(text) - first.start > MOST_CHARACTERS:
+        return None
+    found = [one for one in tokens(text, first.start) if one.kind != "space"]
     while found and (found[-1].kind == "comment" or found[-1].text == ";"):
         del found[-1]
-    if not found or found[0].keyword not in ("SELECT", "WITH") or any(one.text == ";" for one in found):
-        return None
-    if found[0].keyword == "WITH" and not _is_with(text, found[0].start):
+    if any(one.text == ";" for one in found) or (first.keyword == "WITH" and not _is_with(text, first.start)):
         return None
     return _joined(text, found) if len(found) > 1 else None
 
@@ -251,13 +258,19 @@ def _texts(tree: Any) -> Iterator[str]:
 
 
 def _first(text: str) -> str | None:
-    """The first query that SQLite parses, else the first one that stands by itself."""
+    """The text itself, or the first query in it that SQLite parses, else the first one that stands by itself."""
+    whole = _whole(text)
+    if whole is not None and not whole.endswith(".") and is_query(whole):
+        return whole
     others: list[str] = []
-    end = 0
+    end = scanned = 0
     for match in islice(_START.finditer(text), _MOST_STARTS):
         if match.start() < end:
             continue
-        found = _at(text, match.start())
+        found, looked_at = _at(text, match.start())
+        scanned += looked_at
+        if scanned > _MOST_SCANNED:
+            return None
         if found is None:
             continue
         end = found.end
@@ -268,37 +281,53 @@ def _first(text: str) -> str | None:
     return others[0] if others else None
 
 
-def _at(text: str, start: int) -> _Found | None:
-    """The query that begins at a place, None when none can."""
+def _at(text: str, start: int) -> tuple[_Found | None, int]:
+    """The query that begins at a place, None when none can, and how many characters were looked at."""
     before = text[start - 1 : start]
-    introduced = start == 0 or _INTRODUCED.search(text[max(0, start - 80) : start]) is not None
-    if not (introduced or before in _WRAPPERS or before == "(" or text[start].isupper()):
-        return None
+    line = text[text.rfind("\n", 0, start) + 1 : start].strip()
+    introduced = start == 0 or line.endswith("*/") or _INTRODUCED.search(text[max(0, start - 80) : start]) is not None
+    if line.startswith("--"):
+        return None, 0
+    # In the middle of a sentence, "select" may be a word; WITH in its full form is none.
+    is_word = not (introduced or before in _WRAPPERS or before == "(") and text[start : start + 6].islower()
+    looked_at = 0
     if before in _WRAPPERS:
-        inner = _inside(text, start, before)
+        inner, end = _inside(text, start, before)
+        looked_at = end - start
         if inner is not None:
-            return _Found(*inner, alone=True, parses=True)
+            return _Found(inner, end, alone=True, parses=True), looked_at
     bracketed = before == "("
-    found = _statement(text, start, bracketed=bracketed)
-    if bracketed and found is not None and _goes_on(text, found[1]):
-        found = _statement(text, start - 1)  # "(SELECT …) UNION (SELECT …)" is one query
+    found, end = _statement(text, start, bracketed=bracketed)
+    if bracketed and found is not None and _goes_on(text, end):
+        start, bracketed = start - 1, False  # "(SELECT …) UNION (SELECT …)" is one query
+        found, end = _statement(text, start)
+    looked_at += end - start
     if found is None:
-        return None
-    statement, end = found
-    if is_query(statement):
-        return _Found(statement, end, alone=True, parses=True)
-    for shorter in (
-        _statement(text, start, bracketed=bracketed, titles_continue=False),
-        _first_sentence(text, start, end),
-    ):
-        if shorter is not None and is_query(shorter[0]):
-            return _Found(*shorter, alone=True, parses=True)
-    # What SQLite does not parse may be another dialect, or a name without quotes; prose on both sides leaves doubt.
-    alone = introduced and ("\n" not in text[:start].strip() or not text[end:].strip(" \t\r\n;.*_`\"'"))
-    return _Found(statement, end, alone and re.search(r"\bfrom\b", statement, re.IGNORECASE) is not None, parses=False)
+        return None, looked_at
+    if is_word and found[:4] != "with":
+        return _Found(found, end, alone=False, parses=False), looked_at
+    if is_query(found):
+        return _Found(found, end, alone=True, parses=True), looked_at
+    for shorter, cut in _shorter(text, start, end, bracketed):
+        if shorter is not None and is_query(shorter):
+            return _Found(shorter, cut, alone=True, parses=True), looked_at
+    # What SQLite does not parse may be another dialect, or names without quotes: where it is all there is, or closed.
+    is_all = _LABEL.fullmatch(text, 0, start) is not None and not text[end:].strip(" \t\r\n;.*_`\"'")
+    alone = introduced and (is_all or text[end : end + 1] == ";")
+    alone = alone and _FROM.search(found) is not None
+    return _Found(found, end, alone, parses=False), looked_at
 
 
-def _first_sentence(text: str, start: int, end: int) -> tuple[str, int] | None:
+def _shorter(text: str, start: int, end: int, bracketed: bool) -> Iterator[tuple[str | None, int]]:
+    """What the statement may be when prose that looks like more of it follows."""
+    statement = text[start:end]
+    if re.search(r"\n\s*[A-Z][a-z]", statement):
+        yield _statement(text, start, bracketed=bracketed, titles_continue=False)
+    if re.search(r"\.\s++[A-Z]", statement):
+        yield _first_sentence(text, start, end)
+
+
+def _first_sentence(text: str, start: int, end: int) -> tuple[str | None, int]:
     """The statement up to a full stop with a capital behind it, where no comparison follows that may belong to it."""
     found: list[Token] = []
     cut = 0
@@ -312,10 +341,10 @@ def _first_sentence(text: str, start: int, end: int) -> tuple[str, int] | None:
         ):
             cut = len(found)
         if cut and token.text in ("=", "<", ">", "<=", ">=", "<>", "!=", "=="):
-            return None
+            return None, end
         found.append(token)
     kept = _without_stop(found[:cut])
-    return (_joined(text, kept), kept[-1].end) if len(kept) > 1 else None
+    return (_joined(text, kept), kept[-1].end) if len(kept) > 1 else (None, end)
 
 
 def _without_stop(found: list[Token]) -> list[Token]:
@@ -339,26 +368,29 @@ def _goes_on(text: str, bracket: int) -> bool:
     return closing_bracket is not None and token is not None and token.keyword in _SET_OPERATORS | {"ORDER", "LIMIT"}
 
 
-def _inside(text: str, start: int, mark: str) -> tuple[str, int] | None:
-    """The query between a quotation mark, backtick or star in front of `start` and the one that closes it."""
+def _inside(text: str, start: int, mark: str) -> tuple[str | None, int]:
+    """The query between the mark in front of `start` and the one that closes it, and where it, or the look at it, ends.
+
+    The first mark that closes it counts, or the last one of the paragraph where marks are inside, too.
+    """
     width = 1
-    while start - width - 1 >= 0 and text[start - width - 1] == mark and width < 3:
+    while width < 3 and text[start - width - 1 : start - width] == mark and start > width:
         width += 1
     closing_mark = _WRAPPERS[mark] * width
-    limit = min(len(text), start + _MOST_INLINE)
+    limit = min(len(text), start + MOST_CHARACTERS)
     paragraph = text.find("\n\n", start, limit)
     limit = paragraph if paragraph >= 0 else limit
-    first, last = text.find(closing_mark, start, limit), text.rfind(closing_mark, start, limit)
-    for end in (first, last):
+    end = start
+    for end in (text.find(closing_mark, start, limit), text.rfind(closing_mark, start, limit)):
         if end < 0:
-            continue
+            return None, start
         inner = text[start:end]
         if mark == '"' and "\\" in inner:
             inner = _unescaped(inner)
         statement = _whole(inner)
         if statement is not None and is_query(statement):
             return statement, end + width
-    return None
+    return None, end
 
 
 def _unescaped(inner: str) -> str:
@@ -370,8 +402,8 @@ def _unescaped(inner: str) -> str:
 
 def _statement(
     text: str, start: int, *, bracketed: bool = False, titles_continue: bool = True
-) -> tuple[str, int] | None:
-    """The statement that begins at `start` and where it ends; None when no query begins there.
+) -> tuple[str | None, int]:
+    """The statement that begins at `start`, None when no query begins there, and where it, or the look at it, ends.
 
     `bracketed`: there is an opening bracket in front of it. `titles_continue`: a line that begins with a word like
     "Where" or "As" continues a query also when the query itself is not written in this way.
@@ -379,14 +411,14 @@ def _statement(
     first = text[start : start + 6]
     is_with = first[:4].upper() == "WITH"
     if is_with and not _is_with(text, start):
-        return None
+        return None, start
     strict_titles = not titles_continue and first != "Select" and first[:4] != "With"
     found: list[Token] = []
     depth, before, seen_from = 0, "", False
     for token in _significant(text, start):
         if depth == 0:
             gap = text[found[-1].end : token.start] if found else ""
-            if token.text in (";", "```") or (token.text == ")" and bracketed):
+            if token.text in (";", "```") or text.startswith("</", token.start) or (token.text == ")" and bracketed):
                 break
             if gap and _breaks(gap, before, token, seen_from, strict_titles):
                 break
@@ -398,14 +430,16 @@ def _statement(
             ):
                 if "\n" in gap:
                     break
-                return None  # a second query: the first word was one of the prose
+                return None, token.start  # a second query: the first word was one of the prose
+        if token.end - start > MOST_CHARACTERS:
+            return None, token.end
         found.append(token)
         depth += {"(": 1, ")": -1}.get(token.text, 0)
         depth = max(depth, 0)
         before = token.keyword or token.text
         seen_from = seen_from or (depth == 0 and before == "FROM")
     found = _without_stop(found)
-    return (_joined(text, found), found[-1].end) if len(found) > 1 else None
+    return (_joined(text, found) if len(found) > 1 else None), (found[-1].end if found else start)
 
 
 def _breaks(gap: str, before: str, token: Token, seen_from: bool, strict_titles: bool) -> bool:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from harness.score.answers.fences import fenced_blocks, only_block
+from harness.score.answers.fences import MOST_BLOCKS, fenced_blocks, only_block
 
 _CLOSERS = {"{": "}", "[": "]"}
-_MOST_UNCLOSED = 32
-"""So many opening brackets may stay unclosed before the search gives up, which bounds the time on hostile text."""
+_MOST_BRACKETS = 1_000
+"""A text with more pairs of brackets, or more that stay open, is not searched: it holds no single answer."""
+_MOST_SCANS = 8
+"""So often the search begins again behind a bracket in whose reach a quotation mark stays open."""
 _MOST_LEVELS = 100
 _MOST_MAGNITUDE = 308
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
@@ -40,6 +42,15 @@ class Number(str):
 
 class Unreadable(ValueError):
     """A text that holds a value which cannot be read."""
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=Members, parse_int=Number, parse_float=Number, parse_constant=_refuse, strict=False
+)
 
 
 def read_json(text: str) -> Any | None:
@@ -84,6 +95,8 @@ def json_tree(text: str, *, strict: bool = False, kind: type = object) -> Any | 
     if strict:
         return _parse(only_block(text))[1]
     blocks = [block.text for block in fenced_blocks(text)]
+    if len(blocks) == MOST_BLOCKS:
+        raise Unreadable("too many blocks")
     parsed = [_parse(block) for block in blocks]
     if any(not ok and block.lstrip()[:1] in _CLOSERS for (ok, _), block in zip(parsed, blocks, strict=True)):
         raise Unreadable("a fenced value is broken")
@@ -136,10 +149,16 @@ def _in_prose(text: str, kind: type) -> list[Any]:
                 raise Unreadable("a value is broken")
         elif isinstance(value, kind) and not _is_light(value):
             values.append(value)
-        elif isinstance(value, kind):
-            if _INTRODUCED.search(text[max(0, begin - 80) : begin]) and _FINISHED.match(text, end):
-                light.append(value)
+        elif isinstance(value, kind) and _stands_alone(text, begin, end, len(value)):
+            light.append(value)
     return values or light
+
+
+def _stands_alone(text: str, begin: int, end: int, size: int) -> bool:
+    """Whether a list of numbers is introduced and ends its line, one of a single number (or none) the text."""
+    introduced = _INTRODUCED.search(text[max(0, begin - 80) : begin]) is not None
+    finished = _FINISHED.match(text, end)
+    return introduced and finished is not None and (size > 1 or not text[finished.end() :].strip())
 
 
 def _is_light(value: Any) -> bool:
@@ -151,25 +170,37 @@ def _bracketed(text: str) -> Iterator[tuple[int, int]]:
     """Where the outermost balanced brackets of a text begin and end.
 
     Raises:
-        Unreadable: a bracket that begins a value is never closed, or there are too many that are not closed.
+        Unreadable: a bracket that begins a value is never closed, or there are too many.
     """
-    place = unclosed = 0
-    while (match := _OPENER.search(text, place)) is not None:
+    place = scans = 0
+    ends: dict[int, int | None] = {}
+    for _ in range(_MOST_BRACKETS):
+        match = _OPENER.search(text, place)
+        if match is None:
+            return
         begin = match.start()
-        end = _closing(text, begin)
+        if begin not in ends:
+            # What a scan finds out about the brackets inside one that stays open holds for them, too.
+            ends, closed = _closings(text, begin)
+            scans += not closed
+            if scans > _MOST_SCANS:
+                break
+        end = ends[begin]
         if end is not None:
             yield begin, end
-            place = end
-            continue
-        unclosed += 1
-        if unclosed > _MOST_UNCLOSED or _BEGINS_VALUE.match(text, begin + 1):
+        elif _BEGINS_VALUE.match(text, begin + 1):
             raise Unreadable("a value is cut off")
-        place = begin + 1
+        place = end or begin + 1
+    raise Unreadable("too many brackets")
 
 
-def _closing(text: str, begin: int) -> int | None:
-    """Where the bracket at `begin` is closed, brackets inside quotation marks not counted; None when it is not."""
-    stack: list[str] = []
+def _closings(text: str, begin: int) -> tuple[dict[int, int | None], bool]:
+    """Where the bracket at `begin` and those inside it are closed, None for those that are not; whether `begin` is.
+
+    Brackets inside quotation marks do not count.
+    """
+    ends: dict[int, int | None] = {}
+    stack: list[int] = []
     quote, place = "", begin
     while (match := _SIGNIFICANT.search(text, place)) is not None:
         char, place = match[0], match.end()
@@ -180,12 +211,13 @@ def _closing(text: str, begin: int) -> int | None:
         elif char in "\"'":
             quote = char if char == '"' or not text[place - 2].isalnum() else ""
         elif char in _CLOSERS:
-            stack.append(_CLOSERS[char])
-        elif char == stack[-1]:
-            stack.pop()
+            stack.append(place - 1)
+            ends[place - 1] = None
+        elif char == _CLOSERS[text[stack[-1]]]:
+            ends[stack.pop()] = place
             if not stack:
-                return place
-    return None
+                return ends, True
+    return ends, False
 
 
 def _parse(text: str) -> tuple[bool, Any]:
@@ -194,14 +226,7 @@ def _parse(text: str) -> tuple[bool, Any]:
     if not text:
         return False, None
     try:
-        decoded = json.loads(
-            text,
-            object_pairs_hook=Members,
-            parse_int=Number,
-            parse_float=Number,
-            parse_constant=_refuse,
-            strict=False,
-        )
+        decoded = _DECODER.decode(text)
     except (ValueError, RecursionError):
         pass
     else:
@@ -217,10 +242,6 @@ def _parse(text: str) -> tuple[bool, Any]:
         return True, _literal(node)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return False, None
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _literal(node: ast.expr) -> Any:
@@ -260,7 +281,7 @@ def _plain(tree: Any, levels: int = 0) -> Any:
     Raises:
         Unreadable: it is too deep, a key is written twice, or a number is out of range.
     """
-    if levels > _MOST_LEVELS:
+    if levels >= _MOST_LEVELS and isinstance(tree, list):
         raise Unreadable("too many levels")
     if isinstance(tree, Members):
         value = {key: _plain(item, levels + 1) for key, item in tree}
@@ -279,6 +300,6 @@ def _number(text: str) -> int | float:
         value = Decimal(text)
     except (ValueError, ArithmeticError):
         raise Unreadable("a number is out of range") from None
-    if not value.is_finite() or (value and abs(value.adjusted()) > _MOST_MAGNITUDE):
+    if not value.is_finite() or value.adjusted() > _MOST_MAGNITUDE or (value and not float(value)):
         raise Unreadable("a number is out of range")
     return int(value) if value == value.to_integral_value() else float(value)
