@@ -168,8 +168,8 @@ def _without_prose(text: str) -> str | None:
     """The source in a text without fences: its top-level statements from the first line that is code.
 
     Each statement is parsed by itself, so that the time grows with the text. Prose between them is left out; behind it
-    expressions (calls, as in an example of use) do not count. A definition that does not parse keeps all in, for the program to
-    fail as it must.
+    calls, as in an example of use, do not count. A definition that does not parse keeps all in, for the program to fail
+    as it must.
     """
     tree = _parsed(text)
     if tree is not None and not any(_is_prose(node) for node in tree.body):
