@@ -147,9 +147,11 @@ def _in_prose(text: str, kind: type) -> list[Any]:
         if not ok:
             if _STRUCTURE[text[begin]].search(text[begin + 1 : end - 1]):
                 raise Unreadable("a value is broken")
-        elif isinstance(value, kind) and not _is_light(value):
+            continue
+        wanted = isinstance(value, kind)
+        if wanted and not _is_light(value):
             values.append(value)
-        elif isinstance(value, kind) and _stands_alone(text, begin, end, len(value)):
+        elif wanted and _stands_alone(text, begin, end, len(value)):
             light.append(value)
     return values or light
 

@@ -33,9 +33,9 @@ class _Pattern:
         self._count(1 if found is None else len(found[0]) + 1)
         return found
 
-    def fullmatch(self, text: str) -> re.Match[str] | None:
-        self._count(len(text) + 1)
-        return self._pattern.fullmatch(text)
+    def fullmatch(self, text: str, *place: int) -> re.Match[str] | None:
+        self._count(len(text[slice(*place)] if place else text) + 1)
+        return self._pattern.fullmatch(text, *place)
 
     def search(self, text: str, *place: int) -> re.Match[str] | None:
         found = self._pattern.search(text, *place)
