@@ -17,7 +17,10 @@ from harness.score.scoring import RowScores, available, score_rows
 from harness.store.results import Response
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
+from harness.tasks.tags import is_tags
 
+_STRUCTURED = ("json", "entities")
+"""Answer types whose predictions and right answers may also stand in the file as JSON values, not as texts of them."""
 NAMED = ("references", "reference", "target", "answers", "answer", "query")
 """Keys under which an object may hold the right answers, the first found wins; a key ending in s holds several."""
 
@@ -56,6 +59,8 @@ def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[t
             if key not in line:
                 raise DataError(f"{path}:{number}: missing key '{key}' (a line holds prediction, reference, id)")
         prediction = line["prediction"]
+        if file.task.answer.type in _STRUCTURED and isinstance(prediction, list | dict):
+            prediction = _text(prediction)
         if not isinstance(prediction, str | None):
             raise DataError(f"{path}:{number}: prediction: expected a text, found {type(prediction).__name__}")
         try:
@@ -74,7 +79,7 @@ def _references(
     if isinstance(value, Mapping):
         fields = {name: value[name] for name in kept if name in value}
         return tuple(_of_object(value, file, prompts)), fields
-    if isinstance(value, list) and file.task.answer.type != "json":
+    if isinstance(value, list) and not _is_one_answer(value, file):
         return tuple(_several(value)), {}
     if value is None:
         raise ValueError("expected a text, a list of texts or an object, found null")
@@ -83,7 +88,7 @@ def _references(
 
 def _of_object(value: Mapping[str, Any], file: TaskFile, prompts: Prompts) -> list[str]:
     """The right answers in an object: named in it, rendered from it as a row of the task, or the object itself."""
-    for key in NAMED:
+    for key in NAMED[:3] if file.task.answer.type in _STRUCTURED else NAMED:
         named = value.get(key)
         if isinstance(named, Mapping) and isinstance(named.get("text"), list):  # SQuAD's form
             named = named["text"]
@@ -100,6 +105,12 @@ def _of_object(value: Mapping[str, Any], file: TaskFile, prompts: Prompts) -> li
                 return texts
             raise
     return [_text(value)]
+
+
+def _is_one_answer(value: list[Any], file: TaskFile) -> bool:
+    """Whether a list is a right answer by itself: a JSON value, or the tags of a sentence."""
+    kind = file.task.answer.type
+    return kind == "json" or (kind == "entities" and is_tags(value))
 
 
 def _several(values: list[Any]) -> list[str]:

@@ -10,6 +10,7 @@ import jinja2
 
 from harness.errors import SpecError, nearest
 from harness.tasks.catalog import TaskFile
+from harness.tasks.tags import Scheme, spans
 from harness.tasks.templates import RowEnvironment, check_addresses, to_json, values
 
 Columns = Mapping[str, Any]
@@ -19,23 +20,18 @@ Columns = Mapping[str, Any]
 _RENDERING = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
 
-def entities(tokens: Sequence[str], tags: Sequence[int], names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the entities of a BIO-tagged sentence, by type, in order of appearance.
+def entities(
+    tokens: Sequence[str], tags: Sequence[int], names: Sequence[str], scheme: Scheme = "conlleval"
+) -> dict[str, list[str]]:
+    """Return the entities of a tagged sentence, by type, in order of appearance.
 
-    `tags` holds for each token an index into `names`, which are `O`, `B-<type>` or `I-<type>`. An `I-` tag that
-    continues no entity of its type starts one, as the CoNLL scorer reads it. Every type is a key, found or not.
+    `tags` holds for each token an index into `names`, which are `O`, `B-<type>` or `I-<type>`; `scheme` says what an
+    `I-` tag is that continues no entity (`harness.tasks.tags.spans`). Every type is a key, found or not.
     """
     found: dict[str, list[str]] = {name[2:]: [] for name in names if name != "O"}
-    current: list[str] = []
-    current_type = ""
-    for token, tag in zip([*tokens, ""], [*(names[index] for index in tags), "O"], strict=True):
-        kind, _, entity_type = tag.partition("-")
-        if current and (kind != "I" or entity_type != current_type):
-            found[current_type].append(" ".join(current))
-            current = []
-        if kind != "O":
-            current.append(token)
-            current_type = entity_type
+    marked = [names[tag] for _, tag in zip(tokens, tags, strict=True)]
+    for kind, start, end in spans(marked, scheme):
+        found[kind].append(" ".join(tokens[start:end]))
     return found
 
 

@@ -44,6 +44,35 @@ def test_an_object_of_entities_is_the_right_answer_itself(tmp_path: Path) -> Non
     assert score("conllpp", tmp_path, {"prediction": said, "reference": gold})["entity_f1"] == 0.5
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+def test_tags_of_a_sentence_are_one_right_answer_and_one_prediction(as_text: bool, tmp_path: Path) -> None:
+    said, gold = ["B-PER", "I-PER", "O", "B-LOC"], ["B-PER", "I-PER", "O", "B-ORG"]
+    line = {"prediction": json.dumps(said) if as_text else said, "reference": json.dumps(gold) if as_text else gold}
+    assert score("conllpp", tmp_path, line)["entity_f1"] == 0.5
+    assert score("conllpp", tmp_path, {"prediction": gold, "reference": gold})["entity_f1"] == 1
+
+
+def test_a_prediction_of_entities_may_be_the_object_itself(tmp_path: Path) -> None:
+    gold = {"person": ["Ann"], "location": []}
+    assert score("conllpp", tmp_path, {"prediction": gold, "reference": gold})["entity_f1"] == 1
+
+
+def test_a_json_object_is_the_right_answer_whatever_its_keys_are(tmp_path: Path) -> None:
+    task = tmp_path / "tasks" / "json.yaml"
+    task.parent.mkdir()
+    task.write_text(
+        "title: JSON\ncategory: extraction\nprompt: '{{ s }}'\ntarget: '{{ y }}'\n"
+        "answer: {type: json}\nmetrics: [exact_match]\nmax_tokens: 8\n"
+    )
+    path = tmp_path / "predictions.jsonl"
+    gold = {"answer": "Rome"}
+    path.write_text(
+        "".join(json.dumps({"prediction": said, "reference": gold}) + "\n" for said in (gold, "Rome", {"answer": 1}))
+    )
+    metrics, rows = load(path, load_task(task.parent, "json"))
+    assert metrics[0].summary(rows.stats["exact_match"].mean(axis=0)) == pytest.approx(1 / 3)
+
+
 def test_a_row_is_rendered_to_its_target(tmp_path: Path) -> None:
     row = {"comment_text": "x", "toxic": 1}
     assert score("jigsaw", tmp_path, {"prediction": "Yes.", "reference": row})["accuracy"] == 1.0

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from harness.errors import UserError
+from harness.score.answers.entities import read_entities
 from harness.score.answers.explained import read_explained
 from harness.score.answers.labels import read_label
 from harness.score.answers.numbers import read_number
-from harness.score.answers.source import read_code, read_sql
-from harness.score.answers.structured import read_entities, read_json
+from harness.score.answers.source import read_code
+from harness.score.answers.sql import read_sql
+from harness.score.answers.structured import read_json
 from harness.score.answers.text import read_regex, read_text, text_of
 from harness.tasks.task import (
     AnswerFormat,
@@ -34,8 +36,8 @@ def read(completion: str, spec: AnswerFormat) -> Any | None:
     """Return the answer in a completion, or None when it holds no valid one.
 
     By `spec.type`: label: str (with `many` a sorted tuple of str); number: float; text, regex, sql, code: str; json:
-    dict, list or scalar; entities: dict from every type of the spec to a tuple of str; label_and_explanation: a pair
-    of str.
+    dict, list or scalar; entities: dict from every type of the spec to a tuple of str, or a tuple of tags;
+    label_and_explanation: a pair of str.
 
     Raises:
         UserError: only for a regular expression of the spec that does not compile, or when a plugin's reader fails.

@@ -1,73 +1,226 @@
-"""SQL queries and Python source out of a text, without fences and chatter."""
+"""Python source out of a text, without fences and prose."""
 
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+import textwrap
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from harness.score.answers.text import fenced
+from harness.score.answers.fences import MOST_BLOCKS, Block, fenced_blocks, only_block, string_after
 
-_QUERY_STARTS = (
-    re.compile(r"^[ \t]*(?=select\b|with\s+\w+\s+as\b)", re.IGNORECASE | re.MULTILINE),
-    re.compile(r"\b(?=SELECT\b)"),
-    re.compile(r"\b(?=select\b)", re.IGNORECASE),
+_PYTHON = frozenset({"", "python", "py", "python3", "python2", "pycon", "ipython"})
+# A line that begins code and no sentence.
+_CODE_LINE = re.compile(
+    r"(?:async[ \t]++)?def[ \t]++\w++[ \t]*+[(\[]|class[ \t]++\w++[ \t]*+[(:\[]|import[ \t]++[\w., \t]++(?:#.*)?\Z"
+    r"|from[ \t]++[\w.]++[ \t]++import\b|@\w"
 )
-_STATEMENT = re.compile(r"(?:'[^']*'|\"[^\"]*\"|`[^`]*`|[^;'\"`]|['\"`])*")
-_CLAUSE = re.compile(r"\s*(?:from|where|group|order|having|limit|union|intersect|except|and|or|join|\))", re.IGNORECASE)
-_CODE_LINE = re.compile(r"(?:def|async def|class|import|from|@)\b|@\w")
-
-
-def read_sql(text: str) -> str | None:
-    """Return the first query of a text, without the semicolon; None when no SELECT (or WITH ... AS) stands in it.
-
-    It is taken from the first fenced block that has one, ends at a semicolon outside quotation marks, and otherwise at
-    an empty line that no clause of a query follows.
-    """
-    for candidate in (*fenced(text), text):
-        for start in _QUERY_STARTS:
-            match = start.search(candidate)
-            if match:
-                return _statement(candidate[match.end() :])
-    return None
-
-
-def _statement(text: str) -> str | None:
-    match = _STATEMENT.match(text)
-    statement = match[0] if match else ""
-    kept, *others = re.split(r"\n[ \t]*\n|\n```", statement)
-    for part in others:
-        if not _CLAUSE.match(part):
-            break
-        kept += "\n" + part
-    return kept.strip().rstrip("`").strip() or None
+_LIKE_CODE = re.compile(
+    r"^(?:[ \t]+\S|(?:def|class|import|from|return|for|while|if|try|with|print|lambda)\b|@\w|\w+[ \t]*=)", re.MULTILINE
+)
+_CLAUSE_LINE = re.compile(r"(?:elif|else|except|finally)\b|[)\]}]")
+_SIGNS = re.compile(r"[=(\[{.\"'@]|\b(?:import|pass)\b")
+MOST_CHARACTERS = 30_000
+"""A longer program is not read, where parts of a text must be told from others."""
+_BUILTINS = frozenset(dir(builtins))
+_ACTS = ast.Call | ast.Await | ast.NamedExpr | ast.Yield | ast.YieldFrom
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def read_code(text: str) -> str | None:
-    """Return the Python source in a text; None when it is blank.
+    """Return the Python source in a text; None when there is none, or when one of its blocks is broken or cut off.
 
-    It is the first fenced block with a function in it, else the first block, else the text. In a text without fences,
-    prose before and after the source is cut off where the whole does not parse. A function's body alone keeps its
-    indentation.
+    One fenced block is the source as it stands. Of several, it is all those that define functions or classes, in their
+    order, without a draft whose definitions a later complete block has again, and without blocks of tests; further
+    blocks count when they define a name that is needed. In a text without fences the prose around the source is left
+    out. A function's body alone keeps its indentation.
     """
-    blocks = fenced(text)
-    whole = next((block for block in blocks if "def " in block), blocks[0]) if blocks else _without_prose(text)
-    source = whole.strip("\r\n").rstrip()
+    blocks = fenced_blocks(text)
+    if len(blocks) == 1:
+        return _trimmed(blocks[0].text)
+    if sum(len(block.text) for block in blocks) > MOST_CHARACTERS or len(blocks) == MOST_BLOCKS:
+        return None
+    if blocks:
+        return _together(blocks)
+    return _trimmed(_without_prose(text) or "") if len(text) <= MOST_CHARACTERS else None
+
+
+def gold_code(text: str) -> str:
+    """Return the source that a right answer is: the whole text, or its only fenced block.
+
+    Raises:
+        ValueError: it is not Python, or empty.
+    """
+    source = _trimmed(only_block(text))
+    if source is None or not (_parses(source) or _parses_as_body(source)):
+        raise ValueError("it is not Python source")
+    return source
+
+
+def _trimmed(source: str) -> str | None:
+    source = source.strip("\r\n").rstrip()
     return source if source.strip() else None
 
 
-def _without_prose(text: str) -> str:
-    if _parses(text) or _parses_as_body(text):
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A block that parses: the functions and classes that it defines in full, those it only sketches (with `...` for a
+    body), every name that it binds, and the names that it uses without binding them."""
+
+    source: str
+    defined: frozenset[str]
+    sketched: frozenset[str]
+    bound: frozenset[str]
+    used: frozenset[str]
+    is_test: bool
+
+
+def _together(blocks: Sequence[Block]) -> str | None:
+    """The source of several blocks that belong to one program; None when a part of it is broken."""
+    python = [block for block in blocks if block.language in _PYTHON] or list(blocks)
+    parts: list[_Part] = []
+    broken: list[str] = []
+    for block in python:
+        part = _part(block.text)
+        if part is not None:
+            parts.append(part)
+        elif re.search(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w", block.text, re.MULTILINE):
+            broken.append(block.text)
+    complete = frozenset[str]().union(*(part.defined for part in parts))
+    if any(set(_names(source)) - complete for source in broken):
+        return _trimmed(broken[0]) if not complete and len(broken) == 1 else None
+    main = [part for part in parts if part.defined]
+    main = [part for part in main if not part.is_test] or main
+    if not main:
+        return _trimmed(parts[0].source if parts else python[0].text)
+    chosen = [part for number, part in enumerate(main) if not _superseded(part, main[number + 1 :])]
+    others = [part for part in parts if part not in main and not part.is_test]
+    return _trimmed("\n\n".join(part.source.strip("\r\n").rstrip() for part in _with_needed(parts, chosen, others)))
+
+
+def _superseded(part: _Part, later: Sequence[_Part]) -> bool:
+    again = frozenset[str]().union(*(one.defined for one in later))
+    return part.defined | part.sketched <= again
+
+
+def _with_needed(parts: Sequence[_Part], chosen: list[_Part], others: list[_Part]) -> list[_Part]:
+    """The chosen parts and those of the others that bind a name that is needed, in their order."""
+    while True:
+        missing = frozenset[str]().union(*(part.used for part in chosen)) - frozenset[str]().union(
+            *(part.bound for part in chosen)
+        )
+        needed = next((part for part in others if part.bound & missing), None)
+        if needed is None:
+            return [part for part in parts if part in chosen]
+        chosen.append(needed)
+        others.remove(needed)
+
+
+def _names(source: str) -> list[str]:
+    return re.findall(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", source, re.MULTILINE)
+
+
+def _part(source: str) -> _Part | None:
+    tree = _parsed(source)
+    if tree is None:
+        source = textwrap.dedent(source)
+        tree = _parsed(source)
+    if tree is None:
+        return None
+    definitions = [node for node in tree.body if isinstance(node, _Definition)]
+    sketched = frozenset(node.name for node in definitions if _is_sketch(node))
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    imported = {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    defined = frozenset(node.name for node in definitions)
+    bound = defined | stored | imported
+    used = {node.id for node in names if isinstance(node.ctx, ast.Load)} - bound - arguments - _BUILTINS
+    is_test = bool(definitions) and all(_is_test(node) for node in definitions)
+    return _Part(source, defined - sketched, sketched, bound, frozenset(used), is_test)
+
+
+def _is_sketch(node: _Definition) -> bool:
+    """Whether its body, the docstring aside, is only `...`."""
+    rest = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
+    dots = any(
+        isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) and one.value.value is ...
+        for one in node.body
+    )
+    return not rest and dots
+
+
+def _is_test(node: _Definition) -> bool:
+    if isinstance(node, ast.ClassDef):
+        return any("TestCase" in ast.dump(base) for base in node.bases) or node.name.startswith("Test")
+    return node.name.startswith("test")
+
+
+def _without_prose(text: str) -> str | None:
+    """The source in a text without fences: its top-level statements from the first line that is code.
+
+    Each statement is parsed by itself, so that the time grows with the text. Prose between them is left out; behind it
+    calls, as in an example of use, do not count. A definition that does not parse keeps all in, for the program to fail
+    as it must.
+    """
+    tree = _parsed(text)
+    if tree is not None and not any(_is_prose(node) for node in tree.body):
         return text
+    if tree is None and not _LIKE_CODE.search(text):
+        return None
     lines = text.splitlines()
-    first = next((number for number, line in enumerate(lines) if _CODE_LINE.match(line)), None)
-    if first is None or lines[0][:1].isspace():
+    if not lines or lines[0][:1].isspace() or (tree is None and _parses_as_body(text)):
         return text
-    for last in range(len(lines), first, -1):
-        source = "\n".join(lines[first:last])
-        if _parses(source):
-            return source
-    return "\n".join(lines[first:])
+    kept: list[str] = []
+    after_prose = False
+    for chunk in _chunks(lines):
+        parsed = _parsed("\n".join(chunk)) if len(chunk) > 1 or _SIGNS.search(chunk[0]) else None
+        is_code = _CODE_LINE.match(chunk[0]) is not None
+        if parsed is None and is_code:
+            first = next(number for number, line in enumerate(lines) if _CODE_LINE.match(line))
+            return "\n".join(lines[first:])
+        if parsed is None or any(_is_prose(node) for node in parsed.body):
+            after_prose = True
+        elif is_code or not after_prose or not any(isinstance(node, ast.Expr) for node in parsed.body):
+            after_prose = after_prose and not is_code
+            kept += chunk
+    return "\n".join(kept) if kept else text
+
+
+def _is_prose(node: ast.stmt) -> bool:
+    """Whether a statement does nothing, as words do that happen to parse: "Sure", "Note: this", "- It is so"."""
+    if isinstance(node, ast.Expr):
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return not is_text and not any(isinstance(part, _ACTS) for part in ast.walk(node))
+    return isinstance(node, ast.AnnAssign) and node.value is None
+
+
+def _chunks(lines: Sequence[str]) -> list[list[str]]:
+    """The lines by top-level statement, each from a line that is not indented and continues no bracket or string."""
+    chunks: list[list[str]] = []
+    depth, string, decorated = 0, "", False
+    for line in lines:
+        starts = line[:1].strip() != "" and not string and not decorated and not _CLAUSE_LINE.match(line)
+        if starts and (depth <= 0 or _CODE_LINE.match(line)):
+            chunks.append([])
+            depth = 0
+        if not chunks:
+            chunks.append([])
+        chunks[-1].append(line)
+        if not string:
+            bare = re.sub(r"\"[^\"]*+\"|'[^']*+'|#.*", "", line)
+            depth += sum(bare.count(one) for one in "([{") - sum(bare.count(one) for one in ")]}")
+            decorated = line.startswith("@")
+        string = string_after(line, string)
+    return chunks
 
 
 def _parses_as_body(text: str) -> bool:
@@ -76,10 +229,13 @@ def _parses_as_body(text: str) -> bool:
 
 
 def _parses(source: str) -> bool:
+    return _parsed(source) is not None
+
+
+def _parsed(source: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the model's source may deserve warnings; they are not the user's
-            ast.parse(source)
+            return ast.parse(source)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return False
-    return True
+        return None

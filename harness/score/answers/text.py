@@ -10,11 +10,6 @@ from harness.tasks.task import RegexAnswer, TextAnswer
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
 _CLOSING = re.compile(r"^.*</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
 _OPENING = re.compile(r"<think(?:ing)?>.*$", re.IGNORECASE | re.DOTALL)
-_FENCE = re.compile(
-    r"```(?:(?:sql|json|python|sqlite)\s)?(?P<line>[^`\n]+)```"
-    r"|```[^\n]*\n(?P<block>.*?)(?:\n[^\S\n]*```|\Z)",
-    re.DOTALL | re.IGNORECASE,
-)
 
 
 def text_of(completion: str) -> str:
@@ -46,11 +41,6 @@ def after_marker(text: str, pattern: str | None) -> str:
     for match in compiled(pattern).finditer(text):
         end = match.end()
     return text if end is None else text[end:]
-
-
-def fenced(text: str) -> list[str]:
-    """Return the contents of all fenced blocks in their order; the last one may lack its closing fence."""
-    return [match["line"] or match["block"] or "" for match in _FENCE.finditer(text)]
 
 
 def read_text(text: str, spec: TextAnswer) -> str | None:

@@ -2,35 +2,86 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory
+from harness.errors import UserError
+from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table
 from harness.score.metrics.sandbox import run
 from harness.tasks.task import CodeAnswer
+
+
+def unbiased_pass_at_k(samples: int, passed: int, k: int) -> float:
+    """Return the probability that of k answers, drawn without replacement from these samples, at least one passes.
+
+    1 - C(samples - passed, k) / C(samples, k), the unbiased estimator of pass@k of M. Chen et al. (arXiv 2107.03374,
+    2021, equation 1). Range [0, 1].
+
+    Raises:
+        ValueError: k is not between 1 and the number of samples, or more passed than there are.
+    """
+    if not 1 <= k <= samples or not 0 <= passed <= samples:
+        raise ValueError(f"pass@{k} of {passed} passes in {samples} samples is not defined")
+    return 1 - math.comb(samples - passed, k) / math.comb(samples, k)
 
 
 def pass_at_1(answer: CodeAnswer) -> Metric:
     """Share of rows whose one answer passes the row's tests, run in a sandbox. Range [0, 1].
 
     A program passes when it runs to its end with exit status 0 within the limits of `harness.score.metrics.sandbox`.
-    With a single answer to each row this is the unbiased estimator of pass@k for k = 1 (M. Chen et al., arXiv
-    2107.03374, 2021).
+    It is run as a module, so that what stands under `if __name__ == "__main__":` is not, as in human-eval. With a
+    single answer to each row this is the unbiased estimator of pass@k for k = 1 (M. Chen et al., arXiv 2107.03374,
+    2021).
     """
-
-    def stats(example: Example) -> tuple[float]:
-        program = example.fields.get("program")
-        return (float(example.answer is not None and isinstance(program, str) and run(program)),)
-
-    def together(examples: Sequence[Example]) -> FloatArray:
-        # Two a processor: half of a run is waiting for the kernel to build and remove the sandbox.
-        with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:
-            return np.array(list(pool.map(stats, examples)), dtype=np.float64).reshape(len(examples), 1)
-
-    return Metric("pass_at_1", stats, kind="binary", stats_of_all=together)
+    return Metric("pass_at_1", needs_table, kind="binary", stats_of_all=lambda examples: _passed(examples, _share))
 
 
-RECIPES = {"pass_at_1": MetricFactory(pass_at_1, frozenset({"code"}))}
+def pass_at_k(answer: CodeAnswer, *, k: int) -> Metric:
+    """Mean probability that at least one of `k` answers to a row passes its tests, run in a sandbox. Range [0, 1].
+
+    The unbiased estimator from all n >= k answers to a row, c of which pass: 1 - C(n - c, k) / C(n, k) (M. Chen et al.,
+    arXiv 2107.03374, 2021). An answer without a program does not pass. Programs are run as for `pass_at_1`.
+    """
+    if k < 1:
+        raise UserError("metric 'pass_at_k': k must be at least 1")
+
+    def estimate(passed: Sequence[bool]) -> float:
+        if len(passed) < k:
+            raise UserError(f"metric 'pass_at_k': k = {k} needs at least {k} answers to each row, found {len(passed)}")
+        return unbiased_pass_at_k(len(passed), sum(passed), k)
+
+    return Metric(f"pass_at_{k}", needs_table, stats_of_all=lambda examples: _passed(examples, estimate))
+
+
+def _share(passed: Sequence[bool]) -> float:
+    return float(passed[0])
+
+
+def _programs(example: Example) -> list[str | None]:
+    """The programs of a row's answers, None for an answer without one.
+
+    `fields["program"]` holds one program, or a list where a row has several answers.
+    """
+    found = example.fields.get("program")
+    programs = found if isinstance(found, list | tuple) else [found if example.answer is not None else None]
+    return [program if isinstance(program, str) else None for program in programs]
+
+
+def _passed(examples: Sequence[Example], score: Callable[[Sequence[bool]], float]) -> FloatArray:
+    """The score of each row from which of its programs pass, shape [n, 1]."""
+    programs = [_programs(example) for example in examples]
+    # Two a processor: half of a run is waiting for the kernel to build and remove the sandbox.
+    with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:
+        passed = pool.map(
+            lambda program: program is not None and run(program), [one for row in programs for one in row]
+        )
+        rows = [[next(passed) for _ in row] for row in programs]
+    return np.array([score(row) for row in rows], dtype=np.float64).reshape(len(examples), 1)
+
+
+_CODE = frozenset({"code"})
+RECIPES = {"pass_at_1": MetricFactory(pass_at_1, _CODE), "pass_at_k": MetricFactory(pass_at_k, _CODE)}

@@ -3,43 +3,112 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
 
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
+from harness.tasks.tags import Scheme, spans
 from harness.tasks.task import AnswerFormat, EntitiesAnswer
 
+Average = Literal["micro", "macro"]
+Found = Counter[tuple[str, ...]]
 
-def entity_f1(answer: EntitiesAnswer, *, ignore_case: bool = False) -> Metric:
-    """Micro F1 of entities over all rows: 2 x found / (answered + gold). Range [0, 1].
+
+def entity_f1(
+    answer: EntitiesAnswer, *, ignore_case: bool = False, average: Average = "micro", scheme: Scheme = "conlleval"
+) -> Metric:
+    """F1 of entities over all rows: 2 x found / (answered + gold). Range [0, 1].
 
     Strict: an entity counts when its type is right and its text is equal, letter for letter (spaces around it aside;
     `ignore_case` compares case-folded). Repetitions count: a name that stands twice in the gold list must be answered
     twice. A row without valid JSON answers no entity. As the CoNLL score (E. F. Tjong Kim Sang and F. De Meulder,
-    2003), but over texts, since written lists have no positions. 0 when nobody answers or expects any entity.
+    2003), but over texts, since written lists have no positions. Where answer and gold are lists of tags, entities are
+    compared by type and position, which is the CoNLL score itself; `scheme` says how tags are read that break the form:
+    `conlleval` as its script does, `iob2` strictly (`harness.tasks.tags`). `average: macro` is the mean over the types
+    that occur as gold or as an answer. 0 when nobody answers or expects any entity.
     """
 
-    def stats(example: Example) -> tuple[float, float, float]:
-        found = _entities(example.answer, ignore_case)
-        golds = [_entities(gold, ignore_case) for gold in example.gold if gold is not None]
+    def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
+        return ratio(2 * hits, gold + found)
+
+    return _metric("entity_f1", answer, summary, ignore_case, average, scheme)
+
+
+def entity_precision(
+    answer: EntitiesAnswer, *, ignore_case: bool = False, average: Average = "micro", scheme: Scheme = "conlleval"
+) -> Metric:
+    """Of the entities answered, the share that is right. Range [0, 1], 0 when none is answered.
+
+    Entities and options as for `entity_f1`.
+    """
+
+    def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
+        return ratio(hits, found)
+
+    return _metric("entity_precision", answer, summary, ignore_case, average, scheme)
+
+
+def entity_recall(
+    answer: EntitiesAnswer, *, ignore_case: bool = False, average: Average = "micro", scheme: Scheme = "conlleval"
+) -> Metric:
+    """Of the gold entities, the share that is answered. Range [0, 1], 0 when there is none.
+
+    Entities and options as for `entity_f1`.
+    """
+
+    def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
+        return ratio(hits, gold)
+
+    return _metric("entity_recall", answer, summary, ignore_case, average, scheme)
+
+
+def _metric(
+    name: str,
+    answer: EntitiesAnswer,
+    summary: Callable[[FloatArray, FloatArray, FloatArray], FloatArray],
+    ignore_case: bool,
+    average: Average,
+    scheme: Scheme,
+) -> Metric:
+    """A metric whose statistics are entities in gold, answered and right, for each type with `average: macro`."""
+    types = [None] if average == "micro" else answer.types
+
+    def stats(example: Example) -> list[float]:
+        found = _entities(example.answer, answer, ignore_case, scheme)
+        golds = [_entities(gold, answer, ignore_case, scheme) for gold in example.gold if gold is not None]
         # With several right lists the one that fits the answer best is the gold one.
         gold = max(golds, key=lambda one: _f1(found, one), default=Counter())
-        return float(gold.total()), float(found.total()), float((found & gold).total())
+        return [float(_count(one, kind)) for one in (gold, found, found & gold) for kind in types]
 
-    def summary(means: FloatArray) -> FloatArray:
-        return ratio(2 * means[..., 2], means[..., 0] + means[..., 1])
+    def mean(means: FloatArray) -> FloatArray:
+        gold, found, hits = np.split(means, 3, axis=-1)
+        occurs = np.asarray(gold + found > 0, dtype=np.float64)
+        return ratio((occurs * summary(gold, found, hits)).sum(axis=-1), occurs.sum(axis=-1))
 
-    return Metric("entity_f1", stats, summary, kind="corpus")
+    return Metric(name, stats, mean, kind="corpus")
 
 
-def _f1(found: Counter[tuple[str, str]], gold: Counter[tuple[str, str]]) -> float:
+def _count(found: Found, kind: str | None) -> int:
+    return sum(count for entity, count in found.items() if kind is None or entity[0] == kind)
+
+
+def _f1(found: Found, gold: Found) -> float:
     total = found.total() + gold.total()
     return 2 * (found & gold).total() / total if total else 1.0
 
 
-def _entities(value: Mapping[str, Sequence[str]] | None, ignore_case: bool) -> Counter[tuple[str, str]]:
-    return Counter(
-        (kind, text.casefold() if ignore_case else text) for kind, texts in (value or {}).items() for text in texts
-    )
+def _entities(
+    value: Mapping[str, Sequence[str]] | Sequence[str] | None, answer: EntitiesAnswer, ignore_case: bool, scheme: Scheme
+) -> Found:
+    """The entities of an answer: type and text, or type and the places of the first and last token of tags."""
+    if value is None:
+        return Counter()
+    if not isinstance(value, Mapping):
+        found = spans(value, scheme)
+        return Counter((kind, str(start), str(end)) for kind, start, end in found if kind in answer.types)
+    return Counter((kind, text.casefold() if ignore_case else text) for kind, texts in value.items() for text in texts)
 
 
 def valid_json(answer: AnswerFormat) -> Metric:
@@ -51,7 +120,10 @@ def valid_json(answer: AnswerFormat) -> Metric:
     return Metric("valid_json", stats, kind="binary")
 
 
+_ENTITIES = frozenset({"entities"})
 RECIPES = {
-    "entity_f1": MetricFactory(entity_f1, frozenset({"entities"})),
+    "entity_f1": MetricFactory(entity_f1, _ENTITIES),
+    "entity_precision": MetricFactory(entity_precision, _ENTITIES),
+    "entity_recall": MetricFactory(entity_recall, _ENTITIES),
     "valid_json": MetricFactory(valid_json, frozenset({"entities", "json"})),
 }

@@ -10,13 +10,25 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import UserError, nearest
 from harness.plugins import hint, plugins
-from harness.score.metrics import code, entities, explanations, external, labels, numbers, published, qa, sql, text
+from harness.score.metrics import (
+    code,
+    entities,
+    explanations,
+    external,
+    labels,
+    numbers,
+    published,
+    qa,
+    sql,
+    sql_match,
+    text,
+)
 from harness.score.metrics.base import Metric, MetricFactory
 from harness.tasks.task import AnswerFormat, MetricSpec
 
 _RECIPES: Mapping[str, MetricFactory] = {
     name: recipe
-    for family in (labels, numbers, text, qa, entities, explanations, sql, code, published, external)
+    for family in (labels, numbers, text, qa, entities, explanations, sql, sql_match, code, published, external)
     for name, recipe in family.RECIPES.items()
 }
 

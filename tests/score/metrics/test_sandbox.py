@@ -5,6 +5,7 @@ Each test runs the real thing, in every sandbox that works on the machine; where
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import textwrap
@@ -16,6 +17,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.score.metrics import sandbox
+from harness.score.metrics.base import Example
+from harness.score.metrics.code import unbiased_pass_at_k
 from harness.score.metrics.sandbox import Mechanism, execute
 from tests.score.metrics.rows import example, metric, spec
 
@@ -193,6 +196,63 @@ def test_without_a_sandbox_code_is_refused_unless_the_user_allows_it() -> None:
         sandbox.run("pass")
     assert sandbox.run("pass", unsafe=True)
     assert not sandbox.run("while True: pass", unsafe=True, wall_seconds=1)
+
+
+def test_a_program_is_run_as_a_module(mechanism: Mechanism) -> None:
+    assert passes("if __name__ == '__main__':\n    print(int(input()))", mechanism)
+    assert passes(
+        """
+        from __future__ import annotations
+        import dataclasses, pickle, typing
+
+        @dataclasses.dataclass
+        class A:
+            x: int
+
+        assert pickle.loads(pickle.dumps(A(1))) == A(1)
+        assert typing.get_type_hints(A) == {"x": int}
+        """,
+        mechanism,
+    )
+
+
+@pytest.mark.parametrize(
+    ("samples", "passed", "k", "expected"),
+    [
+        (1, 1, 1, 1),
+        (1, 0, 1, 0),
+        (5, 2, 1, 2 / 5),
+        (5, 2, 2, 1 - 3 / 10),
+        (5, 2, 4, 1),
+        (5, 0, 5, 0),
+        (200, 1, 100, 0.5),
+    ],
+)
+def test_pass_at_k_is_unbiased(samples: int, passed: int, k: int, expected: float) -> None:
+    assert unbiased_pass_at_k(samples, passed, k) == pytest.approx(expected)
+    draws = list(itertools.combinations([True] * passed + [False] * (samples - passed), k)) if samples < 9 else []
+    if draws:
+        assert unbiased_pass_at_k(samples, passed, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+@pytest.mark.parametrize(("samples", "passed", "k"), [(2, 1, 3), (2, 3, 1), (2, -1, 1), (2, 1, 0)])
+def test_pass_at_k_needs_as_many_samples(samples: int, passed: int, k: int) -> None:
+    with pytest.raises(ValueError, match="is not defined"):
+        unbiased_pass_at_k(samples, passed, k)
+
+
+@pytest.mark.usefixtures("mechanism")
+def test_pass_at_k_is_the_mean_over_rows_of_all_their_answers() -> None:
+    def row(*programs: str | None) -> Example:
+        return example(CODE, "pass", "pass", fields={"program": list(programs)})
+
+    rows = [row("pass", "assert False", None, "pass"), row("assert False", None, "assert False", None)]
+    assert metric("pass_at_k", CODE, k=2).score(rows) == pytest.approx((1 - 1 / 6) / 2)
+    assert metric("pass_at_k", CODE, k=1).score([example(CODE, "x = 1", "x", fields={"program": "pass"})]) == 1
+    with pytest.raises(UserError, match="k = 2 needs at least 2 answers to each row, found 1"):
+        metric("pass_at_k", CODE, k=2).score([row("pass")])
+    with pytest.raises(UserError, match="k must be at least 1"):
+        metric("pass_at_k", CODE, k=0)
 
 
 @pytest.mark.usefixtures("mechanism")

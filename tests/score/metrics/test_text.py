@@ -115,7 +115,15 @@ def test_an_empty_answer_counts_as_an_empty_text_in_bleu_and_chrf() -> None:
 def test_exact_match_ignores_outer_space_only() -> None:
     assert score("exact_match", TEXT, [" a b ", "A b", "a  b"], ["a b"] * 3) == pytest.approx(1 / 3)
     assert score("exact_match", TEXT, ["A b"], ["a b"], ignore_case=True) == 1
+
+
+def test_exact_match_compares_json_as_json_has_it() -> None:
     assert score("exact_match", spec("json"), ['{"a": 1, "b": 2}'], ["{'b': 2, 'a': 1}"]) == 1
+    assert (
+        score("exact_match", spec("json"), ['{"a": 1}', "[0]", '"1"', '" x"'], ['{"a": true}', "[false]", "1", '"x"'])
+        == 0
+    )
+    assert score("exact_match", spec("json"), ['{"a": 1.0}', '"X"'], ['{"a": 1}', '"x"'], ignore_case=True) == 1
 
 
 @given(texts, texts)
