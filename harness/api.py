@@ -50,7 +50,7 @@ class BenchResults:
     @cached_property
     def verdicts(self) -> dict[str, str]:
         """For each task a sentence on its two best models: which leads, by how much, and how sure that is."""
-        from harness.report.findings import verdicts
+        from harness.report.words import verdicts
 
         return verdicts(self.runs)
 

@@ -37,9 +37,8 @@ def ask(
         return stop.exit_code
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
     from harness.report.findings import long_frame
-    from harness.report.scoreboard import two_best
     from harness.report.tables import bench_json, bench_table
-    from harness.report.words import task_verdict
+    from harness.report.words import verdicts
     from harness.score.scoring import score_all
 
     runs = score_all(chosen.results, manifests, say)
@@ -47,7 +46,7 @@ def ask(
     if as_json:
         print(bench_json(frame))
     elif runs:
-        print(bench_table(frame, {task: task_verdict(one) for task, one in two_best(runs).items()}))
+        print(bench_table(frame, verdicts(runs)))
     return UNANSWERED if capped or any(run.rows.counts()["failed"] for run in runs) else 0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.compare.intervals import Estimate
-from harness.compare.paired import Comparison, ModelPair, by_task, compare_pairs
+from harness.compare.paired import Comparison, ModelPair, by_task, compare_model_pairs
 from harness.compare.standings import Standing, Standings, is_baseline, standings
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
@@ -210,7 +210,7 @@ class Scoreboard:
         wanted = [(run.manifest.model, self.best[run.manifest.task]) for run in runs] + _two_best(self.ranked)
         new = list(dict.fromkeys(two for two in wanted if two[0] != two[1] and two not in self._pairs))
         new = [two for two in new if two[::-1] not in self._pairs and (two[::-1] not in new or two < two[::-1])]
-        self._pairs |= zip(new, compare_pairs(runs, new), strict=True)
+        self._pairs |= zip(new, compare_model_pairs(runs, new), strict=True)
 
 
 def ranked(runs: Iterable[ScoredRun]) -> list[ScoredRun]:
@@ -232,7 +232,7 @@ def two_best(runs: Sequence[ScoredRun]) -> dict[str, TaskVerdict]:
     """For each task its two best models, compared as everywhere: with Holm's correction over the tasks of both."""
     order = {task: ranked(found.values()) for task, found in by_task(runs).items()}
     asked = _two_best(order)
-    pairs = dict(zip(asked, compare_pairs(runs, asked), strict=True))
+    pairs = dict(zip(asked, compare_model_pairs(runs, asked), strict=True))
     return {task: _of_two_best(task, found, pairs) for task, found in order.items()}
 
 

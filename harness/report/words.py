@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.compare.gate import Check
     from harness.plan.plan import PairEstimate, Plan
     from harness.report.scoreboard import Offer, Scoreboard, TaskVerdict
+    from harness.score.scoring import ScoredRun
     from harness.store.results import Manifest
 
 ABSENT = "\N{EN DASH}"
@@ -135,6 +136,13 @@ def task_verdict(one: TaskVerdict, best: str = "") -> str:
     if one.found is None:
         return f"{a} and {b} were asked different rows; run bench again for both."
     return comparison(a, b, one.metric, one.found, one.tasks) + (f"; the best is {best}" if best else "") + "."
+
+
+def verdicts(runs: Sequence[ScoredRun]) -> dict[str, str]:
+    """The verdict on the two best models of each task, as `bench` prints it below the task's table."""
+    from harness.report.scoreboard import two_best
+
+    return {task: task_verdict(one) for task, one in two_best(runs).items()}
 
 
 def task_verdicts(board: Scoreboard) -> dict[str, str]:
