@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.score.answers.sql import Token, tokens, with_table_quoted
+from harness.score.answers.sql_tokens import Token, tokens, with_table_quoted
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
 from harness.tasks.task import SqlAnswer
 

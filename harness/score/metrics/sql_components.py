@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from harness.score.answers.sql import tokens, with_table_quoted
+from harness.score.answers.sql_tokens import tokens, with_table_quoted
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal
 
-from harness.score.answers.sql import Token, tokens, unquoted
+from harness.score.answers.sql_tokens import Token, tokens, unquoted
 from harness.score.metrics.base import Example, Metric, MetricFactory
 from harness.score.metrics.sql_components import COMPONENTS, agree, components, number_or_text
 from harness.tasks.task import SqlAnswer

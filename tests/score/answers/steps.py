@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from harness.score.answers import entities, fences, source, sql, structured
+from harness.score.answers import entities, fences, source, sql, sql_statement, sql_tokens, structured
 
-MODULES = (entities, fences, source, sql, structured)
+MODULES = (entities, fences, source, sql, sql_statement, sql_tokens, structured)
 
 
 class _Pattern:
@@ -63,7 +63,7 @@ class Steps:
         counted = lambda call, text: (self._add(len(text)), call)[1]  # noqa: E731
         monkeypatch.setattr(json.JSONDecoder, "decode", lambda self, text: counted(decode, text)(self, text))
         monkeypatch.setattr(ast, "parse", lambda text, *rest, **names: counted(parse, text)(text, *rest, **names))
-        monkeypatch.setattr(sql, "sqlite3", _Sqlite(connect, self._add))
+        monkeypatch.setattr(sql_statement, "sqlite3", _Sqlite(connect, self._add))
 
     def _add(self, steps: int) -> None:
         self._steps += steps

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.score.answers.sql import gold_sql, read_sql, tokens, unquoted, with_table_quoted
+from harness.score.answers.sql import gold_sql, read_sql
+from harness.score.answers.sql_tokens import tokens, unquoted, with_table_quoted
 from tests.score.answers.chatter import around
 
 QUERY = "SELECT a FROM t WHERE b = 1"
@@ -98,6 +99,8 @@ def test_every_form_of_with_begins_a_query(query: str, before: str) -> None:
         "SELECT a\n  , b\nFROM t\nWHERE x\n  = 1",
         "SELECT COUNT School FROM table WHERE No. = 4 AND Name = O'Shea",
         "SELECT a FROM t WHERE b ILIKE 'x%'",
+        "SELECT Capital (exonym) FROM table WHERE Capital (endonym) = St. John's",
+        "SELECT Playoffs FROM table WHERE League = USL Pro Select League",
         "(SELECT a FROM t) UNION (SELECT b FROM u)",
     ],
 )
@@ -105,6 +108,11 @@ def test_a_query_is_read_to_its_end_and_as_it_stands(query: str) -> None:
     assert read_sql(query) == query
     assert read_sql(f"Here it is:\n{query};") == query
     assert read_sql(f"```sql\n{query}\n```\nDone.") == query
+
+
+def test_marks_of_a_value_without_quotes_are_kept_where_the_query_is_the_whole_answer() -> None:
+    query = "SELECT Player FROM table WHERE Height = 5' 10\""
+    assert read_sql(query) == query
 
 
 @pytest.mark.parametrize(
