@@ -28,7 +28,7 @@ PIECES = [
     "def f(:\n", "def f():\n", "x = (\n", "'''\n", "# ", "class A:\n", "import x\n", "Sure\n", "@a\n", "a, ", "\\",
     "> ", "- ", "1. ",
 ]  # fmt: skip
-SIZE = 6_000
+SIZE = 3_000
 SPARE = 2 * SIZE
 """What a text of any size may cost, such as a second look where a parser gives up at some depth."""
 
