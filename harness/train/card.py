@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.errors import DataError
 from harness.hashing import digest
 from harness.models.local import CARD
 from harness.rows.training import TrainingRows
@@ -32,17 +33,24 @@ A LoRA adapter for `tasks/{task}.yaml`, made by `harness train`.
 | validation loss | {loss:.4f} nats a token of the answers, at step {step} of {steps} |
 | engine | {engine} |
 | hardware | {hardware} |
-| hours | {hours:.3f}{cost} |
-
+| hours | {hours:.3f}{cpu}{cost} |
+{shrunk}
 `card.json` holds the hyper-parameters, the losses and the hashes of task and prompt.
 
 ![losses](losses.svg)
 """
 
+_SHRUNK = "| rank | {}, cut to {} by singular values; {:.1%} of their squares lost |\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """How an adapter was made. Hours are of wall time; `usd` needs a price of the machine."""
+    """How an adapter was made.
+
+    `hours` are of wall time, `cpu_minutes` of processor time, both with those of the adapter it began with; `usd`
+    needs a price of the machine. `shrunk_to` is the rank that the adapter was cut to afterwards, and `energy_lost` the
+    share of its squared singular values that this cost.
+    """
 
     task: str
     task_sha256: str
@@ -62,9 +70,12 @@ class Card:
     curve: dict[str, list[float]]
     hardware: str
     hours: float
+    cpu_minutes: float | None
     usd: float | None
     versions: dict[str, str]
     git: dict[str, Any]
+    shrunk_to: int | None = None
+    energy_lost: float | None = None
 
 
 def card(
@@ -72,14 +83,18 @@ def card(
     gpu_per_hour: float | None,
 ) -> Card:  # fmt: skip
     """Return the card of an adapter that was trained just now."""
-    hours = trained.seconds / 3600
+    before = read(Path(recipe.start)) if recipe.start and (Path(recipe.start) / CARD).is_file() else None
+    hours = trained.seconds / 3600 + (before.hours if before else 0)
+    cpu_minutes = None
+    if trained.cpu_seconds is not None:
+        cpu_minutes = round(trained.cpu_seconds / 60 + (before.cpu_minutes or 0 if before else 0), 1)
     return Card(
         task=file.name,
         task_sha256=file.sha256,
         prompt_hash=digest(file.task.prompt),
         base=base,
         engine=engine,
-        recipe=asdict(recipe),
+        recipe=asdict(recipe) | {"start": recipe.start and Path(recipe.start).name},
         data=data,
         training_fingerprint=rows.fingerprint,
         borrowed_from=rows.borrowed_from,
@@ -92,16 +107,32 @@ def card(
         curve=asdict(trained.curve),
         hardware=f"{trained.device}, {platform.machine()}, {os.cpu_count()} cores",
         hours=round(hours, 4),
+        cpu_minutes=cpu_minutes,
         usd=None if gpu_per_hour is None else round(hours * gpu_per_hour, 4),
         versions={"lora-leaderboard": __version__, "python": platform.python_version(), **trained.versions},
         git=git_state(Path.cwd()),
     )
 
 
+def read(adapter: Path) -> Card:
+    """Return the card in an adapter's folder.
+
+    Raises:
+        DataError: there is none, or something else.
+    """
+    path = adapter / CARD
+    try:
+        return Card(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a card as `harness train` writes it: {error}") from None
+
+
 def write(found: Card, folder: Path) -> None:
     """Write `card.json`, `README.md` and `losses.svg` into an adapter's folder."""
     (folder / CARD).write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
     cost = "" if found.usd is None else f", {found.usd:.2f} USD"
+    cpu = "" if found.cpu_minutes is None else f", {found.cpu_minutes:.1f} CPU-minutes"
+    shrunk = "" if found.shrunk_to is None else _SHRUNK.format(found.recipe["rank"], found.shrunk_to, found.energy_lost)
     text = _MODEL_CARD.format(
         task=found.task,
         base=found.base,
@@ -114,6 +145,8 @@ def write(found: Card, folder: Path) -> None:
         hardware=found.hardware,
         hours=found.hours,
         cost=cost,
+        cpu=cpu,
+        shrunk=shrunk,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
     _plot(Curve(**found.curve), found.step, folder / "losses.svg")  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ def answer_loss(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]]
     """Mean cross-entropy of the answers' tokens, given prompt and answer so far, in nats.
 
     What all prompts share is read once for the batch; its keys and values, and their gradients, serve all rows.
-    Rows are padded on the left, so that the answers end together and only their places pass through the head.
+    Rows are padded on the left. Only the places of the answers pass through the head, as one list over all rows: it is
+    the largest matrix of a small model, and a slice of each row would have it copied for each.
 
     Args:
         model: A causal language model of transformers, with or without an adapter.
@@ -26,38 +27,43 @@ def answer_loss(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]]
     import torch
 
     longest = max(len(rest) + len(answer) for rest, answer in rows)
-    most = max(len(answer) for _, answer in rows)
     tokens = torch.zeros((len(rows), longest), dtype=torch.long)
     mask = torch.zeros_like(tokens)
-    labels = torch.full((len(rows), most), -100)
+    labels = torch.full_like(tokens, -100)
     for row, (rest, answer) in enumerate(rows):
         tokens[row, longest - len(rest) - len(answer) :] = torch.tensor([*rest, *answer])
         mask[row, longest - len(rest) - len(answer) :] = 1
-        labels[row, most - len(answer) :] = torch.tensor(answer)
+        labels[row, longest - len(answer) - 1 : longest - 1] = torch.tensor(answer)
     places = (mask.cumsum(-1) - 1).clamp(min=0) + len(frame)
     mask = torch.cat([torch.ones((len(rows), len(frame)), dtype=mask.dtype), mask], dim=1)
-    with precision(device):
+    answers = (labels != -100).to(device)
+    with precision(device, model.dtype):
         cache = None
         if frame:
             shared = torch.tensor([frame], device=device)
-            cache = model(input_ids=shared, use_cache=True, logits_to_keep=1).past_key_values
+            cache = model(input_ids=shared, use_cache=True, logits_to_keep=1).cache
             cache.batch_repeat_interleave(len(rows))
-        logits = model(
-            input_ids=tokens.to(device),
-            attention_mask=mask.to(device),
-            position_ids=places.to(device),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=most + 1,
-        ).logits[:, :-1]
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.to(device).flatten())
+        head = model.get_output_embeddings()
+        only_answers = head.register_forward_pre_hook(lambda _, given: (given[0][answers],))
+        try:
+            logits = model(
+                input_ids=tokens.to(device),
+                attention_mask=mask.to(device),
+                position_ids=places.to(device),
+                cache=cache,
+                use_cache=cache is not None,
+            ).logits
+        finally:
+            only_answers.remove()
+    return torch.nn.functional.cross_entropy(logits.float(), labels.to(device)[answers])
 
 
-def precision(device: str = "cpu") -> torch.autocast:
+def precision(device: str, weights: torch.dtype) -> torch.autocast:
     """The context in which a training computes: bf16 where this processor multiplies it, else what the weights are."""
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16, enabled=device == "cpu" and fast_bf16())
+    mixed = device == "cpu" and weights == torch.float32 and fast_bf16()
+    return torch.autocast("cpu", torch.bfloat16, enabled=mixed)
 
 
 def fast_bf16() -> bool:

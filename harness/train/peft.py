@@ -13,16 +13,24 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UserError
 from harness.hashing import digest
 from harness.models.engines.transformers import TIED, context, device
+from harness.models.gguf import base_folder
 from harness.rows.training import Pair
 from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
-from harness.train.loss import answer_loss
-from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Curve, Hyperparameters, Trained, learning_rate_factor
+from harness.train.lora_linear import fuse
+from harness.train.loss import answer_loss, fast_bf16
+from harness.train.recipe import MOST_VALIDATION, Curve, Hyperparameters, Trained, learning_rate_factor
 
 if TYPE_CHECKING:
     import torch
 
 Rows = Sequence[tuple[Tokens, Tokens]]
+
+# On a CPU plain attention is faster than PyTorch's fused one, whose gradients are slow there, but it keeps the weights
+# of all pairs of tokens: it is for rows up to so many tokens, and for so many pairs at a time.
+PLAIN_ATTENTION_TOKENS = 1_024
+PLAIN_ATTENTION_PAIRS = 1_500_000
+CHECKPOINT_SECONDS = 60
 
 
 def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, say: Callable[[str], None]) -> Trained:
@@ -34,14 +42,14 @@ def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, 
     Raises:
         UserError: the base cannot be loaded, no row fits it, or it does not fit the device.
     """
-    model, words, where = _load(base, recipe)
+    model, words, where = _load(base, recipe, say)
     import torch
 
-    encoded = encode(pairs, words.backend_tokenizer, words.eos_token_id, context(model))
+    most = min(context(model), recipe.longest or context(model))
+    encoded = encode(pairs, words.backend_tokenizer, words.eos_token_id, most)
     held = min(MOST_VALIDATION, int(recipe.validation * len(encoded.rows)))
     name = digest(base, str(recipe), *(text for pair in pairs for text in (pair.prompt, pair.target)))
     run = _Run(name, model, encoded, encoded.rows[held:], encoded.rows[:held], recipe, where)
-    began = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     run.resume(out / checkpoint.CHECKPOINT, say)
     try:
@@ -53,11 +61,11 @@ def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, 
     except torch.cuda.OutOfMemoryError as error:
         message = f"'{base}' does not fit {where} with batches of {recipe.batch} rows of {encoded.longest} tokens"
         raise UserError(f"{message}: try --batch 1 with more --accumulate, or --bits 4") from error
-    run.save(out)
+    run.save(out, base)
     finished = run.step >= run.steps
     if finished:
         (out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
-    seconds = run.before + time.perf_counter() - began
+    seconds, cpu_seconds = run.spent
     return Trained(
         run.curve,
         run.best_step,
@@ -68,6 +76,7 @@ def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, 
         seconds,
         f"cuda, {torch.cuda.get_device_name()}" if where == "cuda" else where,
         _versions(),
+        cpu_seconds,
     )
 
 
@@ -87,15 +96,29 @@ class _Run:
         import torch
 
         self.name, self.model, self.recipe, self.device = name, model, recipe, device
-        self.frame, self.rows, self.validation = encoded.frame, rows, validation
+        self.frame, self.rows = encoded.frame, rows
+        self.validation = sorted(validation, key=_length)
+        self.plain_attention = device == "cpu" and encoded.longest <= PLAIN_ATTENTION_TOKENS
+        if self.plain_attention:
+            model.set_attn_implementation("eager")
         self.steps = recipe.updates(len(rows))
+        self.every = recipe.evaluate_every(len(rows), len(validation))
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
         self.step = self.best_step = 0
         self.best = float("inf")
         self.best_weights: list[torch.Tensor] = []
         self.curve = Curve()
-        self.before = 0.0
+        self.losses: list[float] = []  # of the steps since the last evaluation
+        self.before = (0.0, 0.0)
+        self.began = (time.perf_counter(), time.process_time())
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Seconds of wall time and of processor time, those before a stop included."""
+        now = time.perf_counter(), time.process_time()
+        wall, cpu = (before + to - start for before, to, start in zip(self.before, now, self.began, strict=True))
+        return wall, cpu
 
     def resume(self, path: Path, say: Callable[[str], None]) -> None:
         """Resume from the checkpoint, if there is one of this training."""
@@ -112,37 +135,43 @@ class _Run:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.best, self.best_step = saved["step"], saved["best"], saved["best_step"]
         self.best_weights, self.before = saved["best_weights"], saved["seconds"]
-        self.curve = Curve(*saved["curve"])
+        self.curve, self.losses = Curve(*saved["curve"]), saved["losses"]
         say(f"resuming after step {self.step}")
 
     def fit(self, path: Path, say: Callable[[str], None]) -> None:
-        """Train to the last step, saving a checkpoint at each evaluation."""
-        began = time.perf_counter()
-        every = max(1, self.steps // EVALUATIONS)
+        """Train to the last step, saving a checkpoint at each evaluation and every minute."""
+        saved = time.monotonic()
         batches = self._batches()
         self.model.train()
-        losses: list[float] = []
         while self.step < self.steps:
-            losses.append(self._update([next(batches) for _ in range(self.recipe.accumulate)]))
+            self.losses.append(self._update([next(batches) for _ in range(self.recipe.accumulate)]))
             self.step += 1
-            if self.step % every == 0 or self.step == self.steps:
-                self._evaluate(sum(losses) / len(losses))
-                losses.clear()
+            evaluated = self.step % self.every == 0 or self.step == self.steps
+            if evaluated:
+                self._evaluate(sum(self.losses) / len(self.losses))
+                self.losses.clear()
                 say(
                     f"step {self.step} of {self.steps}: training loss {self.curve.training[-1]:.3f}, "
                     f"validation loss {self.curve.validation[-1]:.3f}"
                 )
-                self._checkpoint(path, self.before + time.perf_counter() - began)
+            if evaluated or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._checkpoint(path)
+                saved = time.monotonic()
 
-    def save(self, out: Path) -> None:
-        """Write the best weights as a PEFT adapter."""
+    def save(self, out: Path, base: str) -> None:
+        """Write the best weights as a PEFT adapter of this base, in bf16, which halves the file."""
         import torch
+        from safetensors.torch import load_file, save_file
 
         with torch.no_grad():
             for weight, value in zip(self.weights, self.best_weights, strict=True):
                 weight.copy_(value)
         # Where the embeddings are adapted, PEFT would write the base's own beside their adapter.
+        self.model.peft_config["default"].base_model_name_or_path = base
         self.model.save_pretrained(out, save_embedding_layers=False)
+        path = out / "adapter_model.safetensors"
+        weights = {name: weight.to(torch.bfloat16) for name, weight in load_file(path).items()}
+        save_file(weights, path, metadata={"format": "pt"})
 
     def _batches(self) -> Iterator[list[tuple[Tokens, Tokens]]]:
         """The remaining batches: those of the steps that are done are skipped."""
@@ -161,13 +190,28 @@ class _Run:
             group["lr"] = self.recipe.learning_rate * max(factor, 1e-3)
         total = 0.0
         for batch in batches:
-            loss = self._loss(batch) / len(batches)
-            loss.backward()
-            total += loss.item()
+            answers = _answer_tokens(batch)
+            for part in self._parts(batch):
+                loss = self._loss(part) * (_answer_tokens(part) / answers / len(batches))
+                loss.backward()
+                total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
+
+    def _parts(self, rows: Rows) -> Iterator[Rows]:
+        """A batch in parts that fit the memory."""
+        if not self.plain_attention:
+            yield rows
+            return
+        part: list[tuple[Tokens, Tokens]] = []
+        for row in sorted(rows, key=_length):  # the last is the longest, to which the others are padded
+            if part and (len(part) + 1) * _length(row) * (len(self.frame) + _length(row)) > PLAIN_ATTENTION_PAIRS:
+                yield part
+                part = []
+            part.append(row)
+        yield part
 
     def _loss(self, rows: Rows) -> torch.Tensor:
         return answer_loss(self.model, self.frame, rows, self.device)
@@ -179,9 +223,12 @@ class _Run:
         if self.validation:
             self.model.eval()
             size = max(8, self.recipe.batch)
+            batches = [self.validation[place : place + size] for place in range(0, len(self.validation), size)]
             with torch.inference_mode():
-                parts = [self.validation[place : place + size] for place in range(0, len(self.validation), size)]
-                validation = sum(self._loss(part).item() * len(part) for part in parts) / len(self.validation)
+                total = sum(
+                    self._loss(part).item() * _answer_tokens(part) for batch in batches for part in self._parts(batch)
+                )
+            validation = total / _answer_tokens(self.validation)
             self.model.train()
         if not math.isfinite(validation):
             raise UserError(f"the loss is no longer a number at step {self.step}: try a lower --learning-rate")
@@ -192,7 +239,7 @@ class _Run:
             self.best, self.best_step = validation, self.step
             self.best_weights = [weight.detach().clone() for weight in self.weights]
 
-    def _checkpoint(self, path: Path, seconds: float) -> None:
+    def _checkpoint(self, path: Path) -> None:
         state = {
             "weights": [weight.detach() for weight in self.weights],
             "best_weights": self.best_weights,
@@ -201,15 +248,23 @@ class _Run:
             "best": self.best,
             "best_step": self.best_step,
             "curve": [self.curve.steps, self.curve.training, self.curve.validation],
-            "seconds": seconds,
+            "losses": self.losses,
+            "seconds": self.spent,
         }
         checkpoint.save(path, self.name, state)
 
 
-def _load(base: str, recipe: Hyperparameters) -> tuple[Any, Any, str]:
+def _length(row: tuple[Tokens, Tokens]) -> int:
+    return len(row[0]) + len(row[1])
+
+
+def _answer_tokens(rows: Rows) -> int:
+    return sum(len(answer) for _, answer in rows)
+
+
+def _load(base: str, recipe: Hyperparameters, say: Callable[[str], None]) -> tuple[Any, Any, str]:
     try:
         import torch
-        from peft import LoraConfig, get_peft_model
         from transformers import AutoModelForCausalLM, AutoTokenizer, logging
     except ImportError as error:
         raise UserError(f"this engine needs torch: pip install -e '.[local]' ({error})") from None
@@ -219,26 +274,43 @@ def _load(base: str, recipe: Hyperparameters) -> tuple[Any, Any, str]:
     warnings.filterwarnings("ignore", TIED)
     where = device()
     if recipe.bits and where != "cuda":
-        raise UserError(f"--bits {recipe.bits} needs CUDA, which this machine does not have: leave it out")
-    settings: dict[str, Any] = {"dtype": torch.float32 if where == "cpu" else torch.bfloat16}
+        raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")
+    half = where != "cpu" or fast_bf16()
+    settings: dict[str, Any] = {"dtype": torch.bfloat16 if half else torch.float32}
     if recipe.bits:
         from transformers import BitsAndBytesConfig
 
         settings["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=recipe.bits == 4, load_in_8bit=recipe.bits == 8, bnb_4bit_compute_dtype=torch.bfloat16
         )
+    folder = base_folder(base, say)
     try:
-        words = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base, **settings)
+        words = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, **settings)
         if not recipe.bits:
             model = model.to(where)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise UserError(f"the base '{base}' cannot be loaded: {str(error).splitlines()[0]}") from None
     if words.eos_token_id is None:
-        raise UserError(
-            f"the tokenizer of '{base}' has no end-of-text token, so a model could not learn where an answer ends"
-        )
+        raise UserError(f"the tokenizer of '{base}' has no end token, with which an answer could be learned to end")
+    adapted = _adapted(base, model, recipe)
+    if where == "cpu":
+        fuse(adapted)
+    return adapted, words, where
+
+
+def _adapted(base: str, model: Any, recipe: Hyperparameters) -> Any:
+    """The model with LoRA layers, fresh or those of the adapter that the training begins with."""
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+
     torch.manual_seed(recipe.seed)
+    if recipe.start:
+        try:
+            return PeftModel.from_pretrained(model, recipe.start, is_trainable=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            message = str(error).splitlines()[0]
+            raise UserError(f"the adapter '{recipe.start}' cannot be gone on from: {message}") from None
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -247,7 +319,7 @@ def _load(base: str, recipe: Hyperparameters) -> tuple[Any, Any, str]:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config), words, where
+        return get_peft_model(model, config)
     except ValueError as error:
         raise UserError(f"'{base}' has no modules named {', '.join(recipe.target_modules)}: {error}") from None
 

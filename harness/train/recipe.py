@@ -23,6 +23,8 @@ class Hyperparameters:
         warmup: Share of the steps over which the learning rate rises; after it comes half a cosine.
         bits: 4 or 8 to quantise the frozen base, which needs CUDA; None not to.
         validation: Share of the training rows, at most `MOST_VALIDATION`, on which the best moment is found.
+        longest: Most tokens of a row, prompt and answer; longer rows are left out. None: what the model reads.
+        start: Folder of a LoRA adapter to go on from, whose rank and modules are kept.
     """
 
     epochs: float = 3.0
@@ -37,11 +39,17 @@ class Hyperparameters:
     accumulate: int = 16
     bits: int | None = None
     validation: float = 0.05
+    longest: int | None = None
+    start: str | None = None
     seed: int = 0
 
     def updates(self, rows: int) -> int:
         """Return the number of updates for so many training rows."""
         return self.steps or max(1, math.ceil(self.epochs * rows / (self.batch * self.accumulate)))
+
+    def evaluate_every(self, rows: int, held: int) -> int:
+        """Return the updates between two evaluations: no more rows are evaluated than are trained on meanwhile."""
+        return max(1, self.updates(rows) // EVALUATIONS, math.ceil(held / (self.batch * self.accumulate)))
 
 
 MOST_VALIDATION = 200
@@ -70,7 +78,8 @@ class Curve:
 class Trained:
     """What a training gave. `step` is that of the weights that were kept, those of the lowest validation loss.
 
-    `steps` were made; `device` is `cpu`, or the kind of the GPU with its name.
+    `steps` were made in `seconds` of wall time and `cpu_seconds` of processor time, None where it is not known;
+    `device` is `cpu`, or the kind of the GPU with its name.
     """
 
     curve: Curve
@@ -82,3 +91,4 @@ class Trained:
     seconds: float
     device: str
     versions: dict[str, str]
+    cpu_seconds: float | None = None

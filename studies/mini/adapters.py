@@ -71,16 +71,10 @@ def make(tasks: Sequence[str], tasks_folder: Path | None, data: str, say: Say) -
 
 
 def export(folder: Path) -> None:
-    """Round a PEFT adapter's weights to bf16, which halves its file, and write its form for onnxruntime-genai.
+    """Write a PEFT adapter's form for onnxruntime-genai.
 
     The first adapter brings the base's graph along, whose branches all of them share.
     """
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    path = folder / "adapter_model.safetensors"
-    weights = {name: value.to(torch.bfloat16) for name, value in load_file(path).items()}
-    save_file(weights, path, metadata={"format": "pt"})
     if not is_exported(MODEL):
         export_base(MODEL, folder, MODEL)
     export_adapter(folder, folder / ADAPTER_FILE)

@@ -202,7 +202,7 @@ def _fit(
         factor = learning_rate_factor(step / recipe.steps, recipe.warmup)
         for optimizer, rate in zip(optimizers, (recipe.matrix_learning_rate, recipe.learning_rate), strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
-        with precision():
+        with precision("cpu", network.dtype):
             loss = network(input_ids=window, labels=window).loss
         loss.backward()
         answers = 0.0
@@ -278,7 +278,7 @@ def _loss(network: MistralForCausalLM, ids: NDArray[np.int64], length: int) -> f
 
     windows = torch.from_numpy(ids[: len(ids) // length * length].reshape(-1, length))
     network.eval()
-    with torch.inference_mode(), precision():
+    with torch.inference_mode(), precision("cpu", network.dtype):
         losses: list[torch.Tensor] = [
             network(input_ids=part, labels=part).loss * len(part) for part in windows.split(16)
         ]

@@ -121,7 +121,7 @@ class TestStopping:
     def test_a_stopped_training_goes_on_and_ends_as_if_it_had_not_been(
         self, base: Path, trained: tuple[Any, Path], tmp_path: Path
     ) -> None:
-        from safetensors.numpy import load_file
+        from safetensors.torch import load_file
 
         with pytest.raises(Stop):
             train(base, tmp_path, say=stop_at("step 30 ", Stop))

@@ -139,11 +139,11 @@ class _TorchBatch:
                 input_ids=self._tokens,
                 attention_mask=self._mask,
                 position_ids=places,
-                past_key_values=self._cache,
+                cache=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
             )
-        self._cache = done.past_key_values
+        self._cache = done.cache
         logits = done.logits[:, -1].float()
         if allowed is not None:
             barred = torch.full_like(logits, -torch.inf)

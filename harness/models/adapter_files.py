@@ -1,0 +1,111 @@
+"""A LoRA adapter as PEFT stores it, read and written without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_FLOATS = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
+# What makes an adapter more than a product of two matrices beside each linear layer.
+_EXTENSIONS = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraWeights:
+    """The settings in `adapter_config.json`, and the weights by name, in float32."""
+
+    settings: Mapping[str, Any]
+    weights: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def rank(self) -> int:
+        """Columns of B, rows of A."""
+        return int(self.settings["r"])
+
+    @property
+    def alpha(self) -> float:
+        """B·A is scaled by alpha / rank."""
+        return float(self.settings["lora_alpha"])
+
+    @property
+    def pairs(self) -> Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """A (rank x inputs) and B (outputs x rank) of each adapted module, by the module's name."""
+        names = [name.removesuffix(".lora_A.weight") for name in self.weights if name.endswith(".lora_A.weight")]
+        return {name: (self.weights[f"{name}.lora_A.weight"], self.weights[f"{name}.lora_B.weight"]) for name in names}
+
+
+def read_lora(folder: Path) -> LoraWeights:
+    """Read a plain LoRA adapter.
+
+    Raises:
+        DataError: it cannot be read, or is more than plain LoRA.
+    """
+    try:
+        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        weights = _floats((folder / WEIGHTS).read_bytes())
+        found = LoraWeights(settings, weights)
+        whole = {f"{name}.lora_{matrix}.weight" for name in found.pairs for matrix in "AB"}
+        _ = found.rank, found.alpha
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"the adapter in {folder} cannot be read: {type(error).__name__}: {error}") from None
+    more = [key for key in _EXTENSIONS if settings.get(key)] + sorted(weights.keys() - whole)
+    if settings.get("peft_type") != "LORA" or settings.get("bias", "none") != "none" or more:
+        what = more[0] if more else f"peft_type {settings.get('peft_type')}, bias {settings.get('bias', 'none')}"
+        raise DataError(f"the adapter in {folder} is not plain LoRA: it has {what}")
+    return found
+
+
+def write_lora(folder: Path, lora: LoraWeights) -> None:
+    """Write an adapter with its weights in bfloat16, each file whole or not at all."""
+    from safetensors import serialize
+
+    tensors = {
+        name: {"dtype": "bfloat16", "shape": list(weight.shape), "data": _bfloat16(weight).tobytes()}
+        for name, weight in lora.weights.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / CONFIG, (json.dumps(lora.settings, indent=1, sort_keys=True) + "\n").encode())
+    _replace(folder / WEIGHTS, serialize(tensors, {"format": "pt"}))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def _floats(content: bytes) -> dict[str, NDArray[np.float32]]:
+    """The tensors of a safetensors file as float32; numpy itself has no bfloat16."""
+    import numpy as np
+    from safetensors import SafetensorError, deserialize
+
+    found = {}
+    try:
+        tensors = deserialize(content)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    for name, tensor in tensors:
+        if tensor["dtype"] == "BF16":
+            flat = (np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16).view(np.float32)
+        else:
+            flat = np.frombuffer(tensor["data"], _FLOATS[tensor["dtype"]]).astype(np.float32)
+        found[name] = flat.reshape(tensor["shape"])
+    return found
+
+
+def _bfloat16(weight: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The upper half of each float32, rounded to the nearest, ties to even."""
+    import numpy as np
+
+    bits = np.ascontiguousarray(weight, dtype=np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
