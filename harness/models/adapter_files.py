@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_FLOATS = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 # What makes an adapter more than a product of two matrices beside each linear layer.
 _EXTENSIONS = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
 
@@ -50,13 +49,18 @@ def read_lora(folder: Path) -> LoraWeights:
     Raises:
         DataError: it cannot be read, or is more than plain LoRA.
     """
+    import ml_dtypes  # noqa: F401  makes bfloat16 known to numpy
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
     try:
         settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        weights = _floats((folder / WEIGHTS).read_bytes())
+        weights = {name: weight.astype(np.float32) for name, weight in load_file(folder / WEIGHTS).items()}
         found = LoraWeights(settings, weights)
         whole = {f"{name}.lora_{matrix}.weight" for name in found.pairs for matrix in "AB"}
         _ = found.rank, found.alpha
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise DataError(f"the adapter in {folder} cannot be read: {type(error).__name__}: {error}") from None
     more = [key for key in _EXTENSIONS if settings.get(key)] + sorted(weights.keys() - whole)
     if settings.get("peft_type") != "LORA" or settings.get("bias", "none") != "none" or more:
@@ -67,45 +71,17 @@ def read_lora(folder: Path) -> LoraWeights:
 
 def write_lora(folder: Path, lora: LoraWeights) -> None:
     """Write an adapter with its weights in bfloat16, each file whole or not at all."""
-    from safetensors import serialize
+    import ml_dtypes
+    from safetensors.numpy import save
 
-    tensors = {
-        name: {"dtype": "bfloat16", "shape": list(weight.shape), "data": _bfloat16(weight).tobytes()}
-        for name, weight in lora.weights.items()
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / CONFIG, (json.dumps(lora.settings, indent=1, sort_keys=True) + "\n").encode())
-    _replace(folder / WEIGHTS, serialize(tensors, {"format": "pt"}))
+    settings = {**lora.settings, "target_modules": sorted(lora.settings["target_modules"])}  # PEFT writes a set
+    _replace(folder / CONFIG, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode())
+    weights = {name: weight.astype(ml_dtypes.bfloat16) for name, weight in lora.weights.items()}
+    _replace(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
 
 
 def _replace(path: Path, content: bytes) -> None:
     beside = path.with_suffix(".new")
     beside.write_bytes(content)
     beside.replace(path)
-
-
-def _floats(content: bytes) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a safetensors file as float32; numpy itself has no bfloat16."""
-    import numpy as np
-    from safetensors import SafetensorError, deserialize
-
-    found = {}
-    try:
-        tensors = deserialize(content)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    for name, tensor in tensors:
-        if tensor["dtype"] == "BF16":
-            flat = (np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16).view(np.float32)
-        else:
-            flat = np.frombuffer(tensor["data"], _FLOATS[tensor["dtype"]]).astype(np.float32)
-        found[name] = flat.reshape(tensor["shape"])
-    return found
-
-
-def _bfloat16(weight: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The upper half of each float32, rounded to the nearest, ties to even."""
-    import numpy as np
-
-    bits = np.ascontiguousarray(weight, dtype=np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

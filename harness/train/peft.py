@@ -143,6 +143,8 @@ class _Run:
         saved = time.monotonic()
         batches = self._batches()
         self.model.train()
+        if self.recipe.start and self.step == 0:  # which may be better than all that follows
+            self._evaluate(None)
         while self.step < self.steps:
             self.losses.append(self._update([next(batches) for _ in range(self.recipe.accumulate)]))
             self.step += 1
@@ -216,10 +218,10 @@ class _Run:
     def _loss(self, rows: Rows) -> torch.Tensor:
         return answer_loss(self.model, self.frame, rows, self.device)
 
-    def _evaluate(self, training: float) -> None:
+    def _evaluate(self, training: float | None) -> None:
         import torch
 
-        validation = training
+        validation = training or 0.0
         if self.validation:
             self.model.eval()
             size = max(8, self.recipe.batch)
@@ -233,7 +235,7 @@ class _Run:
         if not math.isfinite(validation):
             raise UserError(f"the loss is no longer a number at step {self.step}: try a lower --learning-rate")
         self.curve.steps.append(self.step)
-        self.curve.training.append(round(training, 4))
+        self.curve.training.append(round(validation if training is None else training, 4))
         self.curve.validation.append(round(validation, 4))
         if validation < self.best:
             self.best, self.best_step = validation, self.step

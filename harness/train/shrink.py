@@ -47,7 +47,8 @@ def truncated(lora: LoraWeights, rank: int) -> tuple[LoraWeights, float]:
         weights |= {f"{name}.lora_A.weight": small_a, f"{name}.lora_B.weight": small_b}
         lost += float((values[rank:] ** 2).sum())
         total += float((values**2).sum())
-    settings = {**lora.settings, "r": rank, "lora_alpha": lora.alpha * rank / lora.rank}
+    alpha = lora.alpha * rank / lora.rank
+    settings = {**lora.settings, "r": rank, "lora_alpha": int(alpha) if alpha.is_integer() else alpha}
     return LoraWeights(settings, weights), lost / total if total else 0.0
 
 

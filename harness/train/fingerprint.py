@@ -1,0 +1,58 @@
+"""What an adapter's first answers look like: how a server is later shown to use it, and not its base or another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.models.adapter_files import WEIGHTS
+from harness.models.gguf import base_folder
+
+if TYPE_CHECKING:
+    import torch
+
+FINGERPRINT = "fingerprint.json"
+PROMPTS, LIKELIEST = 8, 5
+
+
+def write_fingerprint(base: str, adapter: Path, prompts: Sequence[str], say: Callable[[str], None]) -> None:
+    """Write the likeliest first tokens after some prompts, of the adapter and of its base, beside the adapter.
+
+    Log-probabilities are natural, of all tokens of the vocabulary, computed in float32. The adapter's SHA-256 says
+    which weights they are of.
+
+    Args:
+        base: Known name, GGUF file, folder or hub id.
+        adapter: Folder of a PEFT adapter.
+        prompts: Of which the first `PROMPTS` are taken.
+        say: Told when the base has to be fetched or unpacked.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = base_folder(base, say)
+    words = AutoTokenizer.from_pretrained(folder)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), adapter).eval()
+    found = []
+    for prompt in prompts[:PROMPTS]:
+        read = torch.tensor([words.backend_tokenizer.encode(prompt).ids])
+        with torch.inference_mode():
+            of_adapter = model(input_ids=read, logits_to_keep=1).logits[0, -1]
+            with model.disable_adapter():
+                of_base = model(input_ids=read, logits_to_keep=1).logits[0, -1]
+        found.append({"prompt": prompt, "adapter": _likeliest(of_adapter, words), "base": _likeliest(of_base, words)})
+    weights = hashlib.sha256((adapter / WEIGHTS).read_bytes()).hexdigest()
+    made = {"base": base, "weights_sha256": weights, "prompts": found}
+    (adapter / FINGERPRINT).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _likeliest(logits: torch.Tensor, words: Any) -> list[dict[str, Any]]:
+    values, tokens = logits.float().log_softmax(-1).topk(LIKELIEST)
+    return [
+        {"token": words.decode([token]), "id": token, "logprob": round(value, 4)}
+        for value, token in zip(values.tolist(), tokens.tolist(), strict=True)
+    ]
