@@ -10,7 +10,7 @@ from harness.errors import DataError
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
-from harness.models.entry import LocalModel, ModelEntry
+from harness.models.entry import InProcess, ModelEntry
 from harness.rows.evaluation import EvaluationRow, Subset, select
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
@@ -132,7 +132,7 @@ def _refuse_learned(task: PreparedTask, entry: ModelEntry) -> None:
     Raises:
         DataError: it may have learned some of these rows.
     """
-    if not isinstance(entry.model, LocalModel) or task.origin.kind == "sample":
+    if not isinstance(entry.model, InProcess) or task.origin.kind == "sample":
         return
     from harness.models.local import adapter_of, borrowed_from
 

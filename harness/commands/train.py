@@ -14,29 +14,43 @@ from harness.commands import options
 
 @click.command("train")
 @click.argument("task", shell_complete=options.a_task)
-@click.option("--base", required=True, help="Base model: a hub id, or a folder with its weights and tokenizer.")
 @click.option(
-    "--engine", type=click.Choice(["ludwig", "peft"]), default="ludwig", show_default=True,
-    help="Ludwig, in its own environment, or the small PEFT trainer (needs the extra `local`).",
+    "--base", required=True,
+    help="Base model: a hub id, a folder with its weights and tokenizer, a GGUF file, or its known name: smollm2-135m.",
+)  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["ludwig", "peft"]),
+    help="Ludwig, in its own environment, or the small PEFT trainer (needs the extra `local`). Default: "
+    "ludwig; for a GGUF base peft, which alone can read it.",
 )  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), help="Weight updates, instead of epochs.")
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Default: 3, of a GGUF base 1.")
 @click.option("--rank", type=click.IntRange(min=1), default=8, show_default=True, help="Rank of the LoRA matrices.")
 @click.option(
     "--alpha", type=click.IntRange(min=1), help="Scale (alpha) of the LoRA matrices. Default: twice the rank."
 )
-@click.option("--dropout", type=click.FloatRange(0, 1), default=0.05, show_default=True)
+@click.option("--dropout", type=click.FloatRange(0, 1), help="Default: 0.05, of a GGUF base 0.")
 @click.option(
     "--target", "target_modules", multiple=True,
-    help="Module to adapt; can be repeated. Default: q_proj and v_proj.",
+    help="Module to adapt; can be repeated. Default: q_proj and v_proj, of a GGUF base all linear layers.",
 )  # fmt: skip
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-4, show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows per forward pass.")
 @click.option(
-    "--accumulate", type=click.IntRange(min=1), default=16, show_default=True, help="Batches per weight update."
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: 0.0002, of a GGUF base 0.001."
 )
+@click.option("--batch", type=click.IntRange(min=1), help="Rows per forward pass. Default: 1, of a GGUF base 16.")
+@click.option(
+    "--accumulate", type=click.IntRange(min=1), help="Batches per weight update. Default: 16, of a GGUF base 1."
+)
+@click.option(
+    "--longest", type=click.IntRange(min=1), help="Most tokens of a row, answer included; others are left out."
+)
+@click.option("--start", metavar="ADAPTER", help="Folder of an adapter to go on from (engine peft).")
 @click.option("--bits", type=click.Choice(["4", "8"]), help="Quantise the frozen base; needs CUDA.")
 @click.option("--seed", type=int, default=0)
+@click.option(
+    "--shrink", type=click.IntRange(min=1), metavar="RANK",
+    help="Train nothing: cut the adapter that is there to this rank, by its singular values.",
+)  # fmt: skip
 @click.option(
     "--gpu-per-hour", type=click.FloatRange(min=0), help="USD per hour of this machine, recorded in the adapter's card."
 )
@@ -49,25 +63,32 @@ from harness.commands import options
 def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
     gpu_per_hour: float | None, out: Path | None, dry_run: bool, data: str | None, tasks_folder: Path | None,
-    as_json: bool, rank: int, **recipe: Any,
+    as_json: bool, rank: int, shrink: int | None, **recipe: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a LoRA adapter on a task's training rows.
 
     It is trained on the same prompts that evaluation uses, and never on rows that are evaluated. To resume a stopped
     training, run the same command.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
-    from harness.train.recipe import ATTENTION, Hyperparameters
-    from harness.train.train import TrainOptions, configuration, train
+    from harness.models.known_bases import is_gguf
+    from harness.train.recipe import LORA_LAND, SMALL_BASE
+    from harness.train.train import TrainOptions, configuration, shrink_trained, train
 
-    made = Hyperparameters(
+    given = {name: value for name, value in recipe.items() if value is not None}
+    if target_modules:
+        given["target_modules"] = target_modules
+    made = replace(
+        SMALL_BASE if is_gguf(base) else LORA_LAND,
         rank=rank,
         alpha=alpha or 2 * rank,
-        target_modules=target_modules or ATTENTION,
         bits=int(bits) if bits else None,
-        **recipe,
+        **given,
     )
+    engine = engine or ("peft" if is_gguf(base) else "ludwig")
+    if engine == "ludwig" and (is_gguf(base) or made.start or made.longest):
+        raise click.UsageError("a GGUF base, --start and --longest need --engine peft")
     chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour)
 
     def say(line: str) -> None:
@@ -75,6 +96,13 @@ def command(
 
     if dry_run:
         print(json.dumps(configuration(chosen, say), indent=2))
+        return 0
+    if shrink is not None:
+        cut = shrink_trained(chosen.folder, shrink)
+        if as_json:
+            print(json.dumps(asdict(cut)))
+        else:
+            print(f"{chosen.folder}: rank {cut.before} cut to {cut.after}, {cut.lost:.1%} of the energy lost")
         return 0
     card = train(chosen, say)
     if as_json:
@@ -89,5 +117,8 @@ def command(
 
 def _entry(base: str, folder: Path, task: str) -> str:
     """An entry of a models file that runs the adapter, and those of other tasks next to it, in this process."""
+    from harness.models.known_bases import is_gguf
+
     adapter = folder.with_name("{task}") if folder.name == task else folder
-    return f"  tuned:\n    backend: local\n    model: {base}\n    adapter: {adapter}"
+    backend = "llamacpp" if is_gguf(base) else "local"
+    return f"  tuned:\n    backend: {backend}\n    model: {base}\n    adapter: {adapter}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from harness.models.entry import (
     AnthropicModel,
     BaselineModel,
     CustomModel,
+    LlamaCppModel,
     LocalModel,
     LoraxModel,
     ModelEntry,
@@ -21,6 +23,7 @@ from harness.models.entry import (
 )
 
 if TYPE_CHECKING:
+    from harness.models.engines.llamacpp import LlamaCpp
     from harness.models.engines.runner import Runner
     from harness.models.http import Transport
 
@@ -36,6 +39,7 @@ class Connections:
     def __init__(self) -> None:
         self._transport: Transport | None = None
         self._runners: dict[tuple[str, bool], Runner] = {}
+        self._gguf: dict[str, LlamaCpp] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,6 +51,8 @@ class Connections:
             await self._transport.aclose()
         for runner in self._runners.values():
             runner.close()
+        for base in self._gguf.values():
+            base.close()
 
     def open(
         self,
@@ -91,6 +97,11 @@ class Connections:
 
                 adapter = adapter_of(model, task)
                 return LocalBackend(model, adapter, labels, self._runner(model.model, adapter))
+            case LlamaCppModel() as model:
+                from harness.models.local import LocalBackend, adapter_of
+
+                adapter = adapter_of(model, task)
+                return LocalBackend(model, adapter, labels, self._llama_cpp(model, adapter))
             case RecordedModel() as model:
                 from harness.models.recorded import RecordedBackend
 
@@ -113,6 +124,15 @@ class Connections:
         if (base, exported) not in self._runners:
             self._runners[base, exported] = Runner(lambda: load(base, exported))
         return self._runners[base, exported]
+
+    def _llama_cpp(self, model: LlamaCppModel, adapter: str | None) -> LlamaCpp:
+        from harness.models.engines.llamacpp import LlamaCpp
+
+        if model.model not in self._gguf:
+            self._gguf[model.model] = LlamaCpp(model.model, model.threads, lambda line: print(line, file=sys.stderr))
+        if adapter is not None:
+            self._gguf[model.model].add(adapter)
+        return self._gguf[model.model]
 
     def _shared(self) -> Transport:
         if self._transport is None:

@@ -131,13 +131,13 @@ class RecordedModel(Common):
     path: str = Field(description="JSONL file of {row | prompt, completion}; `{task}` is replaced by the task's name.")
 
 
-class LocalModel(Common):
-    """A causal language model that runs in this process, with or without a LoRA adapter."""
+class InProcess(Common):
+    """What every model that runs in this process may say, with or without a LoRA adapter."""
 
-    backend: Literal["local"]
-    model: str = Field(description="Folder (`./…`, `/…`, `~…`) or hub id of the base model.")
+    backend: str
+    model: str
     adapter: str | None = Field(
-        None, description="Folder or hub id of a PEFT adapter; `{task}` is replaced by the task's name."
+        None, description="Folder of a PEFT adapter, or its hub id; `{task}` is replaced by the task's name."
     )
     api: Literal["chat", "completions"] = Field(
         "completions", description="Whether the prompt goes into the model's chat template."
@@ -146,9 +146,27 @@ class LocalModel(Common):
         "generate", description="`labels` lets a model answer nothing but the task's labels, where it has them."
     )
     max_tokens: int | None = Field(None, ge=1, description="Instead of the task's limit.")
-    concurrency: int = Field(64, ge=1, description="Most rows that wait together to be put into batches.")
     # A row waits for the model to be loaded, and for the batches before its own.
     timeout: float = Field(3600, gt=0, description="Deadline of one answer, in seconds.")
+
+
+class LocalModel(InProcess):
+    """A causal language model of transformers."""
+
+    backend: Literal["local"]
+    model: str = Field(description="Folder (`./…`, `/…`, `~…`) or hub id of the base model.")
+    concurrency: int = Field(64, ge=1, description="Most rows that wait together to be put into batches.")
+
+
+class LlamaCppModel(InProcess):
+    """A GGUF file with llama.cpp."""
+
+    backend: Literal["llamacpp"]
+    model: str = Field(description="Known name (`smollm2-135m`) or path of a GGUF file.")
+    threads: int | None = Field(
+        None, ge=1, description="To compute with. Default: one a core; a single one while the machine is crowded."
+    )
+    concurrency: int = Field(1, ge=1, description="Rows that wait; they are answered one after another.")
 
 
 class CustomModel(Sampled):
@@ -171,7 +189,7 @@ class BaselineModel(Common):
 
 
 Model = Annotated[
-    OpenAIModel | AnthropicModel | LoraxModel | LocalModel | RecordedModel | BaselineModel,
+    OpenAIModel | AnthropicModel | LoraxModel | LocalModel | LlamaCppModel | RecordedModel | BaselineModel,
     Field(discriminator="backend"),
 ]
 

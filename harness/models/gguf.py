@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,16 @@ class Llama:
             "chat_template": self.value("tokenizer.chat_template"),
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+@lru_cache
+def shape_of(path: Path) -> Shape:
+    """Return the shape of a Llama in a GGUF file; to read one takes a second.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    return Llama(path).shape
 
 
 def base_folder(name: str, say: Callable[[str], None]) -> str:

@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import DataError, ModelRejected, Rejected, UserError
 from harness.models.backend import Reply, Request
-from harness.models.engines.decoding import PromptTooLong, Query
-from harness.models.engines.runner import Runner
-from harness.models.entry import LocalModel
+from harness.models.engines.decoding import Answer, PromptTooLong, Query
+from harness.models.entry import InProcess, LlamaCppModel
+from harness.models.known_bases import KNOWN
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.onnx.data", "*.onnx", "*.onnx_adapter")
 
@@ -25,6 +25,19 @@ _SETTINGS = ("config.json", "*_config.json", "tokenizer.*", "chat_template.*")
 _PEEK = 1 << 22
 
 
+class Base(Protocol):
+    """A base model in this process, which answers queries with or without an adapter."""
+
+    async def ask(self, adapter: str | None, query: Query) -> Answer:
+        """Answer a query.
+
+        Raises:
+            PromptTooLong: the model cannot read it.
+            UserError: the model or the adapter cannot be loaded.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class LocalBackend:
     """One base model, or adapter, for one task; `runner` is shared by all models of the base.
@@ -33,18 +46,18 @@ class LocalBackend:
     labels; `decode: labels` allows no other answer.
     """
 
-    model: LocalModel
+    model: InProcess
     adapter: str | None
     labels: tuple[str, ...]
-    runner: Runner
+    runner: Base
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """Names and fingerprints of the weights, so that a model trained again is asked again."""
         return {
-            "backend": "local",
+            "backend": self.model.backend,
             "model": self.model.model,
-            "weights": fingerprint(Path(self.model.model)),
+            "weights": _weights(self.model),
             "adapter": self.adapter,
             "adapter_weights": fingerprint(Path(self.adapter)) if self.adapter else None,
         }
@@ -81,11 +94,11 @@ class LocalBackend:
         return Query(request.prompt, most, request.stop, labels, self.model.api == "chat")
 
 
-def adapter_of(model: LocalModel, task: str) -> str | None:
+def adapter_of(model: InProcess, task: str) -> str | None:
     """Return the folder or hub id of a model's adapter for a task, None for a model without adapters.
 
     Raises:
-        DataError: the base is a folder, and there is no folder for this adapter.
+        DataError: the base is a folder or a GGUF file, and there is no folder for this adapter.
     """
     if model.adapter is None:
         return None
@@ -93,18 +106,25 @@ def adapter_of(model: LocalModel, task: str) -> str | None:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return str(folder)
-    if Path(model.model).expanduser().is_dir():
+    if isinstance(model, LlamaCppModel) or Path(model.model).expanduser().is_dir():
         raise DataError(f"there is no adapter in {name}")
     return name
 
 
-def fingerprint(folder: Path) -> str | None:
-    """Return a hash that stands for all in a folder that decides answers; None where there is no such folder."""
-    folder = folder.expanduser()
-    if not folder.is_dir():
+def _weights(model: InProcess) -> str | None:
+    """What stands for a base's weights: a known file's SHA-256, which need not be there yet, or a fingerprint."""
+    known = isinstance(model, LlamaCppModel) and KNOWN.get(model.model)
+    return known.sha256[:16] if known else fingerprint(Path(model.model))
+
+
+def fingerprint(place: Path) -> str | None:
+    """Return a hash that stands for all in a folder, or in a file, that decides answers; None where there is none."""
+    place = place.expanduser()
+    files = {place} if place.is_file() else {path for kind in (*_WEIGHTS, *_SETTINGS) for path in place.glob(kind)}
+    if not files and not place.is_dir():
         return None
     found = hashlib.blake2b(digest_size=8)
-    for path in sorted({path for pattern in (*_WEIGHTS, *_SETTINGS) for path in folder.glob(pattern)}):
+    for path in sorted(files):
         size = path.stat().st_size
         found.update(f"{path.name}\0{size}\0".encode())
         with path.open("rb") as file:

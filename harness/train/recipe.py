@@ -52,6 +52,14 @@ class Hyperparameters:
         return max(1, self.updates(rows) // EVALUATIONS, math.ceil(held / (self.batch * self.accumulate)))
 
 
+LORA_LAND = Hyperparameters()
+# For a base of a hundred million parameters, trained on a CPU: its weights have to move further, and more of them.
+SMALL_BASE = Hyperparameters(
+    epochs=1.0, dropout=0.0, target_modules=ALL_LINEAR, learning_rate=1e-3, warmup=0.04, batch=16, accumulate=1,
+    longest=1_024,
+)  # fmt: skip
+
+
 MOST_VALIDATION = 200
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +13,9 @@ from harness.rows.origin import locate
 from harness.rows.training import TrainingRows, load
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts
-from harness.train.card import Card, card, write
+from harness.train.card import CARD, Card, card, read, write
 from harness.train.recipe import Hyperparameters
+from harness.train.shrink import Shrunk, shrink
 
 if TYPE_CHECKING:
     from harness.train.ludwig import Fitting
@@ -47,7 +48,7 @@ def base_name(base: str) -> str:
     >>> base_name("mistralai/Mistral-7B-v0.1")
     'Mistral-7B-v0.1'
     """
-    return re.sub(r"[^\w.-]+", "-", base.rstrip("/").rpartition("/")[2]) or "base"
+    return re.sub(r"[^\w.-]+", "-", base.rstrip("/").rpartition("/")[2].removesuffix(".gguf")) or "base"
 
 
 def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
@@ -74,6 +75,20 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
     made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
     write(made, folder)
     return made
+
+
+def shrink_trained(folder: Path, rank: int) -> Shrunk:
+    """Cut an adapter to a lower rank where it lies, and say so in its card, if it has one.
+
+    Raises:
+        DataError: there is no adapter, or its card cannot be read.
+        UserError: it has no higher rank.
+    """
+    made = read(folder) if (folder / CARD).is_file() else None
+    cut = shrink(folder, rank, folder)
+    if made is not None:
+        write(replace(made, shrunk_to=rank, energy_lost=round(cut.lost, 4)), folder)
+    return cut
 
 
 def configuration(options: TrainOptions, say: Callable[[str], None]) -> dict[str, Any]:

@@ -1,0 +1,196 @@
+"""llama.cpp in this process: a GGUF base with LoRA adapters, one row at a time, which is fastest on a CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from harness.errors import BadReply, DataError, Rejected, UserError
+from harness.models.adapter_files import CONFIG, WEIGHTS
+from harness.models.engines.decoding import Answer, PromptTooLong, Query
+from harness.models.known_bases import cache_folder, gguf_file
+from harness.tasks.prompts import as_continuation
+
+INSTALL = "it runs in this process with llama.cpp: pip install xllamacpp"
+# Most rows are far shorter than what a model reads, and memory for all of it would be taken at once.
+CONTEXT = 2_048
+# On a machine with more to do than this, threads of one model wait for each other, at several times the cost.
+CROWDED = 2  # runnable threads a core
+_CONVERSION = 1  # how an adapter is converted; a change makes the files of the cache again
+
+
+class LlamaCpp:
+    """A base by known name or GGUF file. It is loaded when the first row is asked, with all adapters known by then.
+
+    llama.cpp works one row off after another in a single slot: more slots bring nothing on a CPU, take the prefix that
+    rows share apart, and move log-probabilities.
+
+    Args:
+        name: Known name of the base, or path of its GGUF file.
+        threads: To compute with; None for one a core, or a single one on a crowded machine.
+        notice: Told what takes long.
+    """
+
+    def __init__(self, name: str, threads: int | None = None, notice: Any = None) -> None:
+        self._name = name
+        self._threads = threads
+        self._notice = notice or (lambda line: None)
+        self._context: int | None = CONTEXT
+        self._server: Any = None
+        self._adapters: dict[str, str | UserError] = {}
+        self._numbers: dict[str, int] = {}
+        self._worker = ThreadPoolExecutor(1, "llama.cpp")
+
+    def add(self, adapter: str) -> None:
+        """Make an adapter's folder known, so that it is loaded together with the base."""
+        self._adapters.setdefault(adapter, "")
+
+    async def ask(self, adapter: str | None, query: Query) -> Answer:
+        """Answer a query greedily, when those before it are answered.
+
+        Raises:
+            PromptTooLong: the model cannot read it.
+            UserError: the model or the adapter cannot be loaded.
+            Rejected: llama.cpp refuses it for another reason.
+        BadReply: llama.cpp failed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._answer, adapter, query)
+
+    def close(self) -> None:
+        """Let go of the model, when the row at work is done."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._server = None
+
+    def _answer(self, adapter: str | None, query: Query) -> Answer:
+        if self._server is None or (adapter is not None and adapter not in self._numbers):
+            self._load(adapter)
+        reply = self._complete(adapter, query)
+        if self._context is not None and _context_was_full(reply, query):
+            self._context = None
+            self._load(adapter)
+            reply = self._complete(adapter, query)
+        if "error" in reply:
+            _raise(reply["error"])
+        choice, usage = reply["choices"][0], reply["usage"]
+        text = choice["message"]["content"] if query.chat else choice["text"]
+        finish: Literal["stop", "length"] = "length" if choice["finish_reason"] == "length" else "stop"
+        return Answer(text, finish, usage["prompt_tokens"], usage["completion_tokens"])
+
+    def _complete(self, adapter: str | None, query: Query) -> Mapping[str, Any]:
+        body: dict[str, Any] = {
+            "max_tokens": query.max_tokens,
+            "temperature": 0,
+            "stop": list(query.stop),
+            # Without this key every adapter would act; a number that is not there would be passed over in silence.
+            "lora": [] if adapter is None else [{"id": self._numbers[adapter], "scale": 1.0}],
+        }
+        if query.labels:
+            body["grammar"] = _grammar(query)
+        if query.chat:
+            found = self._server.handle_chat_completions(
+                {**body, "messages": [{"role": "user", "content": query.prompt}]}
+            )
+        else:
+            found = self._server.handle_completions({**body, "prompt": query.prompt})
+        return dict(found)
+
+    def _load(self, adapter: str | None) -> None:
+        """Load the base with the adapters that are known, of which this one must be."""
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise UserError(f"'{self._name}' cannot be loaded: {INSTALL} ({error})") from None
+        path = gguf_file(self._name, self._notice)
+        if adapter is not None:
+            self.add(adapter)
+        self._convert(path)
+        if adapter is not None and isinstance(problem := self._adapters[adapter], UserError):
+            raise problem
+        self._server = None  # before the next, which needs as much memory
+        usable = [(name, file) for name, file in self._adapters.items() if isinstance(file, str)]
+        try:
+            self._server = xllamacpp.Server(self._settings(xllamacpp, path, [file for _, file in usable]))
+        except RuntimeError as error:
+            raise UserError(f"llama.cpp cannot load {path}: {error}") from None
+        self._numbers = {name: number for number, (name, _) in enumerate(usable)}
+
+    def _settings(self, library: Any, path: Path, adapters: list[str]) -> Any:
+        settings = library.CommonParams()
+        settings.model.path = str(path)
+        settings.n_ctx = self._context or 0  # 0: what the model reads
+        settings.n_parallel = 1
+        settings.cache_ram_mib = 0
+        threads = self._threads or _threads()
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+        settings.lora_adapters = [library.CommonAdapterLoraInfo(adapter, 0.0) for adapter in adapters]
+        settings.lora_init_without_apply = True
+        settings.warmup = settings.ui = False
+        settings.verbosity = -1
+        # It listens on a port of this machine, too, which is of no use here and to nobody else.
+        settings.api_keys = [secrets.token_hex()]
+        settings.n_threads_http = 1
+        return settings
+
+    def _convert(self, base: Path) -> None:
+        """Have llama.cpp's form of each adapter in the cache; what is wrong with one stands in its place."""
+        for folder, found in self._adapters.items():
+            if not found:
+                try:
+                    self._adapters[folder] = str(_converted(Path(folder), base))
+                except UserError as error:
+                    self._adapters[folder] = error
+
+
+def _converted(folder: Path, base: Path) -> Path:
+    """The adapter in llama.cpp's form, converted once for each base."""
+    try:
+        content = b"".join((folder / name).read_bytes() for name in (CONFIG, WEIGHTS))
+    except OSError as error:
+        raise DataError(f"the adapter in {folder} cannot be read: {error}") from None
+    size = base.stat().st_size
+    name = hashlib.sha256(b"%d %d %s " % (_CONVERSION, size, base.name.encode()) + content).hexdigest()[:24]
+    out = cache_folder() / "lora" / f"{name}.gguf"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.with_suffix(".lock")):
+        if not out.is_file():
+            from harness.models.gguf import shape_of, write_adapter
+
+            write_adapter(folder, shape_of(base), out)
+    return out
+
+
+def _grammar(query: Query) -> str:
+    """A grammar of llama.cpp that allows the labels only; a string of JSON is written as one of theirs."""
+    labels = [json.dumps(as_continuation(query.prompt, label)) for label in query.labels]
+    return f"root ::= {' | '.join(labels)}"
+
+
+def _context_was_full(reply: Mapping[str, Any], query: Query) -> bool:
+    """Whether a prompt did not fit, or its answer ended for want of room."""
+    if "error" in reply:
+        return bool(reply["error"].get("type") == "exceed_context_size_error")
+    ended = reply["choices"][0]["finish_reason"] == "length"
+    return ended and not query.labels and reply["usage"]["completion_tokens"] < query.max_tokens
+
+
+def _raise(error: Mapping[str, Any]) -> None:
+    if error.get("type") == "exceed_context_size_error":
+        length, context = error["n_prompt_tokens"], error["n_ctx"]
+        raise PromptTooLong(f"the prompt has {length} tokens, and the model reads {context - 1} at most")
+    kind = Rejected if 400 <= error.get("code", 500) < 500 else BadReply
+    raise kind(f"llama.cpp: {error.get('message', error)}")
+
+
+def _threads() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    crowded = hasattr(os, "getloadavg") and os.getloadavg()[0] > CROWDED * cores
+    return 1 if crowded else cores
