@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -90,11 +90,14 @@ class LlamaCpp:
             "max_tokens": query.max_tokens,
             "temperature": 0,
             "stop": list(query.stop),
-            # Without this key every adapter would act; a number that is not there would be passed over in silence.
-            "lora": [] if adapter is None else [{"id": self._numbers[adapter], "scale": 1.0}],
+            # Every adapter is named: with an empty list the base goes on from what the last adapter read, and a number
+            # that is not there is passed over in silence.
+            "lora": [{"id": number, "scale": float(name == adapter)} for name, number in self._numbers.items()],
         }
         if query.labels:
-            body["grammar"] = _grammar(query)
+            labels = [as_continuation(query.prompt, label) for label in query.labels]
+            body["grammar"] = _grammar(labels)
+            body["max_tokens"] = max(len(label.encode()) for label in labels) + 1  # a token is at least a byte
         if query.chat:
             found = self._server.handle_chat_completions(
                 {**body, "messages": [{"role": "user", "content": query.prompt}]}
@@ -168,10 +171,9 @@ def _converted(folder: Path, base: Path) -> Path:
     return out
 
 
-def _grammar(query: Query) -> str:
-    """A grammar of llama.cpp that allows the labels only; a string of JSON is written as one of theirs."""
-    labels = [json.dumps(as_continuation(query.prompt, label)) for label in query.labels]
-    return f"root ::= {' | '.join(labels)}"
+def _grammar(texts: Sequence[str]) -> str:
+    """A grammar of llama.cpp that allows these texts only; it writes a string as JSON does."""
+    return f"root ::= {' | '.join(json.dumps(text) for text in texts)}"
 
 
 def _context_was_full(reply: Mapping[str, Any], query: Query) -> bool:
