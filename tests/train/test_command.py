@@ -126,3 +126,36 @@ def test_without_torch_the_other_engine_says_what_to_install(train: Run) -> None
     done = train("--base", "some/base", "--engine", "peft")
     assert done.returncode == 2
     assert "error: this engine needs torch: pip install -e '.[local]'" in done.stderr
+
+
+def test_a_gguf_base_is_trained_by_the_small_trainer_with_a_recipe_of_its_own(train: Run) -> None:
+    done = train("--base", "smollm2-135m", "--epochs", 2, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["out"] == "adapters/smollm2-135m/glue_sst2"
+    assert (found["epochs"], found["batch"], found["learning_rate"]) == (2, 16, 1e-3)
+    assert "up_proj" in found["target_modules"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--base", "smollm2-135m", "--engine", "ludwig"), ("--base", "x", "--start", "adapter")]
+)
+def test_what_ludwig_cannot_do_is_said(train: Run, arguments: tuple[str, ...]) -> None:
+    done = train(*arguments)
+    assert done.returncode == 2
+    assert "a GGUF base, --start and --longest need --engine peft" in done.stderr
+
+
+def test_an_adapter_is_cut_to_a_lower_rank(train: Run, tmp_path: Path) -> None:
+    from tests.models import tiny_gguf
+
+    folder = tiny_gguf.write_adapter(tmp_path / "adapters" / "base" / "glue_sst2", rank=4)
+    done = train("--base", "some/base", "--shrink", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("adapters/base/glue_sst2: rank 4 cut to 2, ")
+    assert done.stdout.rstrip().endswith("% of the energy lost")
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 2
+    done = train("--base", "some/base", "--shrink", 2)
+    assert done.returncode == 2
+    assert "has rank 2: --shrink takes a lower one" in done.stderr
+    assert "Traceback" not in done.stderr

