@@ -15,10 +15,9 @@ def fuse(model: Any) -> None:
     from peft.tuners.lora import Linear
 
     apply = _function()
-    module: Any
     for module in model.modules():
         if type(module) is Linear and not module.lora_variant and not module.fan_in_fan_out:
-            module.forward = partial(_forward, apply, module)
+            module.forward = partial(_forward, apply, module)  # type: ignore[method-assign]
 
 
 def _forward(apply: Any, layer: Any, inputs: Any) -> Any:

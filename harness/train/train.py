@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.models.engines.onnx import ADAPTER_FILE
+from harness.models.local import CARD
 from harness.rows.origin import locate
 from harness.rows.training import TrainingRows, load
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts
-from harness.train.card import CARD, Card, card, read, write
+from harness.train.card import Card, card, read, write
 from harness.train.recipe import Hyperparameters
 from harness.train.shrink import Shrunk, shrink
 

@@ -16,12 +16,13 @@ from harness.errors import HarnessError
 from harness.hashing import digest
 from harness.models.adapter_files import read_lora, write_lora
 from harness.models.gguf import base_folder
+from harness.models.local import CARD
 from harness.rows.origin import locate
 from harness.rows.training import load, training_rows
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts
 from harness.train.batches import encode
-from harness.train.card import CARD, Card, read, write
+from harness.train.card import Card, read, write
 from harness.train.checkpoint import CHECKPOINT
 from harness.train.fingerprint import FINGERPRINT, write_fingerprint
 from harness.train.recipe import Hyperparameters
