@@ -276,7 +276,7 @@ def _load(base: str, recipe: Hyperparameters, say: Callable[[str], None]) -> tup
     warnings.filterwarnings("ignore", TIED)
     where = device()
     if recipe.bits and where != "cuda":
-        raise UserError(f"--bits {recipe.bits} needs CUDA, and there is none: leave it out")
+        raise UserError(f"--bits {recipe.bits} needs CUDA, which this machine does not have: leave it out")
     half = where != "cpu" or fast_bf16()
     settings: dict[str, Any] = {"dtype": torch.bfloat16 if half else torch.float32}
     if recipe.bits:
@@ -294,7 +294,9 @@ def _load(base: str, recipe: Hyperparameters, say: Callable[[str], None]) -> tup
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise UserError(f"the base '{base}' cannot be loaded: {str(error).splitlines()[0]}") from None
     if words.eos_token_id is None:
-        raise UserError(f"the tokenizer of '{base}' has no end token, with which an answer could be learned to end")
+        raise UserError(
+            f"the tokenizer of '{base}' has no end-of-text token, so a model could not learn where an answer ends"
+        )
     adapted = _adapted(base, model, recipe)
     if where == "cpu":
         fuse(adapted)

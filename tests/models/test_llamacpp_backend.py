@@ -10,7 +10,7 @@ import pytest
 
 from harness.ask.run import BenchOptions, bench
 from harness.errors import DataError, ModelRejected, Rejected
-from harness.models.connect import Opening
+from harness.models.connect import Connections
 from harness.models.entry import LlamaCppModel, ModelEntry
 from harness.models.known_bases import KNOWN
 from harness.models.local import LocalBackend, adapter_of
@@ -27,9 +27,9 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_gguf.write_base(tmp_path / "tiny.gguf")
 
 
-def opened(opening: Opening, model: str | Path, task: str = "jigsaw", **settings: Any) -> LocalBackend:
+def opened(opening: Connections, model: str | Path, task: str = "jigsaw", **settings: Any) -> LocalBackend:
     entry = LlamaCppModel(backend="llamacpp", model=str(model), threads=1, **settings)
-    found = opening.backend(
+    found = opening.open(
         ModelEntry("tiny", entry, ()), task, classify=True, labels=("yes", "no"), fingerprint=None,
         training=lambda: ([], []),
     )  # fmt: skip
@@ -38,7 +38,7 @@ def opened(opening: Opening, model: str | Path, task: str = "jigsaw", **settings
 
 
 async def asked(model: str | Path, prompt: str = "Is it?", **settings: Any) -> Any:
-    async with Opening() as opening:
+    async with Connections() as opening:
         return await opened(opening, model, **settings).ask(request(prompt))
 
 
@@ -68,7 +68,7 @@ class TestOneRow:
 class TestWhatItIs:
     def test_models_of_one_base_share_it(self, base: Path, tmp_path: Path) -> None:
         tiny_gguf.write_adapter(tmp_path / "lora" / "jigsaw")
-        opening = Opening()
+        opening = Connections()
         adapter = str(tmp_path / "lora" / "{task}")
         bare, tuned = opened(opening, base), opened(opening, base, adapter=adapter)
         assert bare.runner is tuned.runner
@@ -76,12 +76,12 @@ class TestWhatItIs:
         assert tuned.identity["adapter_weights"]
 
     def test_other_weights_under_the_same_name_are_another_model(self, base: Path) -> None:
-        before = opened(Opening(), base).identity
+        before = opened(Connections(), base).identity
         tiny_gguf.write_base(base, seed=3)
-        assert opened(Opening(), base).identity != before
+        assert opened(Connections(), base).identity != before
 
     def test_a_known_name_stands_for_its_file_whether_or_not_it_is_there(self) -> None:
-        found = opened(Opening(), "smollm2-135m").identity
+        found = opened(Connections(), "smollm2-135m").identity
         assert KNOWN["smollm2-135m"].sha256.startswith(found["weights"])
 
     def test_an_adapter_must_be_a_folder(self, base: Path) -> None:
