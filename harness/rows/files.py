@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
+from harness.rows.arrow import rows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -27,7 +27,13 @@ def entities(
 
     `tags` holds for each token an index into `names`, which are `O`, `B-<type>` or `I-<type>`; `scheme` says what an
     `I-` tag is that continues no entity (`harness.tasks.tags.spans`). Every type is a key, found or not.
+
+    Raises:
+        ValueError: a tag is negative, or there are more or fewer than tokens.
+        IndexError: a tag is beyond `names`.
     """
+    if min(tags, default=0) < 0:
+        raise ValueError(f"{min(tags)} is no tag (a row without labels?)")
     found: dict[str, list[str]] = {name[2:]: [] for name in names if name != "O"}
     marked = [names[tag] for _, tag in zip(tokens, tags, strict=True)]
     for kind, start, end in spans(marked, scheme):
