@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.check import guard
+from harness.errors import SpecError
 from harness.rows.evaluation import EvaluationRow
+from harness.tasks.catalog import load_task
+from harness.tasks.prompts import Prompts
 from harness.tasks.task import Task
 
 
@@ -76,6 +79,15 @@ def test_every_shipped_task_has_enough_sample_rows() -> None:
     for path in sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml")):
         count = len(list(jsonl(path.parent / "samples" / f"{path.stem}.jsonl")))
         assert count >= (10 if path.stem in long_texts else 24), path.stem
+
+
+@pytest.mark.parametrize("name", ["glue_cola", "glue_sst2", "glue_qnli", "jigsaw", "toxic_chat", "ag_news", "mmlu"])
+def test_a_row_that_nobody_labelled_gets_no_right_answer_in_a_shipped_task(name: str) -> None:
+    """Hidden test labels are -1 on the hub, and so are the rows of Jigsaw's test file that were never scored."""
+    file = load_task(Path(__file__).parents[1] / "tasks", name)
+    (column,) = Prompts(file).names(file.task.target)
+    with pytest.raises(SpecError, match="-1 is no place in a list"):
+        Prompts(file).target({column: -1})
 
 
 def written(folder: Path, lines: list[dict[str, object]], **keys: object) -> str:

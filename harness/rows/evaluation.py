@@ -18,6 +18,7 @@ from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts, asked
 
+_CONTENT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
 SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
 
 
@@ -51,7 +52,7 @@ class Subset:
 def row_id(row: Row, columns: Iterable[str]) -> str:
     """Return the hash of a row's content in these columns."""
     content = {name: row.get(name) for name in sorted(columns)}
-    return digest(json.dumps(content, ensure_ascii=False, sort_keys=True, default=str))
+    return digest(_CONTENT.encode(content))
 
 
 def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:

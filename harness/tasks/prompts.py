@@ -118,7 +118,7 @@ class Prompts:
 
     def _render(self, key: str, template: jinja2.Template, row: Columns) -> str:
         try:
-            text = template.render(values(row))
+            text = self._environment.render(template, row)
             check_addresses(text, row, str(getattr(self._file.task, key)))
             return text
         except _RENDERING as error:
