@@ -16,6 +16,7 @@ from harness.rows.files import Row, Split
 from harness.rows.origin import Origin
 from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
+from harness.tasks.messages import Message, Preamble, Shot
 from harness.tasks.prompts import Prompts, asked
 
 _CONTENT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
@@ -24,12 +25,17 @@ SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """One held-out row, rendered. `fields` are the columns that metrics and slices need."""
+    """One held-out row, rendered. `fields` are the columns that metrics and slices need.
+
+    `prompt` is all that is asked, as plain text; `messages` the same for a chat model, empty where one message of the
+    user's says it all.
+    """
 
     id: str
     prompt: str
     references: tuple[str, ...]
     fields: Mapping[str, Any]
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def select(
         training=digest(*left) if left else training_fingerprint,
         borrowed=bool(left),
     )
-    return subset, wanted, _render(file, prompts, split, kept, wanted)
+    return subset, wanted, _render(file, prompts, split, kept, wanted, preamble(file, prompts, origin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,50 @@ def _distinct(file: TaskFile, prompts: Prompts, split: Split, seen: Collection[s
             kept[key] = min(kept[key], name)
             repeated += 1
     return _Distinct(kept.values(), total, repeated, len(leaked))
+
+
+def preamble(file: TaskFile, prompts: Prompts, origin: Origin) -> Preamble:
+    """Return what stands in front of every row of a task.
+
+    The examples are the rows of `shots.split` that come first by a hash of `shots.seed` and their content, none of them
+    with the prompt of a row of the evaluated split, whichever rows of it are asked, and no prompt twice.
+
+    Raises:
+        SpecError: the split is not there, or has fewer such rows.
+    """
+    spec = file.task.shots
+    if spec is None:
+        return Preamble(file.task.system)
+    if spec.split not in origin.splits:
+        problem = f"there are no rows of split '{spec.split}'{nearest(spec.split, origin.splits)}"
+        raise SpecError(file.source.problem(["shots", "split"], problem))
+    held_out = {asked_key(prompts, row) for row in origin.splits[file.task.evaluation.split].read(prompts.columns)}
+    ranks: dict[str, str] = {}
+    for row in origin.splits[spec.split].read(prompts.columns):
+        key, rank = asked_key(prompts, row), _shot_rank(spec.seed, prompts, row)
+        if key not in held_out and rank < ranks.get(key, "~") and _can_be_shown(prompts, row):
+            ranks[key] = rank
+    wanted = heapq.nsmallest(spec.n, ranks.values())
+    if len(wanted) < spec.n:
+        problem = f"split '{spec.split}' has only {len(wanted)} rows that are not evaluated, {spec.n} are asked for"
+        raise SpecError(file.source.problem(["shots", "n"], problem))
+    rows = origin.splits[spec.split].read(prompts.columns)
+    found = {rank: row for row in rows if (rank := _shot_rank(spec.seed, prompts, row)) in wanted}
+    shots = [
+        Shot(prompts.messages(row), prompts.prompt(row), prompts.target(row)) for row in map(found.__getitem__, wanted)
+    ]
+    return Preamble(file.task.system, tuple(shots))
+
+
+def _can_be_shown(prompts: Prompts, row: Row) -> bool:
+    try:
+        return bool(prompts.prompt(row) and prompts.target(row))
+    except SpecError:
+        return False
+
+
+def _shot_rank(seed: int, prompts: Prompts, row: Row) -> str:
+    return digest("shots", str(seed), row_id(row, prompts.columns))
 
 
 def asked_key(prompts: Prompts, row: Row) -> str:
@@ -199,6 +249,7 @@ def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split
     task = file.task
     keys: dict[str, Iterator[str]] = {
         "prompt": iter(prompts.names(task.prompt)),
+        "messages": iter(prompts.prompt_columns - prompts.names(task.prompt)),
         "target": iter(prompts.names(task.target)),
         "references": iter(prompts.answer_columns - prompts.names(task.target)),
         "dataset.group_by": iter([task.dataset.group_by] if task.dataset.group_by else []),
@@ -216,7 +267,7 @@ def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split
 
 
 def _render(
-    file: TaskFile, prompts: Prompts, split: Split, kept: frozenset[str], wanted: Sequence[str]
+    file: TaskFile, prompts: Prompts, split: Split, kept: frozenset[str], wanted: Sequence[str], before: Preamble
 ) -> Iterator[EvaluationRow]:
     """Render the wanted rows in their order; rows of one group become one row with all their references.
 
@@ -241,13 +292,14 @@ def _render(
                 alike = [by_content[key] for key in sorted(by_content)]
             merged = None
             with failures.of(name):
-                merged = _merge(prompts, kept, name, alike)
+                merged = _merge(prompts, kept, name, alike, before)
             if merged:
                 yield merged
     failures.raise_all()
 
 
-def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row]) -> EvaluationRow:
+def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row], before: Preamble) -> EvaluationRow:
     references = dict.fromkeys(reference for row in rows for reference in prompts.references(row))
     fields = {column: rows[0][column] for column in sorted(kept)}
-    return EvaluationRow(name, prompts.prompt(rows[0]), tuple(references), fields)
+    text, messages = before.text(prompts.prompt(rows[0])), before.messages(prompts.messages(rows[0]))
+    return EvaluationRow(name, text, tuple(references), fields, messages)
