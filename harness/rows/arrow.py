@@ -26,11 +26,14 @@ def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
 
 def _convert(kind: pa.DataType) -> Convert | None:
     """What has to be done to Python's values of an Arrow type so that they are what was stored; None for nothing."""
+    import pyarrow as pa
     import pyarrow.types as types
 
+    if isinstance(kind, pa.BaseExtensionType):
+        return _convert(kind.storage_type)
     if types.is_float16(kind) or types.is_float32(kind):
         return _nullable(_decimal(kind.to_pandas_dtype()))
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+    if any(is_bytes(kind) for is_bytes in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)):
         return _nullable(_decoded)
     if types.is_struct(kind):
         found = {field.name: _convert(field.type) for field in kind}
@@ -64,9 +67,9 @@ def _fields(converts: Mapping[str, Convert]) -> Convert:
     return lambda struct: {name: converts[name](value) if name in converts else value for name, value in struct.items()}
 
 
-def _decoded(value: bytes) -> str | bytes:
+def _decoded(value: Any) -> Any:
     """Text that a writer stored as bytes is text again; a template refuses to print what is not."""
     try:
-        return value.decode()
+        return value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError:
         return value

@@ -61,14 +61,19 @@ def row_id(row: Row, columns: Iterable[str]) -> str:
     return digest(_CONTENT.encode(content))
 
 
-def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
-    """The columns that stay with a row because a slice, the SQL table or the code's tests need them."""
+def judging_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns besides the right answers that decide whether an answer is right: the SQL table, the code's tests."""
     answer = file.task.answer
     if answer.type == "sql":
-        return frozenset({*file.task.slices, answer.table})
+        return frozenset({answer.table})
     if answer.type == "code":
-        return frozenset(file.task.slices) | prompts.names(answer.program) - {"completion"}
-    return frozenset(file.task.slices)
+        return prompts.names(answer.program) - {"completion"}
+    return frozenset()
+
+
+def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns that stay with a row because a slice, the SQL table or the code's tests need them."""
+    return frozenset(file.task.slices) | judging_columns(file, prompts)
 
 
 def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None) -> Subset:
@@ -137,7 +142,8 @@ def _distinct(file: TaskFile, prompts: Prompts, split: Split, seen: Collection[s
     leaked: set[str] = set()
     kept: dict[str, str] = {}  # the hash of what is asked, and of its right answers, to the id of the row that asks it
     groups: dict[str, str] = {}
-    for row in split.read(prompts.columns | ({group} if group else set())):
+    judging = judging_columns(file, prompts)
+    for row in split.read(identity(file, prompts) | judging):
         total += 1
         name, prompt = identify(file, prompts, row), asked_key(prompts, row)
         grouped = group is not None and not _missing(row.get(group))
@@ -147,7 +153,7 @@ def _distinct(file: TaskFile, prompts: Prompts, split: Split, seen: Collection[s
                 raise SpecError(file.source.problem(["dataset", "group_by"], reason))
             key = prompt
         else:
-            key = digest(prompt, _answers_key(prompts, row))
+            key = digest(prompt, _answers_key(prompts, row), *([row_id(row, judging)] if judging else []))
         if prompt in seen:
             leaked.add(name)
         elif key not in kept:
@@ -213,7 +219,7 @@ def asked_key(prompts: Prompts, row: Row) -> str:
 
 def _answers_key(prompts: Prompts, row: Row) -> str:
     try:
-        return digest(*prompts.references(row))
+        return digest(*sorted(set(prompts.references(row))))
     except SpecError:
         return digest("unrendered", row_id(row, prompts.answer_columns))
 

@@ -11,6 +11,7 @@ import datetime
 import decimal
 import json
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -24,7 +25,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 _FUNCTIONS = ("range", "dict", "namespace", "cycler", "joiner")
 _OURS = "_harness_"  # in front of names that a template's author has not written
 _SELF = f"{_OURS}self"
-_PRINTED = (str, int, float, list, tuple, dict, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta)
+_TIMES = (datetime.date, datetime.time, datetime.timedelta)
+_PRINTED = (str, int, float, list, tuple, dict, decimal.Decimal, uuid.UUID, *_TIMES)
 _FALSE = frozenset({"0", "0.0", "false", "f", "no", "n", "off", "none", "null"})
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,}>")
 _NONE = object()

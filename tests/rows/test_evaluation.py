@@ -224,6 +224,20 @@ class TestWhatIsAsked:
         assert (len(found.rows), found.repeated) == (1, 3)
         assert chosen(trimmed, rows[::-1]) == found
 
+    def test_right_answers_in_another_order_are_the_same(self, make: Make) -> None:
+        file = make(references="answers")
+        rows = [{"text": "a", "label": "x", "answers": answers} for answers in (["x", "y"], ["y", "x"], ["x"])]
+        assert (len(chosen(file, rows).rows), chosen(file, rows).repeated) == (2, 1)
+
+    def test_the_same_query_on_another_table_is_another_row(self, make: Make) -> None:
+        file = make(
+            prompt="{{ text }} {{ grid.header | join }}",
+            answer={"type": "sql", "table": "grid"},
+            metrics=["exact_match"],
+        )
+        rows = [{"text": "a", "label": "b", "grid": {"header": ["x"], "rows": [[n]]}} for n in (1, 2, 2)]
+        assert (len(chosen(file, rows).rows), chosen(file, rows).repeated) == (2, 1)
+
     def test_the_prompt_itself_is_asked_as_it_is_written(self, task: TaskFile) -> None:
         assert prompts_of(chosen(task, [{"text": self.NFD, "label": "yes"}])) == [self.NFD]
 
