@@ -248,8 +248,8 @@ def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[Evaluation
         with path.open(encoding="utf-8") as file:
             for line in file:
                 row = json.loads(line)
-                messages = tuple(Message(**message) for message in row.get("messages", ()))
-                yield EvaluationRow(row["id"], row["prompt"], tuple(row["references"]), row["fields"], messages)
+                given = (row["id"], row["prompt"], tuple(row["references"]), row["fields"])
+                yield EvaluationRow(*given, tuple(Message(**message) for message in row.get("messages", ())))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run bench again to write it") from None
 
