@@ -148,6 +148,12 @@ def describe(checked: Checked) -> str:
         f"{subset.in_training} also in the training split",
         f"  {checked.training} {'other rows of the split' if subset.borrowed else 'training rows'} to fit baselines on",
     ]
+    contradicted = _contradicted(subset)
+    if contradicted:
+        lines.append(
+            f"  {len(contradicted)} prompt{'s' if len(contradicted) > 1 else ''} evaluated more than once with "
+            f"different right answers, first rows {' and '.join(contradicted[0][:2])}"
+        )
     if checked.balance:
         total = sum(count for _, count in checked.balance)
         shares = ", ".join(f"{label} {count} ({count / total:.0%})" for label, count in checked.balance[:20])

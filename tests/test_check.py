@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from harness.check import guard
+from harness.errors import SpecError
 from harness.rows.evaluation import EvaluationRow
+from harness.tasks.catalog import load_task
+from harness.tasks.prompts import Prompts
 from harness.tasks.task import Task
 
 
@@ -75,3 +79,50 @@ def test_every_shipped_task_has_enough_sample_rows() -> None:
     for path in sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml")):
         count = len(list(jsonl(path.parent / "samples" / f"{path.stem}.jsonl")))
         assert count >= (10 if path.stem in long_texts else 24), path.stem
+
+
+@pytest.mark.parametrize("name", ["glue_cola", "glue_sst2", "glue_qnli", "jigsaw", "toxic_chat", "ag_news", "mmlu"])
+def test_a_row_that_nobody_labelled_gets_no_right_answer_in_a_shipped_task(name: str) -> None:
+    """Hidden test labels are -1 on the hub, and so are the rows of Jigsaw's test file that were never scored."""
+    file = load_task(Path(__file__).parents[1] / "tasks", name)
+    (column,) = Prompts(file).names(file.task.target)
+    with pytest.raises(SpecError, match="-1 is no place in a list"):
+        Prompts(file).target({column: -1})
+
+
+def written(folder: Path, lines: list[dict[str, object]], **keys: object) -> str:
+    """A task `small` over these lines, and what `harness check` shows of it and calls a problem."""
+    from harness.check import check, describe
+
+    spec: dict[str, object] = {
+        "title": "Small",
+        "category": "generation",
+        "dataset": {"files": {"test": "rows.jsonl"}},
+        "prompt": "Translate: {{ en }}",
+        "target": "{{ de }}",
+        "answer": {"type": "text"},
+        "metrics": ["exact_match"],
+        "max_tokens": 4,
+    }
+    (folder / "small.yaml").write_text(json.dumps(spec | keys), encoding="utf-8")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    checked = check(folder, "small", None, strict=True)
+    return "\n".join([describe(checked), *checked.problems])
+
+
+def test_nulls_are_named_by_column_and_number(tmp_path: Path) -> None:
+    lines = [{"en": f"word {n}", "de": f"Wort {n}"} for n in range(3)]
+    nulls = [{"en": None, "de": "a"}, {"en": None, "de": "b"}, {"en": "c", "de": None}, {"en": float("nan"), "de": "d"}]
+    shown = written(tmp_path, [*lines, *nulls])
+    assert "prompt: cannot be rendered: column 'en' is null (2 rows, first " in shown
+    assert "prompt: cannot be rendered: column 'en' is NaN (1 row, first " in shown
+    assert "target: cannot be rendered: column 'de' is null (1 row, first " in shown
+    assert "training row" not in shown
+
+
+def test_the_same_prompt_with_different_right_answers_is_reported(tmp_path: Path) -> None:
+    lines = [{"en": f"word {n}", "de": f"Wort {n}"} for n in range(3)]
+    assert "different right answers" not in written(tmp_path, [*lines, lines[0]])
+    twins = [{"en": "caf\u00e9", "de": "Kaffeehaus"}, {"en": "cafe\u0301", "de": "Lokal"}]
+    shown = written(tmp_path, [*lines, *twins])
+    assert "1 prompt evaluated more than once with different right answers, first rows " in shown

@@ -41,7 +41,8 @@ class PreparedTask:
 def settings_of(backend: Backend, file: TaskFile) -> str:
     """Return the hash of everything but the prompt that determines a model's answers to a task."""
     request = Request(file.name, _PROBE, _PROBE, file.task.max_tokens, tuple(file.task.stop))
-    return digest(repr(sorted(backend.identity.items())), repr(backend.body(request)))
+    frame = [file.task.frame] if file.task.frame else []  # as messages, the same text is another question
+    return digest(repr(sorted(backend.identity.items())), repr(backend.body(request)), *frame)
 
 
 def prepare_task(
@@ -101,7 +102,7 @@ def select_rows(
 
 def request_for(file: TaskFile, row: EvaluationRow) -> Request:
     """The request that asks a row of a task."""
-    return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop))
+    return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop), row.messages)
 
 
 def open_backend(

@@ -37,6 +37,8 @@ MARGIN = 0.02
 """Default non-inferiority margin as a share of the metric's scale: two points."""
 Verdict = Literal["better", "worse", "within the margin", "not separable"]
 _NORMAL = NormalDist()
+FEWEST_DISCORDANT = 6
+"""With fewer rows on which two models differ, the exact McNemar test cannot come below 5 %: 2 * 0.5 ** 5 is 0.0625."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +139,21 @@ def _verdict(found: Comparison, p_value: float, alpha: float) -> Verdict:
     return "within the margin" if -found.margin < found.low and found.high < found.margin else "not separable"
 
 
-def _rows_needed(difference: float, null_sd: float, sd: float) -> int | None:
+def _rows_needed(difference: float, null_sd: float, sd: float, least: int) -> int | None:
     """Rows for 80 % power at 5 % two-sided, given the standard deviation of one row's difference under both hypotheses.
 
     With the discordant share as the variance under the null this is Connor's formula for McNemar's test (R. J. Connor,
-    Biometrics 43, 1987).
+    Biometrics 43, 1987). `least` is what is known to be too few by the test itself, and one more: the formula is the
+    normal distribution's, which promises too much of a handful of rows.
     """
     if difference == 0:
         return None
-    return max(1, math.ceil(((two_sided(0.95) * null_sd + _NORMAL.inv_cdf(0.8) * sd) / difference) ** 2))
+    return max(least, math.ceil(((two_sided(0.95) * null_sd + _NORMAL.inv_cdf(0.8) * sd) / difference) ** 2))
+
+
+def _least(n: int, p_value: float) -> int:
+    """One more than n rows where these did not show the difference."""
+    return n + 1 if p_value >= 0.05 else 1
 
 
 def _compare_binary(a: FloatArray, b: FloatArray, confidence: float) -> Comparison:
@@ -158,7 +166,8 @@ def _compare_binary(a: FloatArray, b: FloatArray, confidence: float) -> Comparis
     p_value = min(1.0, 2 * float(bdtr(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
     low, high = _tango(only_a, only_b, n, two_sided(confidence))
     share = discordant / n
-    needed = _rows_needed(difference, math.sqrt(share), math.sqrt(max(share - difference**2, 0)))
+    least = max(_least(n, p_value), math.ceil(FEWEST_DISCORDANT / share) if discordant else 1)
+    needed = _rows_needed(difference, math.sqrt(share), math.sqrt(max(share - difference**2, 0)), least)
     return Comparison(difference, low, high, p_value, n, "not separable", needed)
 
 
@@ -205,9 +214,10 @@ def _of_resampled(metric: Metric, seen: Resampled, swapped: float, confidence: f
         # No resample differs, so the interval comes from how many rows may differ when none of n does.
         reach = (metric.high - metric.low) * wilson(0, n, confidence).high
         low, high = seen.value - reach, seen.value + reach
-    needed = _rows_needed(seen.value, seen.error * math.sqrt(n), seen.error * math.sqrt(n))
+    p_value = max(seen.p_value(), swapped)
+    needed = _rows_needed(seen.value, seen.error * math.sqrt(n), seen.error * math.sqrt(n), _least(n, p_value))
     low, high = min(low, seen.value), max(high, seen.value)
-    return Comparison(seen.value, low, high, max(seen.p_value(), swapped), n, "not separable", needed)
+    return Comparison(seen.value, low, high, p_value, n, "not separable", needed)
 
 
 def _swap_p_values(asked: Sequence[_Two], differences: Sequence[float]) -> list[float]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +61,7 @@ def slices(results: Path, runs: Sequence[ScoredRun]) -> list[Slice]:
 
 def _of_column(column: str, values: Sequence[str], runs: Sequence[ScoredRun]) -> list[Slice]:
     """The slices of a column, in the order in which `_values` and `_lengths` sort them."""
-    known = np.array(values)
+    known = np.array(values, dtype=object)  # as texts of its own, numpy would drop a NUL at their end
     masks = {value: known == value for value in dict.fromkeys(sorted(values, key=_order))}
     asked = [(run.metrics[0], run.rows.stats[run.metrics[0].name][mask]) for mask in masks.values() for run in runs]
     scores = iter(estimate_all(asked, resamples=RESAMPLES))
@@ -73,21 +75,30 @@ def _order(value: str) -> tuple[bool, float, str]:
     """Numbers by size, then words, the rest of a long list last."""
     if value.startswith(_REST):
         return True, float("inf"), value
-    digits = value.split()[0].replace(",", "") if value else ""
-    return (False, float(digits), value) if digits.isdigit() else (True, 0.0, value)
+    number = _NUMBER.match(value)
+    return (False, float(number[0].replace(",", "")), value) if number else (True, 0.0, value)
 
 
 _REST = "other values ("
+# A number in front of a value, with or without commas between thousands. Not every digit of Unicode is one: ① is none.
+_NUMBER = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?!\S)")
 
 
 def _values(rows: Sequence[EvaluationRow], column: str) -> list[str]:
-    texts = [" ".join(str(row.fields.get(column, "")).split()) for row in rows]
+    texts = [_shown(row.fields.get(column)) for row in rows]
     counts = Counter(texts)
     if len(counts) <= MOST_VALUES:
         return texts
     kept = {text for text, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[: MOST_VALUES - 1]}
     rest = f"{_REST}{len(counts) - len(kept)})"
     return [text if text in kept else rest for text in texts]
+
+
+def _shown(value: Any) -> str:
+    """A value on one line; a null is not the text "None"."""
+    if value is None:
+        return "(no value)"
+    return " ".join(str(value).split()) or "(empty)"
 
 
 def _lengths(lengths: Sequence[int]) -> list[str]:

@@ -31,6 +31,13 @@ _FINISH: dict[str, FinishReason] = {
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
+def _content(request: Request) -> dict[str, Any]:
+    """The messages, with the system prompt beside them, where this vendor wants it."""
+    system = [message["content"] for message in request.chat if message["role"] == "system"]
+    messages = [message for message in request.chat if message["role"] != "system"]
+    return {**({"system": "\n\n".join(system)} if system else {}), "messages": messages}
+
+
 @dataclass(frozen=True)
 class AnthropicBackend:
     """One model behind the Messages API.
@@ -56,7 +63,7 @@ class AnthropicBackend:
         settings = openai.sampling(self.model, request, "max_tokens")
         if "stop" in settings:
             settings["stop_sequences"] = settings.pop("stop")
-        return {"model": name, **openai.content("chat", request.prompt), **settings, **self.model.extra}
+        return {"model": name, **_content(request), **settings, **self.model.extra}
 
     async def ask(self, request: Request) -> Reply:
         """Ask once.

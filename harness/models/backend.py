@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from harness.errors import AskError, Quota
+from harness.tasks.messages import Message
 
 FinishReason = Literal["stop", "length", "refusal", "unknown"]
 
@@ -15,7 +16,8 @@ FinishReason = Literal["stop", "length", "refusal", "unknown"]
 class Request:
     """What a model is asked for one row.
 
-    `prompt` is the rendered task prompt, which a chat backend sends as one user message and a plain one as text.
+    `prompt` is all that is asked, as plain text. A chat backend sends `messages` instead, or the prompt as one message
+    of the user's where there are none.
     `row` holds the row's id, `task` the task's name (both are needed to fill `{task}` and to look answers up, and
     are never sent).
     """
@@ -25,6 +27,12 @@ class Request:
     prompt: str
     max_tokens: int
     stop: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as chat servers are sent them."""
+        return [asdict(message) for message in self.messages or (Message("user", self.prompt),)]
 
 
 @dataclass(frozen=True, slots=True)

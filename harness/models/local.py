@@ -68,7 +68,9 @@ class LocalBackend:
         body: dict[str, Any] = {"prompt": query.prompt, "max_new_tokens": query.max_tokens, "stop": list(query.stop)}
         if query.labels:
             body["labels"] = list(query.labels)
-        return {**body, "chat": True} if query.chat else body
+        if query.chat:
+            body |= {"chat": True, **({"messages": request.chat} if request.messages else {})}
+        return body
 
     async def ask(self, request: Request) -> Reply:
         """Answer in this process.
@@ -91,7 +93,7 @@ class LocalBackend:
     def _query(self, request: Request) -> Query:
         labels = self.labels if self.model.decode == "labels" else ()
         most = self.model.max_tokens or request.max_tokens
-        return Query(request.prompt, most, request.stop, labels, self.model.api == "chat")
+        return Query(request.prompt, most, request.stop, labels, self.model.api == "chat", request.messages)
 
 
 def adapter_of(model: InProcess, task: str) -> str | None:

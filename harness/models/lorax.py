@@ -53,7 +53,7 @@ class LoraxBackend:
             settings |= {"n": 1} if settings["temperature"] else {}
             settings = {name: value for name, value in settings.items() if name != "temperature" or value}
         source = {"adapter_source": self.model.adapter_source} if self.model.adapter_source else {}
-        text = openai.content(self.model.api, request.prompt)
+        text = openai.content(self.model.api, request)
         return {"model": self._adapter(request), **text, **settings, **source, **self.model.extra}
 
     async def ask(self, request: Request) -> Reply:

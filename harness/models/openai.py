@@ -42,7 +42,7 @@ class OpenAIBackend:
         """The request's JSON, whole."""
         name = self.model.model.replace("{task}", request.task)
         settings = sampling(self.model, request, self.model.max_tokens_key)
-        return {"model": name, **content(self.model.api, request.prompt), **settings, **self.model.extra}
+        return {"model": name, **content(self.model.api, request), **settings, **self.model.extra}
 
     async def ask(self, request: Request) -> Reply:
         """Ask once. A prompt that the server's content filter rejects is answered by a refusal.
@@ -102,9 +102,9 @@ def deadlines(model: Sampled) -> Deadlines:
     return Deadlines(model.connect_timeout, model.first_byte_timeout)
 
 
-def content(api: Api, prompt: str) -> dict[str, Any]:
-    """Return the prompt's part of the body: one user message for a chat model, plain text for a base model."""
-    return {"messages": [{"role": "user", "content": prompt}]} if api == "chat" else {"prompt": prompt}
+def content(api: Api, request: Request) -> dict[str, Any]:
+    """Return the prompt's part of the body: messages for a chat model, plain text for a base model."""
+    return {"messages": request.chat} if api == "chat" else {"prompt": request.prompt}
 
 
 def sampling(model: Sampled, request: Request, max_tokens_key: str) -> dict[str, Any]:

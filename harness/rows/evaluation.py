@@ -16,19 +16,26 @@ from harness.rows.files import Row, Split
 from harness.rows.origin import Origin
 from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
+from harness.tasks.messages import Message, Preamble, Shot
 from harness.tasks.prompts import Prompts, asked
 
+_CONTENT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
 SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """One held-out row, rendered. `fields` are the columns that metrics and slices need."""
+    """One held-out row, rendered. `fields` are the columns that metrics and slices need.
+
+    `prompt` is all that is asked, as plain text; `messages` the same for a chat model, empty where one message of the
+    user's says it all.
+    """
 
     id: str
     prompt: str
     references: tuple[str, ...]
     fields: Mapping[str, Any]
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +58,22 @@ class Subset:
 def row_id(row: Row, columns: Iterable[str]) -> str:
     """Return the hash of a row's content in these columns."""
     content = {name: row.get(name) for name in sorted(columns)}
-    return digest(json.dumps(content, ensure_ascii=False, sort_keys=True, default=str))
+    return digest(_CONTENT.encode(content))
+
+
+def judging_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
+    """The columns besides the right answers that decide whether an answer is right: the SQL table, the code's tests."""
+    answer = file.task.answer
+    if answer.type == "sql":
+        return frozenset({answer.table})
+    if answer.type == "code":
+        return prompts.names(answer.program) - {"completion"}
+    return frozenset()
 
 
 def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
     """The columns that stay with a row because a slice, the SQL table or the code's tests need them."""
-    answer = file.task.answer
-    if answer.type == "sql":
-        return frozenset({*file.task.slices, answer.table})
-    if answer.type == "code":
-        return frozenset(file.task.slices) | prompts.names(answer.program) - {"completion"}
-    return frozenset(file.task.slices)
+    return frozenset(file.task.slices) | judging_columns(file, prompts)
 
 
 def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None) -> Subset:
@@ -110,7 +122,7 @@ def select(
         training=digest(*left) if left else training_fingerprint,
         borrowed=bool(left),
     )
-    return subset, wanted, _render(file, prompts, split, kept, wanted)
+    return subset, wanted, _render(file, prompts, split, kept, wanted, preamble(file, prompts, origin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +142,8 @@ def _distinct(file: TaskFile, prompts: Prompts, split: Split, seen: Collection[s
     leaked: set[str] = set()
     kept: dict[str, str] = {}  # the hash of what is asked, and of its right answers, to the id of the row that asks it
     groups: dict[str, str] = {}
-    for row in split.read(prompts.columns | ({group} if group else set())):
+    judging = judging_columns(file, prompts)
+    for row in split.read(identity(file, prompts) | judging):
         total += 1
         name, prompt = identify(file, prompts, row), asked_key(prompts, row)
         grouped = group is not None and not _missing(row.get(group))
@@ -140,7 +153,7 @@ def _distinct(file: TaskFile, prompts: Prompts, split: Split, seen: Collection[s
                 raise SpecError(file.source.problem(["dataset", "group_by"], reason))
             key = prompt
         else:
-            key = digest(prompt, _answers_key(prompts, row))
+            key = digest(prompt, _answers_key(prompts, row), *([row_id(row, judging)] if judging else []))
         if prompt in seen:
             leaked.add(name)
         elif key not in kept:
@@ -150,6 +163,50 @@ def _distinct(file: TaskFile, prompts: Prompts, split: Split, seen: Collection[s
             kept[key] = min(kept[key], name)
             repeated += 1
     return _Distinct(kept.values(), total, repeated, len(leaked))
+
+
+def preamble(file: TaskFile, prompts: Prompts, origin: Origin) -> Preamble:
+    """Return what stands in front of every row of a task.
+
+    The examples are the rows of `shots.split` that come first by a hash of `shots.seed` and their content, none of them
+    with the prompt of a row of the evaluated split, whichever rows of it are asked, and no prompt twice.
+
+    Raises:
+        SpecError: the split is not there, or has fewer such rows.
+    """
+    spec = file.task.shots
+    if spec is None:
+        return Preamble(file.task.system)
+    if spec.split not in origin.splits:
+        problem = f"there are no rows of split '{spec.split}'{nearest(spec.split, origin.splits)}"
+        raise SpecError(file.source.problem(["shots", "split"], problem))
+    held_out = {asked_key(prompts, row) for row in origin.splits[file.task.evaluation.split].read(prompts.columns)}
+    ranks: dict[str, str] = {}
+    for row in origin.splits[spec.split].read(prompts.columns):
+        key, rank = asked_key(prompts, row), _shot_rank(spec.seed, prompts, row)
+        if key not in held_out and rank < ranks.get(key, "~") and _can_be_shown(prompts, row):
+            ranks[key] = rank
+    wanted = heapq.nsmallest(spec.n, ranks.values())
+    if len(wanted) < spec.n:
+        problem = f"split '{spec.split}' has only {len(wanted)} rows that are not evaluated, {spec.n} are asked for"
+        raise SpecError(file.source.problem(["shots", "n"], problem))
+    rows = origin.splits[spec.split].read(prompts.columns)
+    found = {rank: row for row in rows if (rank := _shot_rank(spec.seed, prompts, row)) in wanted}
+    shots = [
+        Shot(prompts.messages(row), prompts.prompt(row), prompts.target(row)) for row in map(found.__getitem__, wanted)
+    ]
+    return Preamble(file.task.system, tuple(shots))
+
+
+def _can_be_shown(prompts: Prompts, row: Row) -> bool:
+    try:
+        return bool(prompts.prompt(row) and prompts.target(row))
+    except SpecError:
+        return False
+
+
+def _shot_rank(seed: int, prompts: Prompts, row: Row) -> str:
+    return digest("shots", str(seed), row_id(row, prompts.columns))
 
 
 def asked_key(prompts: Prompts, row: Row) -> str:
@@ -162,7 +219,7 @@ def asked_key(prompts: Prompts, row: Row) -> str:
 
 def _answers_key(prompts: Prompts, row: Row) -> str:
     try:
-        return digest(*prompts.references(row))
+        return digest(*sorted(set(prompts.references(row))))
     except SpecError:
         return digest("unrendered", row_id(row, prompts.answer_columns))
 
@@ -198,6 +255,7 @@ def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split
     task = file.task
     keys: dict[str, Iterator[str]] = {
         "prompt": iter(prompts.names(task.prompt)),
+        "messages": iter(prompts.prompt_columns - prompts.names(task.prompt)),
         "target": iter(prompts.names(task.target)),
         "references": iter(prompts.answer_columns - prompts.names(task.target)),
         "dataset.group_by": iter([task.dataset.group_by] if task.dataset.group_by else []),
@@ -215,7 +273,7 @@ def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split
 
 
 def _render(
-    file: TaskFile, prompts: Prompts, split: Split, kept: frozenset[str], wanted: Sequence[str]
+    file: TaskFile, prompts: Prompts, split: Split, kept: frozenset[str], wanted: Sequence[str], before: Preamble
 ) -> Iterator[EvaluationRow]:
     """Render the wanted rows in their order; rows of one group become one row with all their references.
 
@@ -240,13 +298,14 @@ def _render(
                 alike = [by_content[key] for key in sorted(by_content)]
             merged = None
             with failures.of(name):
-                merged = _merge(prompts, kept, name, alike)
+                merged = _merge(prompts, kept, name, alike, before)
             if merged:
                 yield merged
     failures.raise_all()
 
 
-def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row]) -> EvaluationRow:
+def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row], before: Preamble) -> EvaluationRow:
     references = dict.fromkeys(reference for row in rows for reference in prompts.references(row))
     fields = {column: rows[0][column] for column in sorted(kept)}
-    return EvaluationRow(name, prompts.prompt(rows[0]), tuple(references), fields)
+    text, messages = before.text(prompts.prompt(rows[0])), before.messages(prompts.messages(rows[0]))
+    return EvaluationRow(name, text, tuple(references), fields, messages)

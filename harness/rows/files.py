@@ -13,15 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from harness.rows.arrow import rows_of
 
 Row = dict[str, Any]
-Convert = Callable[[Any], Any]
 _BATCH = 1024
 
 
@@ -55,67 +52,6 @@ def parquet(paths: Sequence[Path]) -> Split:
                 yield from rows_of(file.iter_batches(_BATCH, columns=chosen))
 
     return Split(columns, read)
-
-
-def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
-    """Yield the rows of Arrow batches of one schema as plain Python values."""
-    converts: dict[str, Convert] | None = None
-    for batch in batches:
-        if converts is None:
-            found = {field.name: _convert(field.type) for field in batch.schema}
-            converts = {name: convert for name, convert in found.items() if convert is not None}
-        for row in batch.to_pylist():
-            for name, convert in converts.items():
-                row[name] = convert(row[name])
-            yield row
-
-
-def _convert(kind: pa.DataType) -> Convert | None:
-    """What has to be done to Python's values of an Arrow type so that they are what was stored; None for nothing."""
-    import pyarrow.types as types
-
-    if types.is_float16(kind) or types.is_float32(kind):
-        return _nullable(_decimal(kind.to_pandas_dtype()))
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return _nullable(_decoded)
-    if types.is_struct(kind):
-        found = {field.name: _convert(field.type) for field in kind}
-        inner = {name: convert for name, convert in found.items() if convert is not None}
-        return _nullable(_fields(inner)) if inner else None
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        each = _convert(kind.value_type)
-        return _nullable(lambda items: [each(item) for item in items]) if each else None
-    if types.is_map(kind):
-        key, value = _convert(kind.key_type) or _same, _convert(kind.item_type) or _same
-        return _nullable(lambda pairs: [(key(name), value(item)) for name, item in pairs])
-    if types.is_dictionary(kind):
-        return _convert(kind.value_type)
-    return None
-
-
-def _nullable(convert: Convert) -> Convert:
-    return lambda value: None if value is None else convert(value)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _decimal(kind: Any) -> Convert:
-    # The shortest decimal number that is stored as this one: 2.8, where Python alone widens to 2.799999952316284.
-    return lambda value: float(str(kind(value)))
-
-
-def _fields(converts: Mapping[str, Convert]) -> Convert:
-    return lambda struct: {name: converts[name](value) if name in converts else value for name, value in struct.items()}
-
-
-def _decoded(value: bytes) -> str | bytes:
-    """Text that a writer stored as bytes is text again; a template refuses to print what is not."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
 
 
 def jsonl(path: Path) -> Iterator[Row]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from harness.errors import DataError
-from harness.rows.files import Row, Split, rows_of
+from harness.rows.arrow import rows_of
+from harness.rows.files import Row, Split
 from harness.tasks.task import Dataset as DatasetSpec
 
 if TYPE_CHECKING:

@@ -98,7 +98,8 @@ def _from_mirror(file: TaskFile, folder: Path) -> Origin:
 
 def _open(file: TaskFile, find: Callable[[str], Split | None]) -> dict[str, Split]:
     spec = file.task.dataset
-    wanted = {file.task.evaluation.split, file.task.training.split}
+    shots = file.task.shots
+    wanted = {file.task.evaluation.split, file.task.training.split} | ({shots.split} if shots else set())
     found = {ours: find(theirs) for ours, theirs in spec.splits.items() if ours in wanted}
     return {
         name: renamed(split, spec.columns, f"{spec.hub}, split '{spec.splits[name]}'")

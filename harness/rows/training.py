@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from harness.errors import UserError
 from harness.hashing import digest
-from harness.rows.evaluation import asked_key, choose, identify, identity, row_id
+from harness.rows.evaluation import asked_key, choose, identify, identity, preamble, row_id
 from harness.rows.origin import Origin
 from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
-from harness.tasks.prompts import Prompts, as_continuation, asked
+from harness.tasks.messages import as_continuation
+from harness.tasks.prompts import Prompts, asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,14 @@ def training_rows(
         for index, row in enumerate(split.read(prompts.columns))
         if (name := row_id(row, prompts.columns)) not in evaluated and not (shown and asked_key(prompts, row) in shown)
     )
+    before = preamble(file, prompts, origin)
+    shots = {digest(asked(shot.prompt)) for shot in before.shots}
     failures = RowProblems("training row")
     found: list[tuple[str, str]] = []
     for name, _, row in heapq.nsmallest(TRAINING_ROWS, ranked):
         with failures.of(name):
-            found.append((prompts.prompt(row), prompts.target(row)))
+            prompt = prompts.prompt(row)
+            if not shots or digest(asked(prompt)) not in shots:
+                found.append((before.text(prompt), prompts.target(row)))
     failures.raise_all()
     return [prompt for prompt, _ in found], [target for _, target in found]

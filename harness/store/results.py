@@ -25,6 +25,7 @@ from harness.hashing import digest, digest_all
 from harness.models.prices import Priced
 from harness.rows.evaluation import EvaluationRow
 from harness.rows.origin import Kind, Place
+from harness.tasks.messages import Message
 from harness.tasks.task import Task
 
 RESPONSES = "responses.jsonl"
@@ -211,7 +212,10 @@ def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
 
     def written(file: BinaryIO) -> Iterator[str]:
         for row in rows:
-            line = json.dumps(asdict(row), ensure_ascii=False, default=str)
+            content = asdict(row)
+            if not row.messages:
+                del content["messages"]
+            line = json.dumps(content, ensure_ascii=False, default=str)
             file.write(_utf8(line + "\n"))
             yield line
 
@@ -244,7 +248,8 @@ def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[Evaluation
         with path.open(encoding="utf-8") as file:
             for line in file:
                 row = json.loads(line)
-                yield EvaluationRow(row["id"], row["prompt"], tuple(row["references"]), row["fields"])
+                given = (row["id"], row["prompt"], tuple(row["references"]), row["fields"])
+                yield EvaluationRow(*given, tuple(Message(**message) for message in row.get("messages", ())))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run bench again to write it") from None
 

@@ -10,10 +10,12 @@ import jinja2
 
 from harness.errors import SpecError, nearest
 from harness.tasks.catalog import TaskFile
+from harness.tasks.messages import Message, transcript
 from harness.tasks.tags import Scheme, spans
 from harness.tasks.templates import RowEnvironment, check_addresses, to_json, values
 
 Columns = Mapping[str, Any]
+EXPRESSIONS = ("references", "messages")
 
 
 # What a template may raise on a row whose columns are not as its author thought.
@@ -27,7 +29,13 @@ def entities(
 
     `tags` holds for each token an index into `names`, which are `O`, `B-<type>` or `I-<type>`; `scheme` says what an
     `I-` tag is that continues no entity (`harness.tasks.tags.spans`). Every type is a key, found or not.
+
+    Raises:
+        ValueError: a tag is negative, or there are more or fewer than tokens.
+        IndexError: a tag is beyond `names`.
     """
+    if min(tags, default=0) < 0:
+        raise ValueError(f"{min(tags)} is no tag (a row without labels?)")
     found: dict[str, list[str]] = {name[2:]: [] for name in names if name != "O"}
     marked = [names[tag] for _, tag in zip(tokens, tags, strict=True)]
     for kind, start, end in spans(marked, scheme):
@@ -58,14 +66,40 @@ class Prompts:
         self._prompt = self._compile("prompt", task.prompt)
         self._target = self._compile("target", task.target)
         self._references = self._compile_expression("references", task.references)
-        self.prompt_columns = self.names(task.prompt)
+        self._messages = self._compile_expression("messages", task.messages)
+        before = self.names(f"{{{{ {task.messages} }}}}") if task.messages else frozenset()
+        self.prompt_columns = self.names(task.prompt) | before
         expression = f"{{{{ {task.references} }}}}" if task.references else ""
         self.answer_columns = self.names(task.target) | self.names(expression)
         self.columns = self.prompt_columns | self.answer_columns
 
     def prompt(self, row: Columns) -> str:
-        """Render the prompt of a row."""
-        return self._render("prompt", self._prompt, row)
+        """Render the prompt of a row, with its earlier messages as a transcript."""
+        if self._messages is None:
+            return self._render("prompt", self._prompt, row)
+        return transcript(self.messages(row))
+
+    def messages(self, row: Columns) -> tuple[Message, ...]:
+        """Return what a chat model is sent of a row: its earlier messages, and the prompt as the last one."""
+        asked = Message("user", self._render("prompt", self._prompt, row))
+        return (*self._earlier(row), asked)
+
+    def _earlier(self, row: Columns) -> list[Message]:
+        if self._messages is None:
+            return []
+        try:
+            found = self._messages(values(row))
+            if not isinstance(found, list | tuple):
+                str(found)  # says which column is missing or null
+            turns = [Message(turn["role"], turn["content"]) for turn in found]
+            for turn in turns:
+                check_addresses(str(turn.content), row, str(self._file.task.messages))
+        except _RENDERING as error:
+            raise self._error("messages", row, error) from None
+        if not all(turn.role in ("user", "assistant") and isinstance(turn.content, str) for turn in turns):
+            problem = "expected a list of {role: user or assistant, content: text}"
+            raise SpecError(self._file.source.problem(["messages"], problem))
+        return turns
 
     def target(self, row: Columns) -> str:
         """Render the right answer of a row."""
@@ -112,14 +146,14 @@ class Prompts:
 
     def _render(self, key: str, template: jinja2.Template, row: Columns) -> str:
         try:
-            text = template.render(values(row))
+            text = self._environment.render(template, row)
             check_addresses(text, row, str(getattr(self._file.task, key)))
             return text
         except _RENDERING as error:
             raise self._error(key, row, error) from None
 
     def _error(self, key: str, row: Columns, error: Exception) -> SpecError:
-        missing = sorted(self.names(getattr(self._file.task, key)) - set(row)) if key != "references" else []
+        missing = sorted(self.names(getattr(self._file.task, key)) - set(row)) if key not in EXPRESSIONS else []
         if missing:
             message = "; ".join(f"no column '{name}' in the rows{nearest(name, row)}" for name in missing)
         else:
@@ -139,11 +173,3 @@ def common_start(texts: Sequence[str]) -> str:
     first, last = min(texts), max(texts)
     differing = (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
     return first[: next(differing, min(len(first), len(last)))]
-
-
-def as_continuation(prompt: str, answer: str) -> str:
-    """Return an answer as it follows a prompt: behind a space, unless the prompt ends with white space.
-
-    Evaluation sends the prompt alone and strips what comes back, so the space is the model's to write.
-    """
-    return answer if prompt[-1:].isspace() else " " + answer

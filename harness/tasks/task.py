@@ -207,6 +207,14 @@ class Evaluation(Strict):
     rows: int = Field(1000, ge=1, description="How many rows; all of the split when it has fewer.")
 
 
+class Shots(Strict):
+    """Examples in front of every row: prompts and right answers of rows that are not evaluated."""
+
+    n: int = Field(ge=1, le=64, description="How many.")
+    split: str = Field("train", description="Which of the dataset's splits they are taken from; not the evaluated one.")
+    seed: int = Field(0, description="Another seed takes others.")
+
+
 class Training(Strict):
     """How an adapter for this task is trained."""
 
@@ -223,6 +231,13 @@ class Task(Strict):
     title: str
     category: Category
     dataset: Dataset = Field(default_factory=lambda: Dataset())
+    system: str | None = Field(None, description="System prompt, the same for every row: plain text, no template.")
+    shots: Shots | None = Field(None, description="Examples in front of every row, the same for every model.")
+    messages: str | None = Field(
+        None,
+        description="Jinja expression that gives a row's earlier messages, a list of {role, content} with the roles "
+        "user and assistant; the prompt is the last message.",
+    )
     prompt: str = Field(description="Jinja template over the row's columns.")
     target: str = Field(description="Jinja template of the right answer, as a model should write it.")
     references: str | None = Field(
@@ -256,6 +271,25 @@ class Task(Strict):
     @classmethod
     def _no_outer_space(cls, value: str) -> str:
         return value.strip()
+
+    @field_validator("system")
+    @classmethod
+    def _fixed(cls, value: str | None) -> str | None:
+        if value is not None and ("{{" in value or "{%" in value):
+            raise ValueError("the system prompt is the same for every row, so it is plain text and no template")
+        return value.strip() or None if value is not None else None
+
+    @model_validator(mode="after")
+    def _shots_are_not_evaluated(self) -> Task:
+        if self.shots and self.shots.split == self.evaluation.split:
+            raise ValueError(f"shots.split: the split '{self.shots.split}' is the one that is evaluated")
+        return self
+
+    @property
+    def frame(self) -> str:
+        """What decides the messages around a row's prompt; "" for a task whose prompt is all there is."""
+        given = {name: getattr(self, name) for name in ("system", "shots", "messages") if getattr(self, name)}
+        return repr(given) if given else ""
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -120,6 +120,41 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen within 20 seconds")
 
 
+def test_system_prompt_and_examples_are_sent_as_messages_and_change_the_key(server: Loopback, project: Project) -> None:
+    def written(task: str) -> None:
+        (project.folder / "tasks" / "small.yaml").write_text(TASK + task)
+
+    samples = project.folder / "tasks" / "samples" / "small.jsonl"
+    samples.write_text(
+        "".join(
+            json.dumps({"text": f"row {n}", "label": "yes", "_split": "train" if n < 5 else "test"}) + "\n"
+            for n in range(10)
+        )
+    )
+    project.model("m", server)
+    project.model("plain", server, api="completions")
+    written("system: Be brief.\nshots: {n: 2}\n")
+    assert project.run("--task", "small")[0] == 0
+    bodies = [request.body for request in server.received]
+    chats = [body["messages"] for body in bodies if "messages" in body]
+    assert {tuple(message["role"] for message in chat) for chat in chats} == {
+        ("system", "user", "assistant", "user", "assistant", "user")
+    }
+    assert {chat[0]["content"] for chat in chats} == {"Be brief."}
+    assert len({json.dumps(chat[1:-1]) for chat in chats}) == 1
+    last = {chat[-1]["content"] for chat in chats}
+    assert last == {f"Is row {n} fine?" for n in range(5, 10)}
+    texts = [body["prompt"] for body in bodies if "prompt" in body]
+    shots = "\n\n".join(f"{chats[0][i]['content']} {chats[0][i + 1]['content']}" for i in (1, 3))
+    assert set(texts) == {f"Be brief.\n\n{shots}\n\n{prompt}" for prompt in last}
+    count = len(server.received)
+    assert project.run("--task", "small")[0] == 0
+    assert len(server.received) == count, "nothing is asked twice"
+    written("")
+    assert project.run("--task", "small")[0] == 0
+    assert len(server.received) == count + 10, "without them it is another question"
+
+
 def test_kill_9_again_and_again_asks_each_answered_row_once(server: Loopback, project: Project) -> None:
     project.model("m", server)
     recorded: set[str] = set()

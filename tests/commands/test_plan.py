@@ -7,7 +7,7 @@ import re
 
 from tests.commands.conftest import Command
 from tests.loopback import Loopback
-from tests.runs import ROWS, Small
+from tests.runs import ROWS, TASK, Small
 
 
 def test_the_table_says_what_each_estimate_rests_on(harness: Command, small: Small, loopback: Loopback) -> None:
@@ -37,6 +37,16 @@ def test_json_is_one_document_alone_on_stdout(harness: Command, small: Small, lo
     assert plan["totals"]["usd"] == plan["pairs"][0]["usd"] > 0
     assert plan["tasks"][0]["task"] == "small"
     assert plan["unpriced"] == []
+
+
+def test_a_system_prompt_is_counted_with_every_row(harness: Command, small: Small, loopback: Loopback) -> None:
+    def tokens() -> int:
+        return int(json.loads(harness("plan", "--json", *small.arguments())[1])["totals"]["input_tokens"])
+
+    small.model("m", loopback.openai_url)
+    bare = tokens()
+    small.task(text=TASK + f"system: {'word ' * 100}\n")
+    assert 90 * ROWS <= tokens() - bare <= 110 * ROWS
 
 
 def test_a_users_mistake_is_one_message_and_exit_code_2(harness: Command, small: Small) -> None:

@@ -68,6 +68,22 @@ class TestBinaryComparison:
         assert there.p_value == back.p_value
         assert {there.verdict, back.verdict} in ({"better", "worse"}, {there.verdict})
 
+    @pytest.mark.parametrize(("only_a", "n"), [(5, 5), (3, 4), (1, 40), (4, 300), (2, 2)])
+    def test_rows_needed_are_more_than_those_that_did_not_show_the_difference(self, only_a: int, n: int) -> None:
+        found = paired_test(ACCURACY, *binary(only_a, 0, 0, n - only_a))
+        assert found.p_value >= 0.05
+        assert found.rows_needed is not None
+        assert found.rows_needed > n
+        # So many rows with the same share of differing ones can reach 5 % at all.
+        assert 2 * 0.5 ** round(found.rows_needed * only_a / n) < 0.05
+
+    def test_resampled_rows_needed_are_so_too(self) -> None:
+        a, b = np.array([[0.9], [0.8], [0.9]]), np.array([[0.1], [0.2], [0.3]])
+        found = paired_test(OVERLAP, a, b)
+        assert found.p_value >= 0.05
+        assert found.rows_needed is not None
+        assert found.rows_needed > 3
+
 
 class TestResampledComparison:
     def test_interval_of_a_mean_difference_agrees_with_scipy(self) -> None:

@@ -68,7 +68,16 @@ def test_numbers_are_listed_in_order_and_text_on_one_line(results: Path) -> None
     values: list[object] = [10, 9, "two\nlines", None, ["a", "b"]]
     found = by_value(slices(results, runs(results, values, a=right(0.5, 5))))
     assert list(found)[:2] == ["9", "10"]
-    assert {"two lines", "None", "['a', 'b']"} < set(found)
+    assert {"two lines", "(no value)", "['a', 'b']"} < set(found)
+
+
+def test_digits_that_are_no_numbers_are_text_and_every_value_has_its_own_rows(results: Path) -> None:
+    values: list[object] = ["\u2460 general", "\u00b2", "\u0663", "-2", "1.5 km", "1,000", "a", "a\0", None, "None", ""]
+    found = by_value(slices(results, runs(results, values, a=right(0.5, len(values)))))
+    assert list(found)[:3] == ["-2", "1.5 km", "1,000"]
+    others = {"\u2460 general", "\u00b2", "\u0663", "a", "a\0", "(no value)", "None", "(empty)"}
+    assert set(list(found)[3:]) == others
+    assert {part.n for part in found.values()} == {1}
 
 
 def test_input_length_is_cut_at_its_quartiles(results: Path) -> None:

@@ -18,6 +18,7 @@ from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttle
 from harness.models.anthropic import VERSION, AnthropicBackend, cut, parse, without_blank_stops
 from harness.models.backend import Reply
 from harness.models.entry import AnthropicModel
+from harness.tasks.messages import Message as Told
 from tests.loopback_vendors import KEY, AnthropicServer, Failure, anthropic_error
 from tests.models.asking import NO_NETWORK, ask, request
 
@@ -49,6 +50,18 @@ def answer(server: AnthropicServer, prompt: str = "Is it toxic?", stop: tuple[st
 
 def body(entry: AnthropicModel, **changes: Any) -> dict[str, Any]:
     return dict(AnthropicBackend(entry, NO_NETWORK).body(request(**changes)))
+
+
+def test_a_system_prompt_is_beside_the_messages() -> None:
+    sent = body(
+        model(), messages=(Told("system", "Be brief."), Told("user", "a"), Told("assistant", "b"), Told("user", "c"))
+    )
+    assert sent["system"] == "Be brief."
+    assert [(found["role"], found["content"]) for found in sent["messages"]] == [
+        ("user", "a"), ("assistant", "b"), ("user", "c"),
+    ]  # fmt: skip
+    PARAMS.validate_python(sent)
+    assert "system" not in body(model())
 
 
 def message(**changes: Any) -> dict[str, Any]:

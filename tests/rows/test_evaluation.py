@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from harness.errors import SpecError
 from harness.hashing import digest
 from harness.rows import training
-from harness.rows.evaluation import Subset, choose, row_id, select
+from harness.rows.evaluation import EvaluationRow, Subset, choose, row_id, select
 from harness.rows.files import Row, Split
 from harness.rows.files import parquet as open_parquet
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
 from harness.tasks.catalog import TaskFile, load_task
-from harness.tasks.prompts import Prompts
+from harness.tasks.messages import Message
+from harness.tasks.prompts import Prompts, asked
 from tests.rows.conftest import Make, in_memory, parquet
 
 Rows = Sequence[Row]
@@ -83,6 +84,12 @@ def task(make_in: Callable[..., TaskFile], tmp_path_factory: pytest.TempPathFact
 def grouped(make_in: Callable[..., TaskFile], tmp_path_factory: pytest.TempPathFactory) -> TaskFile:
     """A task whose rows with an equal `meaning` are one row with several references."""
     return make_in(tmp_path_factory.mktemp("grouped"), **GROUPED)
+
+
+@pytest.fixture(scope="module")
+def shown(make_in: Callable[..., TaskFile], tmp_path_factory: pytest.TempPathFactory) -> TaskFile:
+    """A task with one example in front of every row."""
+    return make_in(tmp_path_factory.mktemp("shown"), shots={"n": 1})
 
 
 class TestTheSameRows:
@@ -216,6 +223,20 @@ class TestWhatIsAsked:
         found = chosen(trimmed, rows)
         assert (len(found.rows), found.repeated) == (1, 3)
         assert chosen(trimmed, rows[::-1]) == found
+
+    def test_right_answers_in_another_order_are_the_same(self, make: Make) -> None:
+        file = make(references="answers")
+        rows = [{"text": "a", "label": "x", "answers": answers} for answers in (["x", "y"], ["y", "x"], ["x"])]
+        assert (len(chosen(file, rows).rows), chosen(file, rows).repeated) == (2, 1)
+
+    def test_the_same_query_on_another_table_is_another_row(self, make: Make) -> None:
+        file = make(
+            prompt="{{ text }} {{ grid.header | join }}",
+            answer={"type": "sql", "table": "grid"},
+            metrics=["exact_match"],
+        )
+        rows = [{"text": "a", "label": "b", "grid": {"header": ["x"], "rows": [[n]]}} for n in (1, 2, 2)]
+        assert (len(chosen(file, rows).rows), chosen(file, rows).repeated) == (2, 1)
 
     def test_the_prompt_itself_is_asked_as_it_is_written(self, task: TaskFile) -> None:
         assert prompts_of(chosen(task, [{"text": self.NFD, "label": "yes"}])) == [self.NFD]
@@ -468,6 +489,92 @@ class TestTrainingFor:
     def test_are_known_by_a_fingerprint_when_they_are_borrowed(self, task: TaskFile) -> None:
         found = [chosen(task, rows, rows=n) for rows, n in ((ROWS, 20), (ROWS[::-1], 20), (ROWS, 21))]
         assert found[0].training == found[1].training != found[2].training
+
+
+class TestPreamble:
+    """The system prompt and the examples in front of every row."""
+
+    TRAIN = tuple({"text": f"t{n}", "label": "yes" if n % 2 else "no"} for n in range(30))
+
+    @staticmethod
+    def shots(row: EvaluationRow) -> list[tuple[str, str]]:
+        """The examples that a row's messages hold."""
+        told = [message.content for message in row.messages if message.role != "system"][:-1]
+        return list(zip(told[::2], told[1::2], strict=True))
+
+    def test_a_task_without_one_has_no_messages(self, task: TaskFile) -> None:
+        assert {row.messages for row in chosen(task, ROWS).rows} == {()}
+
+    def test_is_the_same_for_every_row_whichever_and_however_many_are_asked(self, make: Make) -> None:
+        file = make(system="Be brief.", shots={"n": 3})
+        found = [chosen(file, ROWS, self.TRAIN, **options) for options in ({}, {"rows": 2}, {"seed": 5})]
+        found.append(chosen(file, ROWS[::-1], self.TRAIN[::-1]))
+        assert len({tuple(self.shots(row)) for subset in found for row in subset.rows}) == 1
+        row = found[0].rows[0]
+        assert len(self.shots(row)) == 3
+        assert dict(self.shots(row)).items() <= {(f"Is {r['text']} fine?", r["label"]) for r in self.TRAIN}
+        assert row.messages[0] == Message("system", "Be brief.")
+        first, *_, last = row.prompt.split("\n\n")
+        assert (first, last) == ("Be brief.", row.messages[-1].content)
+        assert " ".join(self.shots(row)[0]) in row.prompt
+
+    def test_another_seed_shows_others(self, make: Make) -> None:
+        one, other = (chosen(make(shots={"n": 3, "seed": seed}), ROWS, self.TRAIN).rows[0] for seed in (0, 1))
+        assert self.shots(one) != self.shots(other)
+
+    def test_does_not_change_which_rows_are_asked(self, make: Make, task: TaskFile) -> None:
+        with_shots = chosen(make(shots={"n": 2}, system="s"), ROWS, self.TRAIN)
+        plain = chosen(task, ROWS, self.TRAIN)
+        assert (ids(with_shots), with_shots.fingerprint) == (ids(plain), plain.fingerprint)
+
+    @few
+    @given(test=drawn_rows, train=drawn_rows, n=st.integers(1, 3))
+    def test_never_shows_a_row_of_the_evaluated_split(
+        self, shown: TaskFile, test: list[Row], train: list[Row], n: int
+    ) -> None:
+        try:
+            found = chosen(shown, test, train, rows=n)
+        except SpecError:
+            return  # too few rows are left
+        for row in found.rows:
+            ((example, _),) = self.shots(row)
+            assert asked(example) not in {asked(f"Is {r['text']} fine?") for r in test}
+
+    def test_shows_no_prompt_twice_and_none_without_an_answer(self, make: Make) -> None:
+        train = [
+            {"text": text, "label": label} for text, label in (("a", "yes"), ("a ", "no"), ("b", ""), (None, "no"))
+        ]
+        rows = chosen(make(prompt="{{ text | trim }}", shots={"n": 1}), ROWS, train).rows
+        assert {prompt for row in rows for prompt, _ in self.shots(row)} == {"a"}
+        with pytest.raises(SpecError, match=r"shots\.n: split 'train' has only 1 rows that are not evaluated, 2 are"):
+            chosen(make(prompt="{{ text | trim }}", shots={"n": 2}), ROWS, train)
+
+    def test_from_a_split_that_is_not_there_is_an_error(self, make: Make) -> None:
+        with pytest.raises(SpecError, match=r"shots\.split: there are no rows of split 'train'"):
+            chosen(make(shots={"n": 2}), ROWS)
+
+    def test_is_in_front_of_training_rows_too_and_no_example_is_learned(self, make: Make) -> None:
+        file = make(system="Be brief.", shots={"n": 3})
+        row = chosen(file, ROWS, self.TRAIN).rows[0]
+        prompts, _ = training_rows(file, compiled(file), origin_of(ROWS, self.TRAIN))
+        before = row.prompt.removesuffix(row.messages[-1].content)
+        examples = {prompt for prompt, _ in self.shots(row)}
+        assert set(prompts) == {f"{before}Is {r['text']} fine?" for r in self.TRAIN} - {before + e for e in examples}
+
+    def test_earlier_messages_of_a_row_are_sent_as_such_and_belong_to_what_is_asked(self, make: Make) -> None:
+        file = make(messages="turns", prompt="{{ text }}")
+        turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+        rows = [{"turns": turns, "text": "Bye", "label": "yes"}, {"turns": [], "text": "Bye", "label": "yes"}]
+        long, short = sorted(chosen(file, rows).rows, key=lambda row: -len(row.prompt))
+        assert [(m.role, m.content) for m in long.messages] == [("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")]
+        assert long.prompt == "User: Hi\n\nAssistant: Hello\n\nUser: Bye\n\nAssistant:"
+        assert (short.prompt, short.messages) == ("User: Bye\n\nAssistant:", ())
+        assert [row.prompt for row in chosen(file, rows, [rows[0]]).rows] == [short.prompt]
+
+    @pytest.mark.parametrize("turns", ["x", [1], [{"role": "user"}], [{"role": "system", "content": "s"}], None])
+    def test_earlier_messages_of_another_form_are_an_error(self, make: Make, turns: object) -> None:
+        with pytest.raises(SpecError, match=r"small.yaml:\d+: messages: "):
+            chosen(make(messages="turns"), [{"text": "a", "label": "yes", "turns": turns}])
 
 
 def ids_of_seed(file: TaskFile, rows: Rows, seed: int) -> Sequence[str]:

@@ -121,6 +121,38 @@ class TestParquet:
         assert [row["wide"] for row in rows] == numbers
         assert [row["whole"] for row in rows] == [9007199254740993, 1, 2, 3, 4, None]
 
+    def test_values_of_other_types_are_what_they_were(self, tmp_path: Path) -> None:
+        import datetime
+        from decimal import Decimal
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        when = datetime.datetime(2020, 1, 2, 3, 4)
+        table = pa.table(
+            {
+                "price": [Decimal("1.10")],
+                "when": [when],
+                "name": pa.array(["a"]).dictionary_encode(),
+                "large": pa.array([2**64 - 1], pa.uint64()),
+            }
+        )
+        pq.write_table(table, tmp_path / "a.parquet")
+        (row,) = open_parquet([tmp_path / "a.parquet"]).read(table.column_names)
+        assert row == {"price": Decimal("1.10"), "when": when, "name": "a", "large": 2**64 - 1}
+
+    def test_a_uuid_is_one(self, tmp_path: Path) -> None:
+        import uuid
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not hasattr(pa, "uuid"):
+            pytest.skip("this version of pyarrow has no such type")
+        key = uuid.UUID(int=7)
+        pq.write_table(pa.table({"key": pa.array([key.bytes], pa.uuid())}), tmp_path / "a.parquet")
+        assert list(open_parquet([tmp_path / "a.parquet"]).read(["key"])) == [{"key": key}]
+
     def test_text_stored_as_bytes_is_text_and_other_bytes_stay_bytes(self, tmp_path: Path) -> None:
         rows: list[Row] = [{"a": "für".encode(), "b": [b"x"]}, {"a": b"\xff", "b": None}]
         found = list(open_parquet([parquet(tmp_path / "a.parquet", rows)]).read(["a", "b"]))

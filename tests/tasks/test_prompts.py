@@ -421,7 +421,7 @@ class TestEntities:
     def test_tags_that_do_not_fit_the_words_are_an_error(self, prompts: Make) -> None:
         task = prompts(target="{{ tokens | entities(tags, ['O', 'B-PER']) | tojson }}")
         assert task.target({"tokens": ["a"], "tags": [1]}) == '{"PER": ["a"]}'
-        for tags in ([1, 0], [], [2]):
+        for tags in ([1, 0], [], [2], [-1]):
             with pytest.raises(SpecError, match=r"t.yaml:4: target: cannot be rendered: "):
                 task.target({"tokens": ["a"], "tags": tags})
 

@@ -112,6 +112,20 @@ def test_a_broken_regular_expression_is_reported_when_the_file_is_loaded(
     assert f":{line}: answer.{key}: not a valid regular expression: {reason}" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("shots: {n: 2, split: test}", "the split 'test' is the one that is evaluated"),
+        ("shots: {n: 0}", "shots.n: Input should be greater than or equal to 1"),
+        ("shots: {}", "missing key 'n'"),
+        ("system: 'Be {{ adjective }}.'", "plain text and no template"),
+    ],
+)
+def test_examples_are_never_evaluated_and_a_system_prompt_is_fixed(task: Load, keys: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        task(f"{GOOD}\n{keys}\n")
+
+
 def test_a_stored_task_is_read_back_as_it_was(task: Load) -> None:
     found = task(GOOD).task
     assert Task.model_validate(found.model_dump(mode="json")) == found

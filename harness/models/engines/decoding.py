@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from tokenizers import Tokenizer
 
-from harness.tasks.prompts import as_continuation
+from harness.tasks.messages import Message, as_continuation
 
 Tokens = tuple[int, ...]
 
@@ -21,7 +21,7 @@ Allowed = Sequence[Collection[int]] | None
 class Query:
     """A prompt and where its answer ends. With `labels`, each token is the likeliest that leads to one of them.
 
-    `chat` puts the prompt into the model's chat template, as the message of a user.
+    `chat` puts `messages`, or without them the prompt as the message of a user, into the model's chat template.
     """
 
     prompt: str
@@ -29,6 +29,7 @@ class Query:
     stop: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     chat: bool = False
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

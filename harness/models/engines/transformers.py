@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
 from harness.errors import UserError
 from harness.models.engines.decoding import Allowed, Batch, Query
+from harness.tasks.messages import Message
 
 if TYPE_CHECKING:
     import torch
@@ -65,8 +67,8 @@ class TransformersEngine:
             return list(self.tokenizer.encode(query.prompt).ids)
         if self._words.chat_template is None:
             raise UserError("the model has no chat template: leave `api: chat` out")
-        message = {"role": "user", "content": query.prompt}
-        text = self._words.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+        messages = [asdict(message) for message in query.messages or (Message("user", query.prompt),)]
+        text = self._words.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> Batch:

@@ -99,11 +99,18 @@ def _parts(means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return gold, predicted, both
 
 
-def _f1_mean(means: FloatArray, average: Literal["macro", "weighted"]) -> FloatArray:
-    gold, predicted, both = _parts(means)
-    f1 = ratio(2 * both, gold + predicted)
-    weight = np.asarray(gold + predicted > 0, dtype=np.float64) if average == "macro" else gold
-    return ratio((weight * f1).sum(axis=-1), weight.sum(axis=-1))
+def _averaged(
+    name: str, answer: LabelAnswer, average: Literal["macro", "weighted"], of: Literal["f1", "precision", "recall"]
+) -> Metric:
+    """The mean of each label's F1, precision or recall (0 where undefined), as scikit-learn averages them."""
+
+    def summary(means: FloatArray) -> FloatArray:
+        gold, predicted, both = _parts(means)
+        whole = {"f1": (gold + predicted) / 2, "precision": predicted, "recall": gold}[of]
+        weight = np.asarray(gold + predicted > 0, dtype=np.float64) if average == "macro" else gold
+        return ratio((weight * ratio(both, whole)).sum(axis=-1), weight.sum(axis=-1))
+
+    return Metric(name, _counts(name, answer), summary, kind="corpus")
 
 
 def macro_f1(answer: LabelAnswer) -> Metric:
@@ -112,14 +119,42 @@ def macro_f1(answer: LabelAnswer) -> Metric:
     As `sklearn.metrics.f1_score(average="macro")` does: a label of the task that neither occurs nor is predicted does
     not count as 0.
     """
-    stats = _counts("macro_f1", answer)
-    return Metric("macro_f1", stats, lambda means: _f1_mean(means, "macro"), kind="corpus")
+    return _averaged("macro_f1", answer, "macro", "f1")
+
+
+def macro_precision(answer: LabelAnswer) -> Metric:
+    """Unweighted mean of the labels' precision, over the labels that occur as gold or as an answer. Range [0, 1].
+
+    As `sklearn.metrics.precision_score(average="macro", zero_division=0)`: a label that is never answered has 0.
+    """
+    return _averaged("macro_precision", answer, "macro", "precision")
+
+
+def macro_recall(answer: LabelAnswer) -> Metric:
+    """Unweighted mean of the labels' recall, over the labels that occur as gold or as an answer. Range [0, 1].
+
+    As `sklearn.metrics.recall_score(average="macro", zero_division=0)`: a label that is answered and never gold has 0,
+    where `balanced_accuracy` leaves it out.
+    """
+    return _averaged("macro_recall", answer, "macro", "recall")
+
+
+def weighted_precision(answer: LabelAnswer) -> Metric:
+    """Mean of the labels' precision, weighted by how often each is gold (scikit-learn's "weighted"). Range [0, 1]."""
+    return _averaged("weighted_precision", answer, "weighted", "precision")
+
+
+def weighted_recall(answer: LabelAnswer) -> Metric:
+    """Mean of the labels' recall, weighted by how often each is gold (scikit-learn's "weighted"). Range [0, 1].
+
+    With one label a row this is the accuracy.
+    """
+    return _averaged("weighted_recall", answer, "weighted", "recall")
 
 
 def weighted_f1(answer: LabelAnswer) -> Metric:
     """Mean of the labels' F1, weighted by how often each is gold (scikit-learn's "weighted"). Range [0, 1]."""
-    stats = _counts("weighted_f1", answer)
-    return Metric("weighted_f1", stats, lambda means: _f1_mean(means, "weighted"), kind="corpus")
+    return _averaged("weighted_f1", answer, "weighted", "f1")
 
 
 def balanced_accuracy(answer: LabelAnswer) -> Metric:
@@ -221,9 +256,13 @@ RECIPES = {
     "balanced_accuracy": MetricFactory(balanced_accuracy, _LABEL),
     "f1": MetricFactory(f1, _LABEL),
     "macro_f1": MetricFactory(macro_f1, _LABEL),
+    "macro_precision": MetricFactory(macro_precision, _LABEL),
+    "macro_recall": MetricFactory(macro_recall, _LABEL),
     "mcc": MetricFactory(mcc, _LABEL),
     "micro_f1": MetricFactory(micro_f1, _LABEL),
     "precision": MetricFactory(precision, _LABEL),
     "recall": MetricFactory(recall, _LABEL),
     "weighted_f1": MetricFactory(weighted_f1, _LABEL),
+    "weighted_precision": MetricFactory(weighted_precision, _LABEL),
+    "weighted_recall": MetricFactory(weighted_recall, _LABEL),
 }

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import UserError, nearest
 from harness.plugins import hint, plugins
 from harness.score.metrics import (
+    captions,
     code,
     entities,
     explanations,
@@ -28,7 +29,20 @@ from harness.tasks.task import AnswerFormat, MetricSpec
 
 _RECIPES: Mapping[str, MetricFactory] = {
     name: recipe
-    for family in (labels, numbers, text, qa, entities, explanations, sql, sql_match, code, published, external)
+    for family in (
+        labels,
+        numbers,
+        text,
+        captions,
+        qa,
+        entities,
+        explanations,
+        sql,
+        sql_match,
+        code,
+        published,
+        external,
+    )
     for name, recipe in family.RECIPES.items()
 }
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers
 
 from harness.models.engines.decoding import Answer, PromptTooLong, Query, after, answer, continuations
-from harness.tasks.prompts import as_continuation
+from harness.tasks.messages import as_continuation
 from tests.models.engines.engine import END, Scripted, tokenizer
 
 TEXT = st.text(min_size=0, max_size=12)
