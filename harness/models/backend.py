@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from harness.errors import AskError, Quota
-from harness.tasks.messages import Message
+from harness.tasks.messages import Message, as_chat
 
 FinishReason = Literal["stop", "length", "refusal", "unknown"]
 
@@ -32,7 +32,7 @@ class Request:
     @property
     def chat(self) -> list[dict[str, str]]:
         """The messages as chat servers are sent them."""
-        return [asdict(message) for message in self.messages or (Message("user", self.prompt),)]
+        return as_chat(self.prompt, self.messages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -52,6 +52,11 @@ def as_continuation(prompt: str, answer: str) -> str:
     Evaluation sends the prompt alone and strips what comes back, so the space is the model's to write.
     """
     return answer if prompt[-1:].isspace() else " " + answer
+
+
+def as_chat(prompt: str, messages: Sequence[Message]) -> list[dict[str, str]]:
+    """Return messages in the form of chat servers and chat templates; without any, the prompt as a user's message."""
+    return [asdict(message) for message in messages or (Message("user", prompt),)]
 
 
 def as_text(prompt: str, answer: str) -> str:

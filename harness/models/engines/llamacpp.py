@@ -18,7 +18,7 @@ from harness.errors import BadReply, DataError, Rejected, UserError
 from harness.models.adapter_files import CONFIG, WEIGHTS
 from harness.models.engines.decoding import Answer, PromptTooLong, Query
 from harness.models.known_bases import cache_folder, gguf_file
-from harness.tasks.prompts import as_continuation
+from harness.tasks.messages import as_chat, as_continuation
 
 INSTALL = "it runs in this process with llama.cpp: pip install xllamacpp"
 # Most rows are far shorter than what a model reads, and memory for all of it would be taken at once.
@@ -99,9 +99,7 @@ class LlamaCpp:
             body["grammar"] = _grammar(labels)
             body["max_tokens"] = max(len(label.encode()) for label in labels) + 1  # a token is at least a byte
         if query.chat:
-            found = self._server.handle_chat_completions(
-                {**body, "messages": [{"role": "user", "content": query.prompt}]}
-            )
+            found = self._server.handle_chat_completions({**body, "messages": as_chat(query.prompt, query.messages)})
         else:
             found = self._server.handle_completions({**body, "prompt": query.prompt})
         return dict(found)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
 from harness.errors import UserError
 from harness.models.engines.decoding import Allowed, Batch, Query
-from harness.tasks.messages import Message
+from harness.tasks.messages import as_chat
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +66,7 @@ class TransformersEngine:
             return list(self.tokenizer.encode(query.prompt).ids)
         if self._words.chat_template is None:
             raise UserError("the model has no chat template: leave `api: chat` out")
-        messages = [asdict(message) for message in query.messages or (Message("user", query.prompt),)]
+        messages = as_chat(query.prompt, query.messages)
         text = self._words.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
