@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -28,6 +27,7 @@ from harness.compare.intervals import (
     two_sided,
     wilson,
 )
+from harness.compare.power import rows_needed
 from harness.errors import UserError
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun, score_run
@@ -36,7 +36,6 @@ from harness.store.results import Manifest, chosen_runs
 MARGIN = 0.02
 """Default non-inferiority margin as a share of the metric's scale: two points."""
 Verdict = Literal["better", "worse", "within the margin", "not separable"]
-_NORMAL = NormalDist()
 FEWEST_DISCORDANT = 6
 """With fewer rows on which two models differ, the exact McNemar test cannot come below 5 %: 2 * 0.5 ** 5 is 0.0625."""
 
@@ -139,18 +138,6 @@ def _verdict(found: Comparison, p_value: float, alpha: float) -> Verdict:
     return "within the margin" if -found.margin < found.low and found.high < found.margin else "not separable"
 
 
-def _rows_needed(difference: float, null_sd: float, sd: float, least: int) -> int | None:
-    """Rows for 80 % power at 5 % two-sided, given the standard deviation of one row's difference under both hypotheses.
-
-    With the discordant share as the variance under the null this is Connor's formula for McNemar's test (R. J. Connor,
-    Biometrics 43, 1987). `least` is what is known to be too few by the test itself, and one more: the formula is the
-    normal distribution's, which promises too much of a handful of rows.
-    """
-    if difference == 0:
-        return None
-    return max(least, math.ceil(((two_sided(0.95) * null_sd + _NORMAL.inv_cdf(0.8) * sd) / difference) ** 2))
-
-
 def _least(n: int, p_value: float) -> int:
     """One more than n rows where these did not show the difference."""
     return n + 1 if p_value >= 0.05 else 1
@@ -167,7 +154,7 @@ def _compare_binary(a: FloatArray, b: FloatArray, confidence: float) -> Comparis
     low, high = _tango(only_a, only_b, n, two_sided(confidence))
     share = discordant / n
     least = max(_least(n, p_value), math.ceil(FEWEST_DISCORDANT / share) if discordant else 1)
-    needed = _rows_needed(difference, math.sqrt(share), math.sqrt(max(share - difference**2, 0)), least)
+    needed = rows_needed(difference, math.sqrt(share), math.sqrt(max(share - difference**2, 0)), least)
     return Comparison(difference, low, high, p_value, n, "not separable", needed)
 
 
@@ -215,7 +202,7 @@ def _of_resampled(metric: Metric, seen: Resampled, swapped: float, confidence: f
         reach = (metric.high - metric.low) * wilson(0, n, confidence).high
         low, high = seen.value - reach, seen.value + reach
     p_value = max(seen.p_value(), swapped)
-    needed = _rows_needed(seen.value, seen.error * math.sqrt(n), seen.error * math.sqrt(n), _least(n, p_value))
+    needed = rows_needed(seen.value, seen.error * math.sqrt(n), seen.error * math.sqrt(n), _least(n, p_value))
     low, high = min(low, seen.value), max(high, seen.value)
     return Comparison(seen.value, low, high, p_value, n, "not separable", needed)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from ipaddress import ip_address
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from harness.models.entry import BaselineModel, Model, Price, in_batches
@@ -29,6 +31,26 @@ class Priced:
     def free(self) -> bool:
         """Whether nothing that is asked costs anything."""
         return not self.per_hour and (self.price is None or not (self.price.input or self.price.output))
+
+
+class Answered(Protocol):
+    """A recorded answer, as far as its cost goes."""
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Tokens of the prompt."""
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens of the answer."""
+
+    @property
+    def at(self) -> str:
+        """When it arrived, as ISO 8601."""
+
+    @property
+    def latency_s(self) -> float | None:
+        """Seconds it took."""
 
 
 def price_of(model: Model, task: str) -> Priced | None:
@@ -92,3 +114,36 @@ def _newest(today: date) -> date:
         if isinstance(price, ConditionalPrice) and isinstance(price.constraint, StartDateConstraint)
     ]
     return max(day for day in dates if day <= today)
+
+
+def usd_of(priced: Priced | None, answers: Sequence[Answered]) -> float | None:
+    """Return what a run's answers cost in USD, None when the price or what it is counted in is not known."""
+    if priced is None or priced.free:
+        return None if priced is None else 0.0
+    if priced.per_hour is not None:
+        seconds = busy_seconds(answers)
+        return None if seconds is None else priced.per_hour * seconds / 3600
+    usd = 0.0
+    for line in answers:
+        if priced.price is None or line.input_tokens is None or line.output_tokens is None:
+            return None
+        usd += priced.price.usd(line.input_tokens, line.output_tokens)
+    return usd
+
+
+def busy_seconds(answers: Iterable[Answered]) -> float | None:
+    """The seconds during which at least one of these answers was being waited for, over any number of runs.
+
+    None when the time of an answer is not known. Attempts that brought no answer are not in it.
+    """
+    spans = []
+    for line in answers:
+        if not line.at or line.latency_s is None:
+            return None
+        end = datetime.fromisoformat(line.at).timestamp()
+        spans.append((end - line.latency_s, end))
+    busy, until = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return busy

@@ -12,11 +12,11 @@ from pathlib import Path
 from harness.ask.attempts import Limits, endpoint_limits, limits_of
 from harness.ask.prepare import PreparedTask, open_backend, prepare_rows, settings_of
 from harness.ask.run import BenchOptions
+from harness.compare.power import DetectableDifference, detectable
 from harness.errors import DataError, UserError
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
 from harness.models.prices import price_of
-from harness.plan.power import DetectableDifference, detectable
 from harness.plan.tokens import Tokenizer, approximate, frame, tokenizer_for
 from harness.rows.evaluation import EvaluationRow
 from harness.store.results import Manifest, read_manifests, read_responses, response_key

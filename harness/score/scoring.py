@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.hashing import digest_all
+from harness.models.prices import usd_of
 from harness.plugins import Kind, plugins
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import read, text_of
@@ -153,7 +153,7 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
         latencies=_known(line.latency_s for line in given),
         input_tokens=_total(line.input_tokens for line in given),
         output_tokens=_total(line.output_tokens for line in given),
-        usd=_usd(manifest, given),
+        usd=usd_of(manifest.price, given),
         ttft=_known(line.ttft_s for line in given),
         tpot=_known(line.tpot_s for line in given),
         unavailable=tuple(metric.name for metric in metrics if metric not in shown),
@@ -213,40 +213,6 @@ def _known(seconds: Iterable[float | None]) -> FloatArray:
 def _total(counts: Iterable[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
-
-
-def _usd(manifest: Manifest, responses: Sequence[Response]) -> float | None:
-    """What the answers cost at the price of the run, None when that or what it is counted in is not known."""
-    priced = manifest.price
-    if priced is None or priced.free:
-        return None if priced is None else 0.0
-    if priced.per_hour is not None:
-        seconds = busy_seconds(responses)
-        return None if seconds is None else priced.per_hour * seconds / 3600
-    usd = 0.0
-    for line in responses:
-        if priced.price is None or line.input_tokens is None or line.output_tokens is None:
-            return None
-        usd += priced.price.usd(line.input_tokens, line.output_tokens)
-    return usd
-
-
-def busy_seconds(responses: Iterable[Response]) -> float | None:
-    """The seconds during which at least one of these answers was being waited for, over any number of runs.
-
-    None when the time of an answer is not known. Attempts that brought no answer are not in it.
-    """
-    spans = []
-    for line in responses:
-        if not line.at or line.latency_s is None:
-            return None
-        end = datetime.fromisoformat(line.at).timestamp()
-        spans.append((end - line.latency_s, end))
-    busy, until = 0.0, float("-inf")
-    for start, end in sorted(spans):
-        busy += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return busy
 
 
 def _code(spec: Task) -> list[str]:

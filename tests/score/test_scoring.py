@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from harness.models.entry import Price
-from harness.models.prices import Priced
+from harness.models.prices import Priced, busy_seconds
 from harness.report.findings import long_frame
 from harness.rows.evaluation import EvaluationRow
 from harness.score import scoring
 from harness.score.metrics.registry import build_all
-from harness.score.scoring import busy_seconds, score_all, score_rows, score_run
+from harness.score.scoring import score_all, score_rows, score_run
 from harness.store.results import Manifest, Response, read_manifests, write_manifest, write_rows
 from harness.tasks.task import Task
 from tests.loopback import Loopback

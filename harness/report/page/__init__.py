@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from harness.report.findings import Findings
 from harness.report.page.evidence import evidence, script_json, utf8
 from harness.report.page.overview import overview
-from harness.report.page.provenance import of_all
-from harness.report.page.tasks import task_view
+from harness.report.page.sources import of_all
+from harness.report.page.task_view import task_view
 from harness.report.published import Published
 from harness.report.tables import plot_name
 from harness.report.words import number, small, task_verdicts

@@ -1,4 +1,4 @@
-"""The minimum detectable difference: how small a difference between two models on the same rows can be shown.
+"""Power: the minimum detectable difference between two models on the same rows, and the rows that one needs.
 
 All figures are for a two-sided test at 5 % with 80 % power; the quantiles are the normal distribution's.
 """
@@ -45,6 +45,20 @@ def detectable_share(n: int, discordance: float = DISCORDANCE) -> float | None:
         return None
     found = math.sqrt(discordance) * (math.sqrt(n) * _LEVEL + _POWER * math.sqrt(left)) / (n + _POWER**2) + 1 / n
     return found if found <= discordance else None
+
+
+def rows_needed(difference: float, null_sd: float, sd: float, least: int) -> int | None:
+    """Return the rows for 80 % power at 5 % two-sided, from the standard deviation of one row's difference.
+
+    `null_sd` is that deviation where the models are equal, `sd` where they differ by `difference`.
+
+    With the discordant share as the variance under the null this is Connor's formula for McNemar's test (R. J. Connor,
+    Biometrics 43, 1987). `least` is what is known to be too few by the test itself, and one more: the formula is the
+    normal distribution's, which promises too much of a handful of rows.
+    """
+    if difference == 0:
+        return None
+    return max(least, math.ceil(((_LEVEL * null_sd + _POWER * sd) / difference) ** 2))
 
 
 def detectable_by_error(standard_error: float) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.plan import power
-from harness.plan.power import DetectableDifference, detectable
+from harness.compare import power
+from harness.compare.power import DetectableDifference, detectable
 from harness.score.scoring import score_all
 from harness.store.results import Manifest, read_manifests
 from harness.tasks.task import Task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.compare.slices import Slice
 from harness.report.findings import Findings
 from harness.report.page.overview import View
-from harness.report.page.provenance import one_line, provenance
+from harness.report.page.sources import one_line, provenance
 from harness.report.published import Published, counterpart
 from harness.report.scoreboard import Scoreboard
 from harness.report.tables import differs, labels_only, main_rows, metrics_of, plot_name, rows_asked, sources

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import bdtr
 
-from harness.plan import power
+from harness.compare import power
 
 RUNS = 20_000
 rows = st.integers(1, 100_000)
