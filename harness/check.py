@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from harness.errors import HarnessError, UserError, nearest
+from harness.ask.prepare import unreadable_gold
+from harness.errors import HarnessError, UserError
 from harness.hashing import digest
 from harness.rows.evaluation import EvaluationRow, Subset, choose
 from harness.rows.origin import locate
 from harness.rows.training import training_rows
-from harness.score.answers import read
+from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build
 from harness.score.scoring import score_rows
@@ -99,22 +100,18 @@ def check(folder: Path, name: str, data: str | None, *, strict: bool) -> Checked
 
 
 def _unreadable(file: TaskFile, rows: list[tuple[str, tuple[str, ...]]], what: str) -> list[str]:
-    """Right answers that the task's own extraction does not accept: a label outside the set, a number that is none."""
-    answer = file.task.answer
+    """Right answers that are not understood: a label outside the set, a number that is none."""
     bad: Counter[str] = Counter()
-    where: dict[str, str] = {}
+    first: dict[str, tuple[str, ValueError]] = {}
     for name, references in rows:
         for reference in references:
-            if read(reference, answer) is None:
+            try:
+                read_gold(reference, file.task.answer)
+            except ValueError as error:
                 bad[reference] += 1
-                where.setdefault(reference, name)
-    labels = getattr(answer, "labels", None) or []
+                first.setdefault(reference, (name, error))
     return [
-        file.source.problem(
-            ["target"],
-            f"'{text:.60}' is no valid {answer.type} ({count} times, first in {what} {where[text]})"
-            + nearest(text, labels),
-        )
+        unreadable_gold(file, f"{what} {first[text][0]} ({count} times)", text, first[text][1])
         for text, count in bad.most_common(MOST_LISTED)
     ]
 

@@ -36,12 +36,12 @@ def test_a_sound_task_has_no_problems() -> None:
 
 
 def test_right_answers_that_do_not_score_full_marks_are_a_problem() -> None:
-    found = guard(task(answer={"type": "label", "labels": ["red", "green"]}), rows("red", "blue"))
-    assert any("the right answers score 0.5000 accuracy, expected 1" in problem for problem in found.problems)
+    found = guard(task(answer={"type": "text"}, metrics=["rouge_l"]), rows("red", "???"))
+    assert any("the right answers score 0.5000 rouge_l, expected 1" in problem for problem in found.problems)
 
 
 def test_a_known_ceiling_is_not_a_problem() -> None:
-    found = guard(task(answer={"type": "label", "labels": ["red", "green"]}, ceiling=0.5), rows("red", "blue"))
+    found = guard(task(answer={"type": "text"}, metrics=["rouge_l"], ceiling=0.5), rows("red", "???"))
     assert not any("right answers" in problem and "expected" in problem for problem in found.problems)
 
 

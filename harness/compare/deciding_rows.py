@@ -85,4 +85,4 @@ def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:
 def _answers(results: Path, manifest: Manifest) -> Mapping[str, str]:
     """What a model said, without its thinking, by the key of the answer."""
     given = read_responses(results / manifest.task / manifest.model)
-    return {line.key: text_of(line.completion) for line in given if line.status != "failed"}
+    return {line.key: text_of(line.completion, manifest.thinking) for line in given if line.status != "failed"}

@@ -11,6 +11,7 @@ from harness.errors import DataError, SpecError
 from harness.hashing import digest
 from harness.rows.evaluation import EvaluationRow, kept_columns
 from harness.rows.files import jsonl
+from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build_all
 from harness.score.scoring import RowScores, available, score_rows
@@ -26,7 +27,7 @@ def load(path: Path, file: TaskFile) -> tuple[tuple[Metric, ...], RowScores]:
     """Score a JSONL file of predictions with all metrics of a task; a null prediction counts as failed.
 
     Raises:
-        DataError: a line lacks a key or has a value of another type.
+        DataError: a line lacks a key, has a value of another type, or a right answer that is not understood.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -50,6 +51,8 @@ def _pairs(path: Path, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[
             raise DataError(f"{path}:{number}: prediction: expected a text, found {type(prediction).__name__}")
         try:
             references, fields = _references(line["reference"], file, prompts, kept)
+            for reference in references:
+                read_gold(reference, file.task.answer)
         except ValueError as error:
             raise DataError(f"{path}:{number}: reference: {error}") from None
         row = EvaluationRow(str(line.get("id", number)), "", references, fields)

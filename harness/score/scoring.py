@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from harness.errors import UserError
 from harness.hashing import digest_all
+from harness.models.entry import Thinking
 from harness.rows.evaluation import EvaluationRow
-from harness.score.answers import read, text_of
+from harness.score.answers import VERSION, read, read_gold, text_of
+from harness.score.answers.text import after_marker
 from harness.score.metrics.base import Example, FloatArray, Metric
 from harness.score.metrics.registry import build_all
 from harness.store.results import PIECE, Manifest, Response, _responses, _rows, response_key
 from harness.tasks.task import CodeAnswer, Task
-
-if TYPE_CHECKING:
-    pass
-
 
 Status = Literal["ok", "unparsed", "truncated", "refused", "failed"]
 
@@ -74,11 +71,19 @@ class ScoredRun:
 
 
 def score_rows(
-    task: Task, metrics: Iterable[Metric], answered: Iterable[tuple[EvaluationRow, Response | None]]
+    task: Task,
+    metrics: Iterable[Metric],
+    answered: Iterable[tuple[EvaluationRow, Response | None]],
+    thinking: Thinking | None = None,
 ) -> RowScores:
     """Score rows against their responses; a row without a response counts as failed.
 
+    `thinking` are the markers around the thinking of a model of one's own.
+
     Memory holds a piece of the rows at a time, unless a metric needs all of them together.
+
+    Raises:
+        UserError: a right answer is not understood.
     """
     metrics = tuple(metrics)
     size = None if any(metric.together for metric in metrics) else PIECE
@@ -87,7 +92,7 @@ def score_rows(
     tables: dict[str, list[FloatArray]] = {metric.name: [] for metric in metrics}
     rest = iter(answered)
     while piece := list(islice(rest, size)):
-        scored = [_example(task, row, response) for row, response in piece]
+        scored = [_example(task, row, response, thinking) for row, response in piece]
         ids += (row.id for row, _ in piece)
         statuses += (status for status, _ in scored)
         for metric in metrics:
@@ -99,15 +104,17 @@ def score_rows(
     return RowScores(tuple(ids), tuple(statuses), stats)
 
 
-def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple[Status, Example]:
+def _example(
+    task: Task, row: EvaluationRow, response: Response | None, thinking: Thinking | None
+) -> tuple[Status, Example]:
     text = ""
     answer = None
     status: Status = "failed"
     if response is not None and response.status != "failed":
-        text = text_of(response.completion)
+        text = text_of(response.completion, thinking)
         status = response.status
         if status != "refused" and not (status == "truncated" and _lost_its_end(task, text)):
-            answer = read(response.completion, task.answer)
+            answer = read(response.completion, task.answer, thinking)
         if answer is None and status == "ok":
             status = "unparsed"
         elif answer is not None and task.answer.type in {"label", "number", "regex"}:
@@ -115,17 +122,25 @@ def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple
     fields = dict(row.fields)
     if isinstance(task.answer, CodeAnswer) and answer is not None:
         fields["program"] = _program(task.answer, row, answer)
-    gold = tuple(read(reference, task.answer) for reference in row.references)
-    return status, Example(answer, text, row.references, gold, fields)
+    return status, Example(answer, text, row.references, _gold(task, row), fields)
+
+
+def _gold(task: Task, row: EvaluationRow) -> tuple[Any, ...]:
+    try:
+        return tuple(read_gold(reference, task.answer) for reference in row.references)
+    except ValueError as error:
+        raise UserError(f"row {row.id}: a right answer is not a valid {task.answer.type}: {error}") from None
 
 
 def _lost_its_end(task: Task, text: str) -> bool:
-    """Whether a cut-off completion never reached the marker behind which the answer stands.
+    """Whether a cut-off completion never reached the marker behind which the answer stands, or ends within a number.
 
-    What looks like an answer in half a chain of thought is an accident.
+    What looks like an answer in half a chain of thought is an accident, and half a number is another number.
     """
     after: str | None = getattr(task.answer, "after", None)
-    return after is not None and re.search(after, text) is None
+    if after is not None and after_marker(text, after) is None:
+        return True
+    return task.answer.type == "number" and text[-1:].isdigit()
 
 
 def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> str:
@@ -147,7 +162,7 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
     scores = _load(cache, state, metrics)
     if scores is None:
         keys = ((row, response_key(manifest.settings, row.prompt)) for row in _rows(results, manifest))
-        scores = score_rows(manifest.spec, metrics, ((row, responses.get(key)) for row, key in keys))
+        scores = score_rows(manifest.spec, metrics, ((row, responses.get(key)) for row, key in keys), manifest.thinking)
         _save(cache, state, scores)
     shown = available(metrics, scores)
     given = [line for line in responses.values() if line.status != "failed"]
@@ -238,7 +253,9 @@ def busy_seconds(responses: Iterable[Response]) -> float | None:
 def _state(manifest: Manifest, responses: Mapping[str, Response]) -> str:
     """What the scores of a run depend on."""
     lines = (f"{key}{responses[key].status}{responses[key].completion}" for key in sorted(responses))
-    return digest_all(chain([manifest.rows, manifest.settings, manifest.spec.model_dump_json()], lines))
+    thinking = "" if manifest.thinking is None else manifest.thinking.model_dump_json()
+    parts = [str(VERSION), manifest.rows, manifest.settings, manifest.spec.model_dump_json(), thinking]
+    return digest_all(chain(parts, lines))
 
 
 def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:

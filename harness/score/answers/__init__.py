@@ -1,23 +1,26 @@
 """What a completion's answer is: the thinking part taken off, then read by the task's answer type.
 
-Reading never raises, whatever a model wrote; what cannot be read is None and becomes the status `unparsed`.
+Reading a completion never raises, whatever a model wrote; what cannot be read is None and becomes the status
+`unparsed`. A right answer is read strictly: one of which any part is not understood is an error of the task's data.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.score.answers.explained import read_explained
-from harness.score.answers.labels import read_label
-from harness.score.answers.numbers import read_number
+from harness.models.entry import Thinking
+from harness.score.answers.explained import gold_explained, read_explained
+from harness.score.answers.labels import gold_label, read_label
+from harness.score.answers.numbers import gold_number, read_number
 from harness.score.answers.source import read_code, read_sql
 from harness.score.answers.structured import read_entities, read_json
-from harness.score.answers.text import read_regex, read_text, text_of
+from harness.score.answers.text import gold_regex, gold_text, read_regex, read_text, text_of
 from harness.tasks.task import (
     AnswerFormat,
     CodeAnswer,
     EntitiesAnswer,
     JsonAnswer,
+    LabelAndExplanationAnswer,
     LabelAnswer,
     NumberAnswer,
     RegexAnswer,
@@ -25,20 +28,26 @@ from harness.tasks.task import (
     TextAnswer,
 )
 
-__all__ = ["read", "text_of"]
+__all__ = ["VERSION", "read", "read_gold", "text_of"]
+
+VERSION = 2
+"""Raised when answers are read in another way, so that scores kept from before are computed again."""
 
 
-def read(completion: str, spec: AnswerFormat) -> Any | None:
+def read(completion: str, spec: AnswerFormat, thinking: Thinking | None = None) -> Any | None:
     """Return the answer in a completion, or None when it holds no valid one.
 
-    By `spec.type`: label: str (with `many` a sorted tuple of str); number: float; text, regex, sql, code: str; json:
-    dict, list or scalar; entities: dict from every type of the spec to a tuple of str; label_and_explanation: a pair
-    of str.
+    By `spec.type`: label: str (with `many` a sorted tuple of str); number: Fraction; text, regex, sql, code: str; json:
+    dict, list or scalar; entities: dict from every type of the spec to a tuple of str; label_and_explanation: a pair of
+    str. `thinking` are the markers of a model of one's own.
 
     Raises:
         UserError: only for a regular expression of the spec that does not compile.
     """
-    text = text_of(completion)
+    return _read(text_of(completion, thinking), spec)
+
+
+def _read(text: str, spec: AnswerFormat) -> Any | None:
     match spec:
         case LabelAnswer():
             return read_label(text, spec)
@@ -56,5 +65,29 @@ def read(completion: str, spec: AnswerFormat) -> Any | None:
             return read_sql(text)
         case CodeAnswer():
             return read_code(text)
-        case _:
+        case LabelAndExplanationAnswer():
             return read_explained(text, spec)
+
+
+def read_gold(reference: str, spec: AnswerFormat) -> Any:
+    """Return a right answer, which is read by the same type as a completion, but strictly.
+
+    Raises:
+        ValueError: a part of it is not understood; the message says which and what was expected.
+    """
+    match spec:
+        case LabelAnswer():
+            return gold_label(reference, spec)
+        case NumberAnswer():
+            return gold_number(reference, spec)
+        case TextAnswer():
+            return gold_text(reference, spec)
+        case RegexAnswer():
+            return gold_regex(reference, spec)
+        case LabelAndExplanationAnswer():
+            return gold_explained(reference, spec)
+        case _:
+            value = _read(reference, spec)
+            if value is None:
+                raise ValueError(f"it holds no valid {spec.type}")
+            return value
