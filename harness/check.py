@@ -20,6 +20,7 @@ from harness.rows.training import training_rows
 from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build
+from harness.score.metrics.text import dropped_scripts
 from harness.score.scoring import score_rows
 from harness.store.results import Response
 from harness.tasks.catalog import TaskFile, load_task
@@ -81,6 +82,9 @@ def check(folder: Path, name: str, data: str | None, *, strict: bool) -> Checked
     if subset is not None:
         problems += _unreadable(file, [(row.id, row.references) for row in subset.rows], "evaluation row")
         problems += _unreadable(file, [(str(n), (target,)) for n, target in enumerate(training[1])], "training row")
+        references = (reference for row in subset.rows for reference in row.references)
+        if dropped := dropped_scripts(file.task.metrics, references):
+            problems.append(file.source.problem(["metrics"], dropped))
     guarded = None
     if subset is not None and not problems:
         rows = subset.rows
@@ -111,7 +115,9 @@ def _unreadable(file: TaskFile, rows: list[tuple[str, tuple[str, ...]]], what: s
                 bad[reference] += 1
                 first.setdefault(reference, (name, error))
     return [
-        unreadable_gold(file, f"{what} {first[text][0]} ({count} times)", text, first[text][1])
+        unreadable_gold(
+            file, f"{what} {first[text][0]}" + (f" and {count - 1} more" if count > 1 else ""), text, first[text][1]
+        )
         for text, count in bad.most_common(MOST_LISTED)
     ]
 
@@ -232,13 +238,19 @@ def _scorer(task: Task, metric: Metric, rows: Sequence[EvaluationRow]) -> Callab
 
 
 def _scores(task: Task, metric: Metric, found: Guarded) -> list[str]:
-    best = metric.high if task.ceiling is None else task.ceiling
-    worst = metric.low
+    best = metric.best if task.ceiling is None else task.ceiling
+    unanswered = metric.unanswered
     problems = []
-    if abs(found.gold - best) > TOLERANCE:
+    if math.isfinite(best) and abs(found.gold - best) > TOLERANCE:
         problems.append(f"the right answers score {found.gold:.4f} {metric.name}, expected {best:g} (see `ceiling`)")
-    if abs(found.empty - worst) > TOLERANCE:
-        problems.append(f"empty answers score {found.empty:.4f} {metric.name}, expected {worst:g}")
+    if math.isfinite(unanswered) and abs(found.empty - unanswered) > TOLERANCE:
+        problems.append(f"empty answers score {found.empty:.4f} {metric.name}, expected {unanswered:g}")
+    gain = found.gold - found.empty if metric.higher_is_better else found.empty - found.gold
+    if not math.isfinite(unanswered) and gain <= 0:
+        problems.append(
+            f"the right answers score {found.gold:.4f} {metric.name}, no better than empty ones ({found.empty:.4f}); "
+            "is higher_is_better right?"
+        )
     return problems
 
 

@@ -54,9 +54,9 @@ _MOST_MARKS = 30
 
 # Tokens that end or begin a turn and that some servers leave in the text.
 _TOKEN = re.compile(
-    r"<\|[A-Za-z_]{2,40}\|>|<｜[^｜<>\n]{2,40}｜>|</?s>|<(?:eos|bos|pad|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
-    r"|\[EOS\]|<start_of_turn>model|<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>"
-    r"|<\|start\|>assistant"
+    r"<start_of_turn>model|<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|<\|start\|>assistant"
+    r"|<\|[A-Za-z_]{2,40}\|>|<｜[^｜<>\n]{2,40}｜>|</?s>|<(?:eos|bos|pad|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
+    r"|\[EOS\]"
 )
 _LONGEST_TOKEN = 60
 _END = re.compile(

@@ -20,6 +20,7 @@ from harness.score.answers import VERSION, read, read_gold, text_of
 from harness.score.answers.text import after_marker
 from harness.score.metrics.base import Example, FloatArray, Metric
 from harness.score.metrics.registry import build_all
+from harness.score.metrics.text import dropped_scripts
 from harness.store.results import PIECE, Manifest, Response, _responses, _rows, response_key
 from harness.tasks.task import CodeAnswer, Task
 
@@ -39,6 +40,24 @@ class RowScores:
     ids: tuple[str, ...]
     statuses: tuple[Status, ...]
     stats: Mapping[str, FloatArray]
+
+    def chosen(self, places: Sequence[int]) -> RowScores:
+        """The rows at these places, in their order."""
+        return RowScores(
+            tuple(self.ids[place] for place in places),
+            tuple(self.statuses[place] for place in places),
+            {name: stats[list(places)] for name, stats in self.stats.items()},
+        )
+
+    def of_each(self, metric: Metric) -> list[float | None]:
+        """Each row's own score, None by a metric that has none for a row alone (ranks, a score of the whole set)."""
+        if metric.together is not None:
+            return [None] * len(self.ids)
+        scores = metric.summary(self.stats[metric.name])
+        if metric.judged is None:
+            return [float(score) for score in scores]
+        judged = self.stats[metric.name][:, metric.judged]
+        return [float(score) if known else None for score, known in zip(scores, judged, strict=True)]
 
     def counts(self) -> dict[Status, int]:
         """How many rows have each status."""
@@ -279,7 +298,7 @@ def _save(path: Path, state: str, scores: RowScores) -> None:
 
 
 def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str], None]) -> list[ScoredRun]:
-    """Score runs from what is recorded; `say` gets a line for each run that cannot be scored here.
+    """Score runs from what is recorded; `say` gets a line for each run or metric that cannot be scored here.
 
     One run whose rows are gone, or whose programs no sandbox can run, must not hide the others.
     """
@@ -292,4 +311,8 @@ def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str],
             continue
         for name in runs[-1].unavailable:
             say(f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be judged by it")
+    for manifest in {(run.manifest.task, run.manifest.rows): run.manifest for run in runs}.values():
+        references = (reference for row in _rows(results, manifest) for reference in row.references)
+        if note := dropped_scripts(manifest.spec.metrics, references):
+            say(f"{manifest.task}: {note}")
     return runs

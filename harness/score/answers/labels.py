@@ -25,11 +25,11 @@ _LEAD_IN = re.compile(
     r"(?:\W*[:=]\W*|\s+(?:is|are|would\s+be)\W+)",
     re.IGNORECASE,
 )
-_NEGATION = re.compile(
-    r"(?:\b(?:not|never|neither|nor|non|cannot\s+be)|n't)\s+(?:(?:an?|the|really|clearly|necessarily|be)\s+)*[\"'*(]*$"
-    r"|(?:不是|并非|並非|不|非|没有?|沒有?|ไม่|ليس|غير)\s?$",
-    re.IGNORECASE,
-)
+_DENYING = frozenset({"not", "never", "neither", "nor", "non", "cannot", "ليس", "غير"})
+_BETWEEN = frozenset({"a", "an", "the", "really", "clearly", "necessarily", "be"})
+_DENYING_PREFIX = ("不是", "並非", "并非", "不", "非", "没有", "沒有", "没", "沒", "ไม่")
+_WINDOW = 60
+"""Characters in front of a label in which a "not" is looked for."""
 _DENIED_BEHIND = re.compile(r"(?:이|가|은|는|적이지)?\s?(?:아니|아닙|않)|(?:では|じゃ)\s?(?:ない|なく|あり?ません)")
 # Between the marker of an answer and the label.
 _FILLER = re.compile(
@@ -53,7 +53,7 @@ _ENDINGS = "이가은는을를의에로으와과도만적입인임예하라다�
 _WORDS = {"": rf"[^\W_{_UNSPACED}{_HANGUL}]", "hangul": rf"[^\W_{_UNSPACED}]"}
 
 _SEPARATOR = re.compile(r"[^\S\n]*+(?:[,;|\n/&]|(?:and|or)\b)[\s,]*+(?:(?:and|or|&)\s++)?", re.IGNORECASE)
-_AROUND_ITEM = re.compile(r"[\s\"'`*_\[\](){}•.-]")
+_AROUND_ITEM = re.compile(r"[\s\"'`*_\[\](){}•.]++|-")
 _BULLET = re.compile(r"\s*+(?:[-*•]|\d{1,3}[.)])\s")
 
 
@@ -86,10 +86,13 @@ class _Reader:
     def mentions(self, text: str) -> Iterator[str]:
         """The labels in the text, in their order, without those that are denied."""
         for match in self.mention.finditer(text):
-            if not _NEGATION.search(text, max(0, match.start() - 60), match.start()) and not _DENIED_BEHIND.match(
-                text, match.end()
-            ):
+            if not _denied(text, match):
                 yield self.meaning(match)
+
+    def last(self, text: str) -> str | None:
+        """The last of the mentions."""
+        found = (match for match in reversed(list(self.mention.finditer(text))) if not _denied(text, match))
+        return next(map(self.meaning, found), None)
 
     def meaning(self, match: re.Match[str]) -> str:
         """The label that a match of one of the patterns means."""
@@ -149,19 +152,32 @@ def gold_label(reference: str, spec: LabelAnswer) -> str | tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _denied(text: str, label: re.Match[str]) -> bool:
+    """Whether a "not" stands in front of a label, or behind it in Korean and Japanese."""
+    before = text[max(0, label.start() - _WINDOW) : label.start()].rstrip("\"'*(")
+    if before.rstrip().endswith(_DENYING_PREFIX) or _DENIED_BEHIND.match(text, label.end()):
+        return True
+    if not before[-1:].isspace():
+        return False
+    words = [word.lstrip("\"'*(_[").lower() for word in before.split()]
+    while words and words[-1] in _BETWEEN:
+        words.pop()
+    return bool(words) and (words[-1] in _DENYING or words[-1].endswith("n't"))
+
+
 def _only(reader: _Reader, text: str, spec: LabelAnswer) -> str | None:
     """The single label mentioned in a text, or the one of several that `pick` names."""
+    if spec.pick == "last" and (label := reader.last(text)) is not None:
+        return label
     found: list[str] = []
     start = _OPTION.match(text)
     if start is not None and start[1].islower() and (label := reader.exact(start[1])) is not None:
         found.append(label)  # "b. 4 apples": a small letter counts at the start, as it does alone
     for label in reader.mentions(text):
         found.append(label)
-        if spec.pick == "first" or (spec.pick == "only" and label != found[0]):
+        if spec.pick == "first" or label != found[0]:
             break
-    if not found or (spec.pick == "only" and found[-1] != found[0]):
-        return None
-    return found[0 if spec.pick == "first" else -1]
+    return found[0] if found and found[-1] == found[0] else None
 
 
 def _stated(text: str, reader: _Reader, spec: LabelAnswer) -> str | None:

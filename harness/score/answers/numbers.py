@@ -93,6 +93,7 @@ _OPERAND = re.compile(r"[0-9)%]\s{0,2}$")
 _UNGROUPED = re.compile(r"(?:^|[:=\n#{])[\s*_`\"'(\[$€£¥₹+-]{0,8}$")
 _ZEROS = re.compile(r"[0-9] $")
 _FEW_RUNS = 16
+_NARROW = 5
 _WIDE = 40
 """Characters on either side of the digits that are looked at."""
 
@@ -225,10 +226,12 @@ def _numbers(text: str, place: int = 0) -> Iterator[_Found]:
         begin = run.start()
         if text[begin] == "." and text[begin - 1 : begin].isalnum():
             begin += 1  # a full stop without a space behind it
-        before = ("…" if begin > _WIDE else "") + text[max(0, begin - _WIDE) : begin]
-        if _NAME.search(before) and not _MONEY_END.search(before):
+        if _NAME.search(text[max(0, begin - _NARROW) : begin]) and not _MONEY_END.search(
+            text[max(0, begin - _NARROW) : begin]
+        ):
             place = run.end()
             continue
+        before = ("…" if begin > _WIDE else "") + text[max(0, begin - _WIDE) : begin]
         value, end, more = _value(text, begin, run.end(), before)
         zeros = text[begin] == "0" and text[begin + 1 : begin + 2].isdigit() and _ZEROS.search(before)
         if tied or zeros or _BELONGS_BEFORE.search(before) or _ARGUMENT.search(before):

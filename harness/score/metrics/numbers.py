@@ -91,7 +91,7 @@ def pearson(answer: NumberAnswer) -> Metric:
             values[known] -= values[known].mean() if known.any() else 0.0
         return _statistics(x, y, known)
 
-    return Metric("pearson", needs_table, _correlation, kind="corpus", low=-1.0, together=together)
+    return Metric("pearson", needs_table, _correlation, kind="corpus", low=-1.0, constant=0.0, together=together)
 
 
 def spearman(answer: NumberAnswer) -> Metric:
@@ -111,7 +111,7 @@ def spearman(answer: NumberAnswer) -> Metric:
             values[known] = (rankdata(values[known]) - (count + 1) / 2) / max(count, 1)
         return _statistics(x, y, known)
 
-    return Metric("spearman", needs_table, _correlation, kind="corpus", low=-1.0, together=together)
+    return Metric("spearman", needs_table, _correlation, kind="corpus", low=-1.0, constant=0.0, together=together)
 
 
 def _columns(examples: Sequence[Example]) -> tuple[FloatArray, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
