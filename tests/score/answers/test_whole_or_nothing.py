@@ -214,34 +214,11 @@ def test_right_answers_may_have_a_marker_and_an_exponent() -> None:
     assert read_gold("1e-05", NUMBER) == Fraction(1, 100_000)
 
 
-PROSE = st.lists(
-    st.sampled_from(
-        [
-            "I",
-            "think",
-            "the",
-            "result",
-            "of",
-            "course",
-            "so",
-            "a",
-            "x",
-            "v",
-            "e",
-            "st",
-            "May",
-            "about",
-            "and",
-            "or",
-            "not",
-            "is",
-            "total",
-            "kg",
-            "apples",
-        ]
-    ),
-    max_size=5,
-).map(" ".join)
+WORDS_AROUND = [
+    "I", "think", "the", "result", "of", "course", "so", "a", "x", "v", "e", "st", "May", "about", "and", "or", "not",
+    "is", "total", "kg", "apples",
+]  # fmt: skip
+PROSE = st.lists(st.sampled_from(WORDS_AROUND), max_size=5).map(" ".join)
 OPENING = st.sampled_from(["", " ", "(", '"', "**", "$", "= ", ": ", "~", "\n", "\\(", "€ ", "<b>"])
 CLOSING = st.sampled_from(["", " ", ")", '"', "**", "%", ".", ", ", ": ", "!", "?", "\n", "\\)", " €", "</b>", "..."])
 FORMS = st.sampled_from(["{}", "{:,}", "{:.2f}", "{:,.3f}", "{:e}", "{:_}"])
