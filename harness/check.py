@@ -105,21 +105,20 @@ def check(folder: Path, name: str, data: str | None, *, strict: bool) -> Checked
 
 def _unreadable(file: TaskFile, rows: list[tuple[str, tuple[str, ...]]], what: str) -> list[str]:
     """Right answers that are not understood: a label outside the set, a number that is none."""
-    bad: Counter[str] = Counter()
-    first: dict[str, tuple[str, ValueError]] = {}
+    first: dict[str, str] = {}
+    times: Counter[str] = Counter()
     for name, references in rows:
         for reference in references:
-            try:
-                read_gold(reference, file.task.answer)
-            except ValueError as error:
-                bad[reference] += 1
-                first.setdefault(reference, (name, error))
-    return [
-        unreadable_gold(
-            file, f"{what} {first[text][0]}" + (f" and {count - 1} more" if count > 1 else ""), text, first[text][1]
-        )
-        for text, count in bad.most_common(MOST_LISTED)
-    ]
+            first.setdefault(reference, name)
+            times[reference] += 1
+    problems = []
+    for text, count in times.most_common():  # each text once: labels repeat by the thousand
+        try:
+            read_gold(text, file.task.answer)
+        except ValueError as error:
+            where = f"{what} {first[text]}" + (f" and {count - 1} more" if count > 1 else "")
+            problems.append(unreadable_gold(file, where, text, error))
+    return problems[:MOST_LISTED]
 
 
 def _balance(file: TaskFile, subset: Subset) -> tuple[tuple[str, int], ...]:

@@ -50,6 +50,11 @@ _UNSPACED = (
 )
 _HANGUL = r"\uac00-\ud7a3"
 _ENDINGS = "이가은는을를의에로으와과도만적입인임예하라다요네죠였합함"
+# Marks that go on with a word: combining ones, and the vowel signs of Hebrew, Arabic and the scripts of India.
+_MARKS = (
+    r"\u0300-\u036f\u0591-\u05bd\u064b-\u0652\u0901-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09d7\u0a3c-\u0a51"
+    r"\u0abc-\u0acd\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57"
+)
 _WORDS = {"": rf"[^\W_{_UNSPACED}{_HANGUL}]", "hangul": rf"[^\W_{_UNSPACED}]"}
 
 _SEPARATOR = re.compile(r"[^\S\n]*+(?:[,;|\n/&]|(?:and|or)\b)[\s,]*+(?:(?:and|or|&)\s++)?", re.IGNORECASE)
@@ -310,4 +315,4 @@ def _behind(spelling: str) -> str:
     if re.match(f"[{_HANGUL}]", last):
         return rf"(?=[{_ENDINGS}]|[^{_HANGUL}]|$)"
     number = r"(?![.,/:'][0-9])(?! [0-9]{3}(?![0-9]))" if last.isdigit() else ""
-    return rf"(?!{_WORDS['']})(?!-[^\W_])" + number
+    return rf"(?!{_WORDS['']}|[{_MARKS}])(?!-[^\W_])" + number

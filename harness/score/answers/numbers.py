@@ -26,6 +26,8 @@ _MONTH = (
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
 _MONEY = r"(?:(?:US|A|C|HK)?\$|[€£¥₹₩₽]|(?:USD|EUR|GBP|Rs\.?))"
+# Of an amount in two units: five feet ten, two hours and thirty minutes.
+_LARGER_UNIT = r"(?:feet|foot|ft|hours?|hrs?|h|minutes?|mins?|pounds?|lbs?|years?|yrs?)\b[.,]?"
 # Letters of scripts that put spaces between words; a number may follow the others directly.
 _LETTER = r"[^\W\d_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]"
 
@@ -52,7 +54,8 @@ _PERCENT = re.compile(r"\s?(?:%|percent\b)")
 _MAGNITUDE = re.compile(
     r"[ -]?(?:(?P<word>hundred|thousand|million|billion|trillion|lakh|crore|dozen)s?(?![A-Za-z])"
     r"|(?P<foreign>tausend|mille|mil|millionen|mio|millones|millón|milhões|milhão|milioni|milione|milliarden|milliards?"
-    r"|mrd|miliardi)(?!\w)|(?P<short>mn|mln|bn|tn)(?!\w)|(?P<native>[百千万萬亿億兆백천만억조]))|(?-i:(?P<letter>[kKMB]))(?![A-Za-z0-9])",
+    r"|mrd|miliardi|billionen|billones|trillionen)(?!\w)|(?P<short>mn|mln|bn|tn)(?!\w)"
+    r"|(?P<native>千(?![克米瓦卡])|[百万萬亿億兆백천만억조]))|(?-i:(?P<letter>[kKMB]))(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 _MONEY_MAGNITUDE = re.compile(r" ?(?P<letter>[kKmMbBtT])(?![A-Za-z0-9])")
@@ -60,6 +63,7 @@ _MAGNITUDES = {
     "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7,
     "tausend": 3, "mille": 3, "mil": 3, "millionen": 6, "mio": 6, "millones": 6, "millón": 6, "milhões": 6,
     "milhão": 6, "milioni": 6, "milione": 6, "milliarden": 9, "milliard": 9, "milliards": 9, "mrd": 9, "miliardi": 9,
+    "billionen": 12, "billones": 12, "trillionen": 18,
     "mn": 6, "mln": 6, "bn": 9, "tn": 12, "k": 3, "m": 6, "b": 9, "t": 12, "百": 2, "백": 2, "千": 3, "천": 3,
     "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8, "兆": 12, "조": 12,
 }  # fmt: skip
@@ -68,11 +72,13 @@ _LETTER_BEHIND_SPACE = re.compile(r" [kKMB](?![A-Za-z0-9])|b(?![A-Za-z])")
 _GOES_ON = re.compile(
     r"[xbo][0-9a-f]|[a-z]+[0-9]|e[+-]?[0-9]|[xyzni](?![a-z])|\s?(?:[π√±]|\\(?:pi|sqrt|pm|frac)|\+/-)|[.,]{2,}[0-9]"
     r"|\s?\^(?!\{?\\?(?:circ|°))|\s?(?:[ap]\.?m\b|o'clock|uhr\b)|\s?/\s?[0-9]|[⁰¹²³⁴-⁹]"
-    rf"|(?:st|nd|rd|th)?[\s-](?:of\s)?{_MONTH}\b",
+    rf"|(?:st|nd|rd|th)?[\s-](?:of\s)?{_MONTH}\b|\s?{_LARGER_UNIT}\s(?:and\s)?[0-9]"
+    r"|\sand\s(?:a\s)?(?:half|third|quarter)\b",
     re.IGNORECASE,
 )
 _TOLERANCE = re.compile(r"\s?(?:±|\\pm|\+/-)")
 _MORE = re.compile(r"\s?(?:and\s)?[0-9]")
+_AND_A_FRACTION = re.compile(r"\sand\s[0-9]{1,4}/[0-9]")
 _SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,4}")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
@@ -83,7 +89,7 @@ _ARGUMENT = re.compile(
     r"(?:\\(?!boxed|fbox|text|math|d?frac)[A-Za-z]+|[}\]_])\{[+-]?$|\\[dt]?frac\{[+-]?$|√$|\\sqrt\s?$"
 )
 _BELONGS_BEFORE = re.compile(
-    rf"(?:±|\\pm|\+/-)\s?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
+    rf"(?:±|\\pm|\+/-)\s?$|\bout\sof\s$|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
     rf"|\b{_MONTH}\.?\s[0-9]{{1,2}}(?:st|nd|rd|th)?,?\s$",
     re.IGNORECASE,
 )
@@ -252,19 +258,28 @@ def _value(text: str, begin: int, end: int, before: str) -> tuple[Fraction | Non
         value, end = _scientific(value, text, end)
     if value is None:
         return None, end, False
-    money = _MONEY_END.search(before) is not None
     if (percent := _PERCENT.match(text, end)) is not None:
         end = percent.end()
-    elif (
-        magnitude := (_MONEY_MAGNITUDE.match(text, end) if money else None) or _MAGNITUDE.match(text, end)
-    ) is not None:
-        word = str(magnitude[str(magnitude.lastgroup)])
-        value, end = value * (12 if word == "dozen" else 10 ** _MAGNITUDES[word.lower()]), magnitude.end()
-        if _MORE.match(text, end):
-            return None, end, True  # one million two hundred: the second part is no number of its own
-    elif _LETTER_BEHIND_SPACE.match(text, end):
-        return None, end, False
-    return (None if _GOES_ON.match(text, end) else value), end, False
+    else:
+        factor, behind = _magnitude(text, end, money=_MONEY_END.search(before) is not None)
+        if factor != 1 and _MORE.match(text, behind):
+            return None, behind, True  # one million two hundred: the second part is no number of its own
+        if factor == 1 and _LETTER_BEHIND_SPACE.match(text, end):
+            return None, end, False
+        value, end = value * factor, behind
+    more = _AND_A_FRACTION.match(text, end) is not None
+    return (None if _GOES_ON.match(text, end) else value), end, more
+
+
+def _magnitude(text: str, end: int, *, money: bool) -> tuple[int, int]:
+    """What the words behind a number multiply it by, "hundred thousand" by both, and where they end."""
+    factor = 1
+    found = (_MONEY_MAGNITUDE.match(text, end) if money else None) or _MAGNITUDE.match(text, end)
+    while found is not None and factor < 10**_LARGEST_EXPONENT:
+        word = str(found[str(found.lastgroup)]).lower()
+        factor, end = factor * (12 if word == "dozen" else 10 ** _MAGNITUDES[word]), found.end()
+        found = _MAGNITUDE.match(text, end)
+    return factor, end
 
 
 def _fits(form: re.Match[str], before: str, text: str, end: int) -> bool:

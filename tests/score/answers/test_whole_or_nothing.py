@@ -37,6 +37,8 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "magnitudes": [
         ("1.2 million", 1200000), ("$3.5M", 3500000), ("5k", 5000), ("2 billion", 2 * 10**9), ("£2bn", 2 * 10**9),
         ("$5m", 5000000), ("5m", 5), ("3,5 Mio. Euro", 3500000), ("3万", 30000), ("1.2億", 120000000), ("2 dozen", 24),
+        ("5 hundred thousand", 500000), ("3万亿", 3 * 10**12), ("3千克", 3), ("5 Billionen", 5 * 10**12),
+        ("2 Dozen", 24),
     ],
     "fractions": [
         ("1/2", "1/2"), ("10 / 2", 5), ("1 1/2 cups", "3/2"), ("1½", "3/2"), ("½", "1/2"), (r"\frac{3}{4}", "3/4"),
@@ -65,7 +67,8 @@ def test_every_form_of_the_table_has_its_value(text: str, value: int | str) -> N
         "12:30:15", "2024-01-15T10:00:00", "10h30", "0x1F", "v1.2.3", "192.168.0.1", "555-1234", "3-4 hours", "2:1",
         "5 ± 2", "(3,4)", "[1,2]", "5'10\"", "2√3", "2π", r"\sqrt{2}", "x^2", "5x", "2^2^2", "1,234.5.6", "3.141 592",
         "1 000 00", "12 345 6", "5..10", "1.5e3x", "1e-99999", "1e400", "1/0", "3万5千", "1 million 200 thousand",
-        "5 B", "GPT-4", "COVID-19", "H2O", "9" * 5000,
+        "3.5 out of 5", "$5M-$10M", "5 feet 10 inches", "2 hours and 30 minutes", "5 and a half", "5 and 1/2", "5 B",
+        "GPT-4", "COVID-19", "H2O", "9" * 5000,
     ],
 )  # fmt: skip
 def test_what_is_no_number_of_the_table_is_unparsed_and_never_a_piece_of_it(text: str) -> None:
