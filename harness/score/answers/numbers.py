@@ -129,16 +129,15 @@ def read_number(text: str, spec: NumberAnswer) -> Fraction | None:
     as `####` or "the answer is"; with `pick: first` its first), else the last or first of all. A number outside
     `minimum` and `maximum` is None.
     """
-    plain = _prepared(text)
     behind = after_marker(_joined(text), spec.after)
-    value = _first(sentence(_prepared(behind))) if behind is not None else _chosen(plain, spec)
-    if value is None:
-        return None
-    if spec.minimum is not None and value < exact(spec.minimum):
-        return None
-    if spec.maximum is not None and value > exact(spec.maximum):
-        return None
-    return value
+    value = _chosen(_prepared(text), spec) if behind is None else _first(sentence(_prepared(behind)))
+    return value if value is not None and _on_scale(value, spec) else None
+
+
+def _on_scale(value: Fraction, spec: NumberAnswer) -> bool:
+    return (spec.minimum is None or value >= exact(spec.minimum)) and (
+        spec.maximum is None or value <= exact(spec.maximum)
+    )
 
 
 def gold_number(reference: str, spec: NumberAnswer) -> Fraction:
@@ -154,7 +153,7 @@ def gold_number(reference: str, spec: NumberAnswer) -> Fraction:
     value = _alone(text)
     if value is None:
         raise ValueError("expected one number and nothing else; the forms that have a value are in docs/task-files.md")
-    if read_number(reference, spec) is None:
+    if not _on_scale(value, spec):
         raise ValueError(f"it is outside the scale from {spec.minimum} to {spec.maximum}")
     return value
 
