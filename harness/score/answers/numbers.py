@@ -83,17 +83,17 @@ _SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,4}")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 # What may stand in front of them.
-_NAME = re.compile(rf"(?:{_LETTER}[_-]?|\^\s?[{{(]?\s?[+-]?|[\w)\]]\s?\*\*\s?[({{]?[+-]?)$")
+_NAME = re.compile(rf"(?:{_LETTER}[_+-]?|\^\s?[{{(]?\s?[+-]?|[\w)\]]\s?\*\*\s?[({{]?[+-]?)$")
 _MONEY_END = re.compile(rf"(?:^|[^A-Za-z]){_MONEY}\s?$")
 _ARGUMENT = re.compile(
     r"(?:\\(?!boxed|fbox|text|math|d?frac)[A-Za-z]+|[}\]_])\{[+-]?$|\\[dt]?frac\{[+-]?$|√$|\\sqrt\s?$"
 )
 _BELONGS_BEFORE = re.compile(
-    rf"(?:±|\\pm|\+/-)\s?$|\bout\sof\s$|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
+    rf"(?:±|\\pm|\+/-)\s?$|(?:[)\]%.}}]|\w_)-$|\bout\sof\s$|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
     rf"|\b{_MONTH}\.?\s[0-9]{{1,2}}(?:st|nd|rd|th)?,?\s$",
     re.IGNORECASE,
 )
-_SIGN = re.compile(rf"(?:^|[^\w)\]%.}}])(?:[-—―](?:{_MONEY}\s?)?|{_MONEY}\s?[-—―])$")
+_SIGN = re.compile(rf"(?:^|[^\w)\]%.}}]|(?<![^\W_])_)(?:[-—―](?:{_MONEY}\s?)?|{_MONEY}\s?[-—―])$")
 _SAID_MINUS = re.compile(rf"(?<![\w])(?:minus|negative)\s{{1,2}}(?:{_MONEY}\s?)?$", re.IGNORECASE)
 _OPERAND = re.compile(r"[0-9)%]\s{0,2}$")
 _UNGROUPED = re.compile(r"(?:^|[:=\n#{])[\s*_`\"'(\[$€£¥₹+-]{0,8}$")

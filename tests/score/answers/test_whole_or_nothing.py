@@ -222,9 +222,37 @@ WORDS_AROUND = [
     "is", "total", "kg", "apples",
 ]  # fmt: skip
 PROSE = st.lists(st.sampled_from(WORDS_AROUND), max_size=5).map(" ".join)
-OPENING = st.sampled_from(["", " ", "(", '"', "**", "$", "= ", ": ", "~", "\n", "\\(", "€ ", "<b>"])
-CLOSING = st.sampled_from(["", " ", ")", '"', "**", "%", ".", ", ", ": ", "!", "?", "\n", "\\)", " €", "</b>", "..."])
-FORMS = st.sampled_from(["{}", "{:,}", "{:.2f}", "{:,.3f}", "{:e}", "{:_}"])
+OPENINGS = [
+    "",
+    " ",
+    "(",
+    '"',
+    "**",
+    "$",
+    "= ",
+    ": ",
+    "~",
+    "\n",
+    "\\(",
+    "€ ",
+    "<b>",
+    "'",
+    "`",
+    "[",
+    "| ",
+    "- ",
+    "#",
+    "≈",
+    "_",
+    "{",
+]
+CLOSINGS = [
+    "", " ", ")", '"', "**", "%", ".", ", ", ": ", "!", "?", "\n", "\\)", " €", "</b>", "...", "'", "`", "]", " |", "kg",
+    " km",
+    "°", "th", "-day", "/day", ";", "_", "}",
+]  # fmt: skip
+OPENING, CLOSING = st.sampled_from(OPENINGS), st.sampled_from(CLOSINGS)
+FORMS = st.sampled_from(["{}", "{:,}", "{:.2f}", "{:,.3f}", "{:e}", "{:.1E}", "{:_}"])
 
 
 @given(PROSE, OPENING, st.integers(-(10**9), 10**9), FORMS, CLOSING, PROSE)
@@ -232,7 +260,7 @@ def test_a_number_in_chatter_is_itself_or_unparsed(
     before: str, opening: str, value: int, form: str, closing: str, after: str
 ) -> None:
     written = form.format(value)
-    found = read(f"{before} {opening}{written}{closing} {after}", NUMBER)
+    found = read(f"{before}{opening}{written}{closing} {after}", NUMBER)
     assert found in (Fraction(written.replace(",", "")), None)
 
 
