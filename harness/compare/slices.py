@@ -74,7 +74,7 @@ def _order(value: str) -> tuple[bool, float, str]:
     if value.startswith(_REST):
         return True, float("inf"), value
     digits = value.split()[0].replace(",", "") if value else ""
-    return (False, float(digits), value) if digits.isdigit() else (True, 0.0, value)
+    return (False, float(digits), value) if digits.isdecimal() else (True, 0.0, value)
 
 
 _REST = "other values ("
