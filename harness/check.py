@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from harness.errors import HarnessError, UserError, nearest
+from harness.ask.prepare import unreadable_gold
+from harness.errors import HarnessError, UserError
 from harness.hashing import digest
 from harness.rows.evaluation import EvaluationRow, Subset, choose
 from harness.rows.origin import locate
 from harness.rows.training import training_rows
-from harness.score.answers import read
+from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build
+from harness.score.metrics.text import dropped_scripts
 from harness.score.scoring import score_rows
 from harness.store.results import Response
 from harness.tasks.catalog import TaskFile, load_task
@@ -83,6 +85,9 @@ def check(folder: Path | None, name: str, data: str | None, *, strict: bool) -> 
     if subset is not None:
         problems += _unreadable(file, [(row.id, row.references) for row in subset.rows], "evaluation row")
         problems += _unreadable(file, [(str(n), (target,)) for n, target in enumerate(training[1])], "training row")
+        references = (reference for row in subset.rows for reference in row.references)
+        if dropped := dropped_scripts(file.task.metrics, references):
+            problems.append(file.source.problem(["metrics"], dropped))
     guarded = None
     if subset is not None and not problems:
         rows = subset.rows
@@ -102,24 +107,21 @@ def check(folder: Path | None, name: str, data: str | None, *, strict: bool) -> 
 
 
 def _unreadable(file: TaskFile, rows: list[tuple[str, tuple[str, ...]]], what: str) -> list[str]:
-    """Right answers that the task's own extraction does not accept: a label outside the set, a number that is none."""
-    answer = file.task.answer
-    bad: Counter[str] = Counter()
-    where: dict[str, str] = {}
+    """Right answers that are not understood: a label outside the set, a number that is none."""
+    first: dict[str, str] = {}
+    times: Counter[str] = Counter()
     for name, references in rows:
         for reference in references:
-            if read(reference, answer) is None:
-                bad[reference] += 1
-                where.setdefault(reference, name)
-    labels = getattr(answer, "labels", None) or []
-    return [
-        file.source.problem(
-            ["target"],
-            f"'{text:.60}' is no valid {answer.type} ({count} times, first in {what} {where[text]})"
-            + nearest(text, labels),
-        )
-        for text, count in bad.most_common(MOST_LISTED)
-    ]
+            first.setdefault(reference, name)
+            times[reference] += 1
+    problems = []
+    for text, count in times.most_common():  # each text once: labels repeat by the thousand
+        try:
+            read_gold(text, file.task.answer)
+        except ValueError as error:
+            where = f"{what} {first[text]}" + (f" and {count - 1} more" if count > 1 else "")
+            problems.append(unreadable_gold(file, where, text, error))
+    return problems[:MOST_LISTED]
 
 
 def _balance(file: TaskFile, subset: Subset) -> tuple[tuple[str, int], ...]:
@@ -235,13 +237,19 @@ def _scorer(task: Task, metric: Metric, rows: Sequence[EvaluationRow]) -> Callab
 
 
 def _scores(task: Task, metric: Metric, found: Guarded) -> list[str]:
-    best = metric.high if task.ceiling is None else task.ceiling
-    worst = metric.low
+    best = metric.best if task.ceiling is None else task.ceiling
+    unanswered = metric.unanswered
     problems = []
-    if abs(found.gold - best) > TOLERANCE:
+    if math.isfinite(best) and abs(found.gold - best) > TOLERANCE:
         problems.append(f"the right answers score {found.gold:.4f} {metric.name}, expected {best:g} (see `ceiling`)")
-    if abs(found.empty - worst) > TOLERANCE:
-        problems.append(f"empty answers score {found.empty:.4f} {metric.name}, expected {worst:g}")
+    if math.isfinite(unanswered) and abs(found.empty - unanswered) > TOLERANCE:
+        problems.append(f"empty answers score {found.empty:.4f} {metric.name}, expected {unanswered:g}")
+    gain = found.gold - found.empty if metric.higher_is_better else found.empty - found.gold
+    if not math.isfinite(unanswered) and gain <= 0:
+        problems.append(
+            f"the right answers score {found.gold:.4f} {metric.name}, no better than empty ones ({found.empty:.4f}); "
+            "is higher_is_better right?"
+        )
     return problems
 
 

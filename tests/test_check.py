@@ -40,12 +40,12 @@ def test_a_sound_task_has_no_problems() -> None:
 
 
 def test_right_answers_that_do_not_score_full_marks_are_a_problem() -> None:
-    found = guard(task(answer={"type": "label", "labels": ["red", "green"]}), rows("red", "blue"))
-    assert any("the right answers score 0.5000 accuracy, expected 1" in problem for problem in found.problems)
+    found = guard(task(answer={"type": "text"}, metrics=["rouge_l"]), rows("red", "???"))
+    assert any("the right answers score 0.5000 rouge_l, expected 1" in problem for problem in found.problems)
 
 
 def test_a_known_ceiling_is_not_a_problem() -> None:
-    found = guard(task(answer={"type": "label", "labels": ["red", "green"]}, ceiling=0.5), rows("red", "blue"))
+    found = guard(task(answer={"type": "text"}, metrics=["rouge_l"], ceiling=0.5), rows("red", "???"))
     assert not any("right answers" in problem and "expected" in problem for problem in found.problems)
 
 
@@ -126,3 +126,43 @@ def test_the_same_prompt_with_different_right_answers_is_reported(tmp_path: Path
     twins = [{"en": "caf\u00e9", "de": "Kaffeehaus"}, {"en": "cafe\u0301", "de": "Lokal"}]
     shown = written(tmp_path, [*lines, *twins])
     assert "1 prompt evaluated more than once with different right answers, first rows " in shown
+
+
+NUMBERS = {"answer": {"type": "number"}, "metrics": ["pearson"]}
+
+
+@pytest.mark.parametrize("changes", [{"metrics": ["mcc"]}, NUMBERS, NUMBERS | {"metrics": ["spearman"]}])
+def test_a_correlation_may_come_first(changes: dict[str, object]) -> None:
+    golds = ["red"] * 6 + ["blue"] * 4 if "answer" not in changes else [str(n) for n in range(10)]
+    found = guard(task(**changes), rows(*golds))
+    assert found.problems == ()
+    assert (round(found.gold, 6), found.empty) == (1.0, 0.0)
+
+
+ERRORS = """
+import datasets
+import evaluate
+
+class Errors(evaluate.Metric):
+    def _info(self):
+        text = datasets.Value("string")
+        features = datasets.Features({"predictions": text, "references": text})
+        return evaluate.MetricInfo(description="", citation="", features=features)
+
+    def _compute(self, predictions, references):
+        return {"errors": sum(a != b for a, b in zip(predictions, references)) / len(references)}
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("higher_is_better", "sound"), [(False, True), (True, False)])
+def test_a_metric_without_ends_must_prefer_the_right_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, higher_is_better: bool, sound: bool
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("harness.plugins._scripts_allowed", True)
+    (tmp_path / "errors").mkdir()
+    (tmp_path / "errors" / "errors.py").write_text(ERRORS)
+    metric = {"evaluate": {"metric": str(tmp_path / "errors" / "errors.py"), "higher_is_better": higher_is_better}}
+    found = guard(task(answer={"type": "text"}, metrics=[metric]), rows("red", "blue", "green"))
+    assert (found.problems == ()) is sound

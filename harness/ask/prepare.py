@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import DataError
+from harness.errors import DataError, SpecError
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
@@ -14,6 +14,7 @@ from harness.models.entry import InProcess, ModelEntry
 from harness.rows.evaluation import EvaluationRow, Subset, select
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
+from harness.score.answers import read_gold
 from harness.store.results import Manifest, write_rows
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
@@ -91,13 +92,37 @@ def select_rows(
     """The same, with the rows one by one, as they are rendered.
 
     Raises:
-        UserError: the rows cannot be had or, only when they are read, rendered.
+        UserError: the rows cannot be had or, only when they are read, rendered, or their right answers not understood.
     """
     prompts = Prompts(file)
     origin = locate(file, data, strict=strict)
     subset, ids, rendered = select(file, prompts, origin, seed, rows)
     evaluated = frozenset(ids) if subset.borrowed else frozenset()
-    return PreparedTask(file, prompts, origin, subset, "", len(ids), evaluated, seed), rendered
+    return PreparedTask(file, prompts, origin, subset, "", len(ids), evaluated, seed), _with_readable_gold(
+        file, rendered
+    )
+
+
+def _with_readable_gold(file: TaskFile, rows: Iterable[EvaluationRow]) -> Iterator[EvaluationRow]:
+    """The rows one by one, as long as each of their right answers is understood.
+
+    Raises:
+        SpecError: a right answer is not, so that no model's answer to its row could be scored.
+    """
+    for row in rows:
+        for reference in row.references:
+            try:
+                read_gold(reference, file.task.answer)
+            except ValueError as error:
+                raise SpecError(unreadable_gold(file, f"row {row.id}", reference, error)) from None
+        yield row
+
+
+def unreadable_gold(file: TaskFile, where: str, reference: str, error: ValueError) -> str:
+    """The message on a right answer that cannot be read, with the file and the key that gives it."""
+    key = "references" if file.task.references else "target"
+    kind = file.task.answer.type
+    return file.source.problem([key], f"the right answer '{reference:.60}' of {where} is not a valid {kind}: {error}")
 
 
 def request_for(file: TaskFile, row: EvaluationRow) -> Request:

@@ -13,7 +13,7 @@ from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import text_of
 from harness.score.metrics.base import FloatArray, Metric, only_mean
 from harness.score.scoring import ScoredRun, Status
-from harness.store.results import Response, answered_rows
+from harness.store.results import Manifest, Response, answered_rows
 
 MOST = 10
 
@@ -73,11 +73,17 @@ def _texts(
 ) -> dict[int, tuple[EvaluationRow, tuple[str | None, str | None]]]:
     """By place, these rows of both runs with what the two models answered, without its thinking."""
     both = zip(*(answered_rows(results, run.manifest) for run in (a, b)), strict=True)
-    return {i: (row, (_said(one), _said(two))) for i, ((row, one), (_, two)) in enumerate(both) if i in places}
+    return {
+        i: (row, (_said(one, a.manifest), _said(two, b.manifest)))
+        for i, ((row, one), (_, two)) in enumerate(both)
+        if i in places
+    }
 
 
-def _said(response: Response | None) -> str | None:
-    return None if response is None or response.status == "failed" else text_of(response.completion)
+def _said(response: Response | None, manifest: Manifest) -> str | None:
+    if response is None or response.status == "failed":
+        return None
+    return text_of(response.completion, manifest.thinking)
 
 
 def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:

@@ -32,6 +32,13 @@ class Price(Strict):
         return (self.input * input_tokens + self.output * output_tokens) / 1_000_000
 
 
+class Thinking(Strict):
+    """What stands around the thinking of a model in its completions, beside the usual markers such as `<think>`."""
+
+    open: str | None = Field(None, min_length=1, description="What begins it; absent where the prompt's end does.")
+    close: str = Field(min_length=1, description="What ends it; the answer follows.")
+
+
 class Common(Strict):
     """What every entry may say."""
 
@@ -45,6 +52,7 @@ class Common(Strict):
     tokens_per_second: float | None = Field(
         None, gt=0, description="Tokens a second, read and written, that the server works through; for `harness plan`."
     )
+    thinking: Thinking | None = Field(None, description="Markers around the model's thinking, if they are its own.")
     concurrency: int = Field(32, ge=1, description="Most requests in flight at the model's endpoint.")
     requests_per_minute: float | None = Field(None, gt=0, description="Most requests a minute at the endpoint.")
     timeout: float = Field(60, gt=0, description="Deadline of one attempt, in seconds.")

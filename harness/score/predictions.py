@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, SpecError
+from harness.errors import DataError, SpecError, nearest
 from harness.hashing import digest
 from harness.rows.evaluation import EvaluationRow, kept_columns
 from harness.rows.files import jsonl
+from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build_all
 from harness.score.scoring import RowScores, available, score_rows
@@ -18,6 +19,7 @@ from harness.store.results import Response
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
 from harness.tasks.tags import is_tags
+from harness.tasks.task import LabelAnswer
 
 _STRUCTURED = ("json", "entities")
 """Answer types whose predictions and right answers may also stand in the file as JSON values, not as texts of them."""
@@ -29,11 +31,9 @@ def load(path: Path, file: TaskFile) -> tuple[tuple[Metric, ...], RowScores]:
     """Score a JSONL file of predictions with all metrics of a task; a null prediction counts as failed.
 
     Raises:
-        DataError: a line lacks a key or has a value of another type.
+        DataError: a line lacks a key, has a value of another type, or a right answer that is not understood.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    return score_lines(list(jsonl(path)), file, str(path))
+    return score_lines(_lines(path), file, str(path))
 
 
 def score_lines(
@@ -42,13 +42,75 @@ def score_lines(
     """Score predictions as `load` does, given as the objects of such a file; `name` stands for it in errors.
 
     Raises:
-        DataError: there are none, or one lacks a key or has a value of another type.
+        DataError: there are none, or one lacks a key, has a value of another type, or a right answer that is not
+            understood.
     """
     if not lines:
         raise DataError(f"{name}: it holds no predictions")
     metrics = build_all(file.task.metrics, file.task.answer)
     scores = score_rows(file.task, metrics, _pairs(name, lines, file))
     return available(metrics, scores), scores
+
+
+def right_answers(path: Path, file: TaskFile) -> Iterator[str]:
+    """The right answers of all lines, as texts.
+
+    Raises:
+        DataError: as `load`.
+    """
+    return (reference for row, _ in _pairs(str(path), _lines(path), file) for reference in row.references)
+
+
+def in_order_of(first: Path, second: Path) -> list[int]:
+    """Return for each line of the first file the place of its row in the second, 0 for the second's first line.
+
+    Raises:
+        DataError: the two do not hold the same rows with the same right answers.
+    """
+    ours, theirs = _by_id(first), _by_id(second)
+    for name, (_, reference) in ours.items():
+        if name not in theirs:
+            raise DataError(f"{second}: no prediction for row '{name}' of {first}{nearest(name, theirs)}")
+        if theirs[name][1] != reference:
+            raise DataError(f"{second}: row '{name}' has another right answer than in {first}")
+    if len(theirs) > len(ours):
+        name = next(name for name in theirs if name not in ours)
+        raise DataError(f"{first}: no prediction for row '{name}' of {second}")
+    return [theirs[name][0] for name in ours]
+
+
+def _by_id(path: Path) -> dict[str, tuple[int, Any]]:
+    """Place and right answer of each line by the id of its row, which without one is the line's number."""
+    found: dict[str, tuple[int, Any]] = {}
+    for place, line in enumerate(_lines(path)):
+        name = str(line.get("id", place + 1))
+        if name in found:
+            raise DataError(f"{path}:{place + 1}: the id '{name}' is listed twice")
+        found[name] = (place, line.get("reference"))
+    return found
+
+
+def column(path: Path, name: str) -> list[str]:
+    """Return a column's value in each line, as text: a key beside `prediction`, or one of a reference's object.
+
+    Raises:
+        DataError: a line has no such key.
+    """
+    values = []
+    for number, line in enumerate(_lines(path), start=1):
+        reference = line.get("reference")
+        row = {**(reference if isinstance(reference, dict) else {}), **line}
+        if name not in row:
+            known = [key for key in row if key not in ("prediction", "reference")]
+            raise DataError(f"{path}:{number}: no column '{name}' to group by{nearest(name, known)}")
+        values.append(_text(row[name]))
+    return values
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    return list(jsonl(path))
 
 
 def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Response | None]]:
@@ -61,10 +123,14 @@ def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[t
         prediction = line["prediction"]
         if file.task.answer.type in _STRUCTURED and isinstance(prediction, list | dict):
             prediction = _text(prediction)
+        elif _is_set(file) and _is_list_of_texts(prediction):
+            prediction = "\n".join(prediction)
         if not isinstance(prediction, str | None):
             raise DataError(f"{path}:{number}: prediction: expected a text, found {type(prediction).__name__}")
         try:
             references, fields = _references(line["reference"], file, prompts, kept)
+            for reference in references:
+                read_gold(reference, file.task.answer)
         except ValueError as error:
             raise DataError(f"{path}:{number}: reference: {error}") from None
         row = EvaluationRow(str(line.get("id", number)), "", references, fields)
@@ -79,11 +145,22 @@ def _references(
     if isinstance(value, Mapping):
         fields = {name: value[name] for name in kept if name in value}
         return tuple(_of_object(value, file, prompts)), fields
+    if _is_set(file) and _is_list_of_texts(value):
+        return ("\n".join(_several(value)),), {}
     if isinstance(value, list) and not _is_one_answer(value, file):
         return tuple(_several(value)), {}
     if value is None:
         raise ValueError("expected a text, a list of texts or an object, found null")
     return (_text(value),), {}
+
+
+def _is_set(file: TaskFile) -> bool:
+    """Whether the answers of a task are sets of labels, which a list of texts writes."""
+    return isinstance(file.task.answer, LabelAnswer) and file.task.answer.many
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _of_object(value: Mapping[str, Any], file: TaskFile, prompts: Prompts) -> list[str]:

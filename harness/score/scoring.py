@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +13,16 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.hashing import digest_all
+from harness.models.entry import Thinking
 from harness.models.prices import usd_of
 from harness.plugins import Kind, plugins
 from harness.rows.evaluation import EvaluationRow
-from harness.score.answers import read, text_of
+from harness.score.answers import VERSION, read, read_gold, text_of
+from harness.score.answers.text import after_marker
 from harness.score.metrics.base import Example, FloatArray, Metric
 from harness.score.metrics.registry import build_all
-from harness.store.results import Manifest, Response, answered_rows
+from harness.score.metrics.text import dropped_scripts
+from harness.store.results import Manifest, Response, answered_rows, read_rows
 from harness.tasks.task import CodeAnswer, Task
 
 PIECE = 10_000
@@ -39,6 +41,24 @@ class RowScores:
     ids: tuple[str, ...]
     statuses: tuple[Status, ...]
     stats: Mapping[str, FloatArray]
+
+    def chosen(self, places: Sequence[int]) -> RowScores:
+        """The rows at these places, in their order."""
+        return RowScores(
+            tuple(self.ids[place] for place in places),
+            tuple(self.statuses[place] for place in places),
+            {name: stats[list(places)] for name, stats in self.stats.items()},
+        )
+
+    def of_each(self, metric: Metric) -> list[float | None]:
+        """Each row's own score, None by a metric that has none for a row alone (ranks, a score of the whole set)."""
+        if metric.kind == "corpus" and metric.stats_of_all is not None:
+            return [None] * len(self.ids)
+        scores = metric.summary(self.stats[metric.name])
+        if metric.scorable is None:
+            return [float(score) for score in scores]
+        scorable = self.stats[metric.name][:, metric.scorable]
+        return [float(score) if known else None for score, known in zip(scores, scorable, strict=True)]
 
     def counts(self) -> dict[Status, int]:
         """How many rows have each status."""
@@ -71,11 +91,19 @@ class ScoredRun:
 
 
 def score_rows(
-    task: Task, metrics: Iterable[Metric], answered: Iterable[tuple[EvaluationRow, Response | None]]
+    task: Task,
+    metrics: Iterable[Metric],
+    answered: Iterable[tuple[EvaluationRow, Response | None]],
+    thinking: Thinking | None = None,
 ) -> RowScores:
     """Score rows against their responses; a row without a response counts as failed.
 
+    `thinking` are the markers around the thinking of a model of one's own.
+
     Memory holds a piece of the rows at a time, unless a metric needs all of them together.
+
+    Raises:
+        UserError: a right answer is not understood.
     """
     metrics = tuple(metrics)
     size = None if any(metric.stats_of_all for metric in metrics) else PIECE
@@ -84,7 +112,7 @@ def score_rows(
     tables: dict[str, list[FloatArray]] = {metric.name: [] for metric in metrics}
     rest = iter(answered)
     while piece := list(islice(rest, size)):
-        scored = [_example(task, row, response) for row, response in piece]
+        scored = [_example(task, row, response, thinking) for row, response in piece]
         ids += (row.id for row, _ in piece)
         statuses += (status for status, _ in scored)
         for metric in metrics:
@@ -96,15 +124,17 @@ def score_rows(
     return RowScores(tuple(ids), tuple(statuses), stats)
 
 
-def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple[Status, Example]:
+def _example(
+    task: Task, row: EvaluationRow, response: Response | None, thinking: Thinking | None
+) -> tuple[Status, Example]:
     text = ""
     answer = None
     status: Status = "failed"
     if response is not None and response.status != "failed":
-        text = text_of(response.completion)
+        text = text_of(response.completion, thinking)
         status = response.status
         if status != "refused" and not (status == "truncated" and _lost_its_end(task, text)):
-            answer = read(response.completion, task.answer)
+            answer = read(response.completion, task.answer, thinking)
         if answer is None and status == "ok":
             status = "unparsed"
         elif answer is not None and task.answer.type in {"label", "number", "regex"}:
@@ -112,17 +142,25 @@ def _example(task: Task, row: EvaluationRow, response: Response | None) -> tuple
     fields = dict(row.fields)
     if isinstance(task.answer, CodeAnswer) and answer is not None:
         fields["program"] = _program(task.answer, row, answer)
-    gold = tuple(read(reference, task.answer) for reference in row.references)
-    return status, Example(answer, text, row.references, gold, fields)
+    return status, Example(answer, text, row.references, _gold(task, row), fields)
+
+
+def _gold(task: Task, row: EvaluationRow) -> tuple[Any, ...]:
+    try:
+        return tuple(read_gold(reference, task.answer) for reference in row.references)
+    except ValueError as error:
+        raise UserError(f"row {row.id}: a right answer is not a valid {task.answer.type}: {error}") from None
 
 
 def _lost_its_end(task: Task, text: str) -> bool:
-    """Whether a cut-off completion never reached the marker that the answer follows.
+    """Whether a cut-off completion never reached the marker that the answer follows, or ends within a number.
 
-    What looks like an answer in half a chain of thought is an accident.
+    What looks like an answer in half a chain of thought is an accident, and half a number is another number.
     """
     after: str | None = getattr(task.answer, "after", None)
-    return after is not None and re.search(after, text) is None
+    if after is not None and after_marker(text, after) is None:
+        return True
+    return task.answer.type == "number" and text[-1:].isdigit()
 
 
 def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> str:
@@ -143,7 +181,7 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
     cache = _cache(results, manifest)
     scores = _load(cache, state, metrics)
     if scores is None:
-        scores = score_rows(manifest.spec, metrics, answered_rows(results, manifest))
+        scores = score_rows(manifest.spec, metrics, answered_rows(results, manifest), manifest.thinking)
         _save(cache, state, scores)
     shown = available(metrics, scores)
     return ScoredRun(
@@ -165,7 +203,9 @@ def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str]:
     given: dict[str, Response] = {}
 
     def parts() -> Iterator[str]:
-        yield from (manifest.rows, manifest.settings, manifest.spec.model_dump_json(), *_code(manifest.spec))
+        thinking = "" if manifest.thinking is None else manifest.thinking.model_dump_json()
+        yield from (str(VERSION), manifest.rows, manifest.settings, manifest.spec.model_dump_json(), thinking)
+        yield from _code(manifest.spec)
         for _, response in answered_rows(results, manifest):
             if response is not None and response.key not in given:
                 given[response.key] = replace(response, completion="")
@@ -246,7 +286,7 @@ def _save(path: Path, state: str, scores: RowScores) -> None:
 
 
 def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str], None]) -> list[ScoredRun]:
-    """Score runs from what is recorded; `say` gets a line for each run that cannot be scored here.
+    """Score runs from what is recorded; `say` gets a line for each run or metric that cannot be scored here.
 
     One run whose rows are gone, or whose programs no sandbox can run, must not hide the others.
     """
@@ -259,4 +299,8 @@ def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str],
             continue
         for name in runs[-1].unavailable:
             say(f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be scored by it")
+    for manifest in {(run.manifest.task, run.manifest.rows): run.manifest for run in runs}.values():
+        rows = read_rows(results, manifest.task, manifest.rows)
+        if note := dropped_scripts(manifest.spec.metrics, (reference for row in rows for reference in row.references)):
+            say(f"{manifest.task}: {note}")
     return runs

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.errors import BusyError, UserError, nearest
 from harness.hashing import digest, digest_all
+from harness.models.entry import Thinking
 from harness.models.prices import Priced
 from harness.rows.evaluation import EvaluationRow
 from harness.rows.origin import Kind, Place
@@ -99,6 +100,12 @@ class Manifest(BaseModel):
     def labels_only(self) -> bool:
         """Whether no answer but a label was allowed: another question than the one that other models were asked."""
         return self.model_settings.get("decode") == "labels" and bool(self.spec.choices)
+
+    @property
+    def thinking(self) -> Thinking | None:
+        """The markers around the model's thinking, where its entry names some."""
+        written = self.model_settings.get("thinking")
+        return None if written is None else Thinking.model_validate(written)
 
 
 def response_key(settings: str, prompt: str) -> str:

@@ -11,11 +11,14 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializeAsAny,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 
+from harness.errors import nearest
+from harness.folding import label_form
 from harness.plugins import plugins
 
 Category = Literal[
@@ -31,7 +34,25 @@ def _compiles(value: str) -> str:
     return value
 
 
+def _distinct(labels: list[str]) -> list[str]:
+    seen: dict[str, str] = {}
+    for label in labels:
+        form = label_form(label)
+        if not form:
+            raise ValueError(f"the label {label!r} is empty")
+        if form in seen and seen[form] == label:
+            raise ValueError(f"the label '{label}' is listed twice")
+        if form in seen:
+            raise ValueError(
+                f"the labels '{seen[form]}' and '{label}' cannot be separated: case, spaces, hyphens and underscores "
+                "do not count, and neither do other forms of the same character"
+            )
+        seen[form] = label
+    return labels
+
+
 Pattern = Annotated[str, AfterValidator(_compiles)]
+Labels = Annotated[list[str], AfterValidator(_distinct)]
 
 
 def names_of(union: Any, key: str) -> tuple[str, ...]:
@@ -76,7 +97,7 @@ class LabelAnswer(Strict):
     """One label out of a fixed set."""
 
     type: Literal["label"]
-    labels: list[str] = Field(min_length=2, description="The valid labels, as the target writes them.")
+    labels: Labels = Field(min_length=2, description="The valid labels, as the target writes them.")
     aliases: dict[str, str] = Field(
         default_factory=dict, description="Other spellings a model may use, to the label they mean."
     )
@@ -88,6 +109,33 @@ class LabelAnswer(Strict):
         None, description="Regular expression; only the text after its last match is read (a chain of thought's end)."
     )
     many: bool = Field(False, description="The answer is a set of labels, separated by commas or line breaks.")
+
+    @field_validator("aliases")
+    @classmethod
+    def _to_labels(cls, value: dict[str, str], seen: ValidationInfo) -> dict[str, str]:
+        labels = seen.data.get("labels")
+        if labels is None:
+            return value  # what is wrong with them is said
+        forms = {label_form(label): label for label in labels}
+        for alias, label in value.items():
+            if label not in labels:
+                raise ValueError(
+                    f"'{alias}' stands for '{label}', which is not one of the labels{nearest(label, labels)}"
+                )
+            taken = forms.setdefault(label_form(alias), label)
+            if taken != label:
+                raise ValueError(f"'{alias}' stands for '{label}', but is read as '{taken}'")
+            if alias in labels:
+                raise ValueError(f"'{alias}' is a label itself")
+        return value
+
+    @field_validator("positive")
+    @classmethod
+    def _is_a_label(cls, value: str | None, seen: ValidationInfo) -> str | None:
+        labels = seen.data.get("labels")
+        if value is not None and labels is not None and value not in labels:
+            raise ValueError(f"'{value}' is not one of the labels{nearest(value, labels)}")
+        return value
 
 
 class NumberAnswer(Strict):
@@ -134,7 +182,7 @@ class LabelAndExplanationAnswer(Strict):
     """A label, then an explanation."""
 
     type: Literal["label_and_explanation"]
-    labels: list[str] | None = Field(None, description="The valid labels; absent when the label is free text.")
+    labels: Labels | None = Field(None, description="The valid labels; absent when the label is free text.")
     separator: str = Field("Explanation:", description="What stands between the label and the explanation.")
 
 

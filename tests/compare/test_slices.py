@@ -80,6 +80,12 @@ def test_digits_that_are_no_numbers_are_text_and_every_value_has_its_own_rows(re
     assert {part.n for part in found.values()} == {1}
 
 
+def test_digits_that_are_no_number_are_text(results: Path) -> None:
+    values: list[object] = ["\N{CIRCLED DIGIT ONE}", "\N{SUPERSCRIPT TWO}", "10", "9", "\N{CIRCLED DIGIT ONE}"]
+    found = by_value(slices(results, runs(results, values, a=right(0.5, 5))))
+    assert list(found) == ["9", "10", "\N{SUPERSCRIPT TWO}", "\N{CIRCLED DIGIT ONE}"]
+
+
 def test_input_length_is_cut_at_its_quartiles(results: Path) -> None:
     lengths = list(range(1, 401))
     found = by_value(slices(results, runs(results, [0] * 400, lengths, a=right(0.5))), LENGTH)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.errors import UserError
 from harness.models.entry import Price
 from harness.models.prices import Priced, busy_seconds
 from harness.report.findings import long_frame
@@ -136,3 +137,42 @@ def test_rows_that_cannot_be_judged_are_no_wrong_answers(tmp_path: Path, loopbac
     else:
         assert list(frame.index) == ["sql_set_match"]
         assert said == [f"no execution_accuracy of m on small: none of its {ROWS} rows can be scored by it"]
+
+
+def test_thinking_between_a_models_own_markers_is_no_part_of_its_answers(tmp_path: Path, loopback: Loopback) -> None:
+    small = Small(tmp_path)
+    loopback.answer = lambda prompt: "{{no, wait}}yes"
+    small.model("m", loopback.openai_url)
+    small.bench()
+    (manifest,) = read_manifests(small.results)
+    assert score_run(small.results, manifest).rows.counts()["unparsed"] == ROWS
+    asked = len(loopback.received)
+    small.model("m", loopback.openai_url, thinking={"open": "{{", "close": "}}"})
+    small.bench()
+    (manifest,) = read_manifests(small.results)
+    assert score_run(small.results, manifest).rows.counts()["ok"] == ROWS
+    assert len(loopback.received) == asked  # how an answer is read does not change what is asked
+
+
+def number_task(**answer: Any) -> Task:
+    return Task.model_validate(
+        {
+            "title": "T", "category": "math", "prompt": "p", "target": "t", "max_tokens": 4,
+            "answer": {"type": "number", **answer}, "metrics": ["number_match"],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("completion", "status"), [("12", "truncated"), ("12 apples and", "ok")])
+def test_a_number_that_an_answer_was_cut_off_in_is_no_number(completion: str, status: str) -> None:
+    task = number_task()
+    row = EvaluationRow("1", "p", ("12",), {})
+    cut = replace(answer(1, 1), completion=completion, status="truncated")
+    assert score_rows(task, build_all(task.metrics, task.answer), [(row, cut)]).statuses == (status,)
+
+
+def test_a_right_answer_that_is_not_understood_is_named_with_its_row() -> None:
+    task = number_task()
+    row = EvaluationRow("seven", "p", ("about 12",), {})
+    with pytest.raises(UserError, match="row seven: a right answer is not a valid number"):
+        score_rows(task, build_all(task.metrics, task.answer), [(row, answer(1, 1))])

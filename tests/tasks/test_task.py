@@ -165,3 +165,36 @@ def test_every_key_of_a_task_is_explained_in_editors() -> None:
     explained = {"title", "category", "dataset", "answer", "evaluation", "training"}  # by their name or their type
     properties = json_schema()["properties"]
     assert {name for name, value in properties.items() if "description" not in value} <= explained
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("{type: label, labels: [a, b, a]}", "the label 'a' is listed twice"),
+        (
+            "{type: label, labels: [non-toxic, 'non toxic']}",
+            "the labels 'non-toxic' and 'non toxic' cannot be separated",
+        ),
+        ("{type: label, labels: [Yes, yes]}", "the labels 'Yes' and 'yes' cannot be separated"),
+        ('{type: label, labels: ["caf\\u00e9", "cafe\\u0301"]}', "cannot be separated"),
+        ('{type: label, labels: [a, ""]}', "the label '' is empty"),
+        ("{type: label_and_explanation, labels: [a, A]}", "the labels 'a' and 'A' cannot be separated"),
+        ("{type: label, labels: [yes, no], aliases: {y: yess}}", "not one of the labels (did you mean 'yes'?)"),
+        ("{type: label, labels: [yes, no], aliases: {no: yes}}", "'no' stands for 'yes', but is read as 'no'"),
+        ("{type: label, labels: [yes, no], aliases: {yes: yes}}", "'yes' is a label itself"),
+        ("{type: label, labels: [yes, no], positive: yess}", "'yess' is not one of the labels (did you mean 'yes'?)"),
+    ],
+)
+def test_labels_that_cannot_mean_what_they_say_are_an_error(task: Load, answer: str, message: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        task(GOOD.replace("{type: label, labels: [yes, no]}", answer))
+    assert ":10: answer." in str(raised.value)
+    assert message in str(raised.value)
+
+
+def test_two_spellings_of_an_alias_may_mean_one_label(task: Load) -> None:
+    aliases = "{non-toxic: safe, non toxic: safe, nontoxic: safe}"
+    found = task(
+        GOOD.replace("{type: label, labels: [yes, no]}", f"{{type: label, labels: [toxic, safe], aliases: {aliases}}}")
+    )
+    assert len(found.task.answer.aliases) == 3  # type: ignore[union-attr]

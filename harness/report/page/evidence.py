@@ -9,6 +9,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness.rows.evaluation import EvaluationRow
-from harness.score.answers import read
+from harness.score.answers import read, read_gold
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import per_class
 from harness.score.scoring import STATUSES, RowScores, ScoredRun
@@ -50,7 +52,7 @@ def evidence(results: Path, runs: Sequence[ScoredRun]) -> dict[str, Any]:
     prompts = [row.prompt for row in rows.values()]
     prefix, suffix = shared_ends(prompts)
     spec = runs[0].manifest.spec
-    reading: Reading = cache(lambda text: read(text, spec.answer))  # labels repeat by the thousand
+    golds: Reading = cache(lambda text: read_gold(text, spec.answer))  # labels repeat by the thousand
     return {
         "ids": ids,
         "prefix": prefix,
@@ -58,7 +60,7 @@ def evidence(results: Path, runs: Sequence[ScoredRun]) -> dict[str, Any]:
         "prompts": [clip(prompt[len(prefix) : len(prompt) - len(suffix)]) for prompt in prompts],
         "references": [[clip(reference) for reference in row.references] for row in rows.values()],
         "statuses": list(STATUSES),
-        "models": [_answers(run, found, ids, reading) for run, found in zip(runs, answered, strict=True)],
+        "models": [_answers(run, found, ids, golds) for run, found in zip(runs, answered, strict=True)],
     }
 
 
@@ -107,7 +109,7 @@ def clip(text: str) -> str:
 
 
 def _answers(
-    run: ScoredRun, answered: Mapping[str, tuple[EvaluationRow, Response | None]], ids: Sequence[str], reading: Reading
+    run: ScoredRun, answered: Mapping[str, tuple[EvaluationRow, Response | None]], ids: Sequence[str], golds: Reading
 ) -> dict[str, Any]:
     manifest = run.manifest
     lines = {name: line for name, (_, line) in answered.items()}
@@ -116,7 +118,7 @@ def _answers(
     responses = [lines.get(row) for row in ids]
     statuses = run.rows.statuses
     name, scores, binary = judge(manifest.spec, run.metrics, run.rows)
-    reads = _reads(run, place, lines, reading)
+    reads = _reads(run, place, lines)
     columns = {
         "status": [None if i is None else STATUSES.index(statuses[i]) for i in places],
         "score": [None if i is None else round(float(scores[i]), 4) for i in places],
@@ -132,7 +134,7 @@ def _answers(
         "higher": next(metric.higher_is_better for metric in run.metrics if metric.name == name),
         "others": _other_scores(run, name, places),
         **columns,
-        **_classes(manifest.spec, [row for row, _ in answered.values()], reads, reading),
+        **_classes(manifest.spec, [row for row, _ in answered.values()], reads, golds),
     }
 
 
@@ -145,12 +147,12 @@ def _other_scores(run: ScoredRun, shown: str, places: Sequence[int | None]) -> d
     }
 
 
-def _reads(
-    run: ScoredRun, place: Mapping[str, int], lines: Mapping[str, Response | None], reading: Reading
-) -> dict[str, str]:
+def _reads(run: ScoredRun, place: Mapping[str, int], lines: Mapping[str, Response | None]) -> dict[str, str]:
     """What was taken from each valid answer, by row, for the answer types where that is short."""
     if run.manifest.spec.answer.type not in _SHORT_ANSWERS:
         return {}
+    manifest = run.manifest
+    reading: Reading = cache(lambda text: read(text, manifest.spec.answer, manifest.thinking))
     found = {}
     for row, line in lines.items():
         if line is not None and row in place and run.rows.statuses[place[row]] == "ok":
@@ -161,10 +163,14 @@ def _reads(
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A number with all its digits where these end, and any other value, as text."""
+    if not isinstance(value, Fraction):
+        return str(value)
+    digits = Decimal(value.numerator) / Decimal(value.denominator)
+    return f"{digits:f}" if Fraction(digits) == value else f"{float(value):.12g}"
 
 
-def _classes(task: Task, rows: Sequence[EvaluationRow], reads: Mapping[str, str], reading: Reading) -> dict[str, Any]:
+def _classes(task: Task, rows: Sequence[EvaluationRow], reads: Mapping[str, str], golds: Reading) -> dict[str, Any]:
     """The per-class report and confusion counts [gold, answered or -1, rows] of a task with one label a row."""
     if not isinstance(task.answer, LabelAnswer) or task.answer.many:
         return {}
@@ -172,9 +178,9 @@ def _classes(task: Task, rows: Sequence[EvaluationRow], reads: Mapping[str, str]
     gold: list[str | None] = []
     answered: list[str | None] = []
     for row in rows:
-        golds = [reading(reference) for reference in row.references]
+        right = [golds(reference) for reference in row.references]
         answer = reads.get(row.id)
-        gold.append(answer if answer is not None and answer in golds else golds[0])
+        gold.append(answer if answer is not None and answer in right else right[0])
         answered.append(answer)
     order = {label: place for place, label in enumerate(labels)}
     pairs = Counter((order[g], order.get(a or "", -1)) for g, a in zip(gold, answered, strict=True) if g in order)

@@ -2,126 +2,317 @@
 
 A label counts where it stands as whole words, in any case, whatever punctuation, quotes or markup is around it. The
 longest label at a place wins ("not toxic" is no mention of "toxic"). "unknown" does not hold "no", nor "10" a "1";
-"non-toxic" does not hold "toxic", and "not toxic" does not either where only "toxic" is a label.
+"non-toxic" does not hold "toxic", and "not toxic" does not either where only "toxic" is a label. Scripts without spaces
+have no word boundaries; Korean endings may follow a label.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from harness.errors import nearest
+from harness.folding import core, fold, label_core
+from harness.score.answers.markers import Marked, marked, sentence
 from harness.score.answers.text import after_marker
 from harness.tasks.task import LabelAnswer
 
 _LEAD_IN = re.compile(
-    r"^\W*(?:(?:so|thus|therefore|hence)\W+)?(?:the\s+|my\s+)?(?:final\s+|correct\s+|best\s+|predicted\s+)?"
+    r"\W*(?:(?:so|thus|therefore|hence)\W+)?(?:the\s+|my\s+)?(?:final\s+|correct\s+|best\s+|predicted\s+)?"
     r"(?:answer|label|class|category|classification|sentiment|topic|type|output|response|prediction)s?"
     r"(?:\W*[:=]\W*|\s+(?:is|are|would\s+be)\W+)",
     re.IGNORECASE,
 )
-_NEGATION = re.compile(
-    r"(?:\b(?:not|never|neither|nor|non|cannot\s+be)|n['’]t)\s+(?:(?:an?|the|really|clearly|necessarily|be)\s+)*[\"'“‘*(]*$",
-    re.IGNORECASE,
+_DENYING = frozenset({"not", "never", "neither", "nor", "non", "cannot", "ليس", "غير"})
+_BETWEEN = frozenset({"a", "an", "the", "really", "clearly", "necessarily", "be"})
+_DENYING_PREFIX = ("不是", "並非", "并非", "不", "非", "没有", "沒有", "没", "沒", "ไม่")
+_WINDOW = 60
+"""Characters in front of a label in which a "not" is looked for."""
+_DENIED_BEHIND = re.compile(r"(?:이|가|은|는|적이지)?\s?(?:아니|아닙|않)|(?:では|じゃ)\s?(?:ない|なく|あり?ません)")
+# Between the marker of an answer and the label.
+_FILLER = re.compile(
+    r"(?:[\s\"'`*_(\[{:]{1,8}|(?:option|choice|letter|label|the|clearly|definitely|simply|indeed)\s){0,8}", re.I
 )
+_OR = re.compile(r"[\"'`*_)\]}]{0,4}(?:\s?,?\s?(?:or|and|and/or)\s|\s?[&/|]\s?)[\"'`*_(\[]{0,4}", re.IGNORECASE)
+_LISTED = re.compile(r"[\"'`*_)\]}]{0,4},\s?[\"'`*_(\[]{0,4}")
+_LIST_END = re.compile(r"[\W_]*+(?:$|(?:or|and)\b)", re.IGNORECASE)
+_OPTION = re.compile(r"[\W_]{0,4}([^\W\d_])[.):\]](?=\s|$)")
 # The article, which begins many sentences, unless a word follows that can only follow the label.
-_ARTICLE = r"(?!\s+(?!(?:is|as|and|or|because|since|seems|would|makes)\b)[a-z])"
-_SEPARATOR = re.compile(r"[,;|\n]|\s+(?:and|&)\s+")
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
+_NO_ARTICLE = r"(?!\s+(?!(?:is|as|and|or|because|since|seems|would|makes)\b)[a-z])"
+_NO_PRONOUN = r"(?!\s+(?!is\b)[a-z]|,\s)"
+_NO_CONTRACTION = r"(?!'[a-z])"
+
+_UNSPACED = (
+    r"\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_HANGUL = r"\uac00-\ud7a3"
+_ENDINGS = "이가은는을를의에로으와과도만적입인임예하라다요네죠였합함"
+# Marks that go on with a word: combining ones, and the vowel signs of Hebrew, Arabic and the scripts of India.
+_MARKS = (
+    r"\u0300-\u036f\u0591-\u05bd\u064b-\u0652\u0901-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09d7\u0a3c-\u0a51"
+    r"\u0abc-\u0acd\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57"
+)
+_WORDS = {"": rf"[^\W_{_UNSPACED}{_HANGUL}]", "hangul": rf"[^\W_{_UNSPACED}]"}
+
+_SEPARATOR = re.compile(r"[^\S\n]*+(?:[,;|\n/&]|(?:and|or)\b)[\s,]*+(?:(?:and|or|&)\s++)?", re.IGNORECASE)
+_AROUND_ITEM = re.compile(r"[\s\"'`*_\[\](){}•.]++|-")
+_BULLET = re.compile(r"\s*+(?:[-*•]|\d{1,3}[.)])\s")
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Compiled patterns of a label set; group i of `mention` is the i-th spelling, which means `meanings[i]`."""
+    """Compiled patterns of a label set; group i of a pattern is the i-th spelling, which means `meanings[i]`.
+
+    `mention` finds labels in running text, `head` matches one where a label is expected; `cores` has the spellings by
+    what is left of them without the punctuation at their ends.
+    """
 
     mention: re.Pattern[str]
-    whole: re.Pattern[str]
+    head: re.Pattern[str]
     meanings: tuple[str, ...]
+    cores: dict[str, tuple[tuple[str, str], ...]]
 
     def exact(self, text: str) -> str | None:
         """The label that the text is, apart from punctuation and markup around it."""
-        match = self.whole.fullmatch(text)
-        return self.meanings[_group(match)] if match else None
+        before, inner, after = core(text)
+        for spelling, label in self.cores.get(label_core(inner), ()):
+            lead, _, tail = core(spelling)
+            if inner and before.rstrip().endswith(lead) and after.lstrip().startswith(tail):
+                if inner[0].isdigit() and not lead and before.endswith("-"):
+                    continue  # a negative number
+                return label
+            if not inner and spelling in text:
+                return label
+        return None
 
     def mentions(self, text: str) -> Iterator[str]:
-        """The labels in the text, in their order, without those denied by a "not" in front."""
+        """The labels in the text, in their order, without those that are denied."""
         for match in self.mention.finditer(text):
-            if not _NEGATION.search(text, max(0, match.start() - 60), match.start()):
-                yield self.meanings[_group(match)]
+            if not _denied(text, match):
+                yield self.meaning(match)
 
+    def last(self, text: str) -> str | None:
+        """The last of the mentions."""
+        found = (match for match in reversed(list(self.mention.finditer(text))) if not _denied(text, match))
+        return next(map(self.meaning, found), None)
 
-def _group(match: re.Match[str]) -> int:
-    return int(match.lastindex or 1) - 1
+    def meaning(self, match: re.Match[str]) -> str:
+        """The label that a match of one of the patterns means."""
+        return self.meanings[int(match.lastindex or 1) - 1]
 
 
 def read_label(text: str, spec: LabelAnswer) -> str | tuple[str, ...] | None:
     """Return the label, with `many` the sorted tuple of labels; None when there is none or no single one.
 
-    An answer that is exactly a label counts, whatever `pick` says. With `pick: only`, a second different label makes
-    it None, unless the first line is exactly a label, "Answer:" in front allowed: models often answer "yes" and then
-    explain why there is "no doubt".
+    An answer that is exactly a label counts, and so does a first line that is one: models often answer "yes" and then
+    explain why there is "no doubt". Otherwise what is marked counts, by `after` or by the text's own marker; without
+    one, every label that is mentioned, of which several are no answer unless `pick` says which.
     """
-    text = after_marker(text, spec.after).strip()
     reader = label_reader(tuple(spec.labels), tuple(spec.aliases.items()))
+    behind = after_marker(text, spec.after)
+    text = (fold(text) if behind is None else behind).strip()
     if spec.many:
-        return _many(text, reader)
-    exact = reader.exact(text)
-    if exact is not None:
+        return _set(text, reader)
+    if (exact := reader.exact(text)) is not None:
         return exact
-    found = list(reader.mentions(text))
+    if behind is not None and (stated := _stated(sentence(text), reader, spec)) is not None:
+        return stated
+    first_line = text.split("\n", 1)[0]
+    first = reader.exact(first_line)
+    if first is not None and spec.pick != "last":
+        mark = marked(text, first=spec.pick == "first")
+        return first if mark is None or mark.cue or spec.pick == "first" else _stated(mark.text, reader, spec)
+    if (mark := marked(text, first=spec.pick == "first")) is not None:
+        return _stated(mark.text, reader, spec)
+    if (lead_in := _LEAD_IN.match(first_line)) is not None:
+        stated = _stated(sentence(first_line[lead_in.end() :]), reader, spec)
+        if stated is not None:
+            return stated
+    return _only(reader, text, spec)
+
+
+def gold_label(reference: str, spec: LabelAnswer) -> str | tuple[str, ...]:
+    """Return the label that a right answer is, all of it; with `many` the sorted tuple of its labels.
+
+    Raises:
+        ValueError: a part of it is no label.
+    """
+    reader = label_reader(tuple(spec.labels), tuple(spec.aliases.items()))
+    behind = after_marker(reference, spec.after)
+    text = (fold(reference) if behind is None else behind).strip()
+    if not spec.many:
+        label = reader.exact(text)
+        if label is None:
+            raise ValueError(f"it is not one of the labels{nearest(text[:100], spec.labels)}")
+        return label
+    found, rest = _items(text, reader)
+    if rest:
+        part = re.split(r"[,;|\n]", rest, maxsplit=1)[0].strip()
+        raise ValueError(f"'{part:.60}' is not one of the labels{nearest(part[:100], spec.labels)}")
     if not found:
-        return None
-    if spec.pick != "only":
-        return found[0 if spec.pick == "first" else -1]
-    if len(set(found)) == 1:
-        return found[0]
-    return reader.exact(_LEAD_IN.sub("", text.splitlines()[0]))
+        raise ValueError("it names no label")
+    return tuple(sorted(found))
 
 
-def _many(text: str, reader: _Reader) -> tuple[str, ...] | None:
-    """Every item of a list that is exactly a label; other items are dropped, for free text holds labels by chance."""
-    readings = (text, _LEAD_IN.sub("", text), re.split(r":|\b(?:are|is)\b", text, maxsplit=1)[-1])
-    found = max((_items(reading, reader) for reading in readings), key=len)
-    return tuple(sorted(found)) or None
+def _denied(text: str, label: re.Match[str]) -> bool:
+    """Whether a "not" stands in front of a label, or behind it in Korean and Japanese."""
+    before = text[max(0, label.start() - _WINDOW) : label.start()].rstrip("\"'*(")
+    if before.rstrip().endswith(_DENYING_PREFIX) or _DENIED_BEHIND.match(text, label.end()):
+        return True
+    if not before[-1:].isspace():
+        return False
+    words = [word.lstrip("\"'*(_[").lower() for word in before.split()]
+    while words and words[-1] in _BETWEEN:
+        words.pop()
+    return bool(words) and (words[-1] in _DENYING or words[-1].endswith("n't"))
 
 
-def _items(text: str, reader: _Reader) -> set[str]:
-    labels = (reader.exact(_BULLET.sub("", item)) for item in _SEPARATOR.split(text))
-    return {label for label in labels if label is not None}
+def _only(reader: _Reader, text: str, spec: LabelAnswer) -> str | None:
+    """The single label mentioned in a text, or the one of several that `pick` names."""
+    if spec.pick == "last" and (label := reader.last(text)) is not None:
+        return label
+    found: list[str] = []
+    start = _OPTION.match(text)
+    if start is not None and start[1].islower() and (label := reader.exact(start[1])) is not None:
+        found.append(label)  # "b. 4 apples": a small letter counts at the start, as it does alone
+    for label in reader.mentions(text):
+        found.append(label)
+        if spec.pick == "first" or label != found[0]:
+            break
+    return found[0] if found and found[-1] == found[0] else None
+
+
+def _stated(text: str, reader: _Reader, spec: LabelAnswer) -> str | None:
+    """The label that a marked text begins with, else the single one that its sentence mentions."""
+    filler = _FILLER.match(text)
+    begin = filler.end() if filler else 0
+    match = reader.head.match(text, begin)
+    if match is None or _DENIED_BEHIND.match(text, match.end()):
+        return reader.exact(text) or _only(reader, text, spec)
+    if spec.pick == "only":
+        also = _OR.match(text, match.end())
+        listed = _LISTED.match(text, match.end())
+        other = (
+            reader.head.match(text, also.end()) if also else reader.head.match(text, listed.end()) if listed else None
+        )
+        if other and reader.meaning(other) != reader.meaning(match) and (also or _LIST_END.match(text, other.end())):
+            return None
+    return reader.meaning(match)
+
+
+def _set(text: str, reader: _Reader) -> tuple[str, ...] | None:
+    """The labels of a list of nothing but labels: the text, its marked part, its first or last line, its bullets.
+
+    A list that names anything else is not read, for what it names is a part of the answer.
+    """
+    for reading in _readings(text):
+        found, rest = _items(reading, reader)
+        if found and not rest:
+            return tuple(sorted(found))
+    return None
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Where a list of labels may stand in an answer, the most explicit place first."""
+    yield text
+    mark: Marked | None = marked(text)
+    if mark is not None:
+        yield mark.text
+        return
+    lead_in = _LEAD_IN.match(text)
+    if lead_in is not None:
+        yield text[lead_in.end() :]
+        yield sentence(text[lead_in.end() :])
+    bullets = [line for line in text.split("\n") if _BULLET.match(line)]
+    if bullets:
+        yield "\n".join(bullets)
+        return
+    for line in _ends(text):
+        yield line
+        yield re.split(r":|\b(?:are|is)\b", line, maxsplit=1)[-1]
+
+
+def _ends(text: str) -> Iterable[str]:
+    """The first line of a text and its last."""
+    return dict.fromkeys((text.split("\n", 1)[0], text.rstrip().rsplit("\n", 1)[-1]))
+
+
+def _items(text: str, reader: _Reader) -> tuple[set[str], str]:
+    """The labels of a list, and what is left of it from the first item on that is no label.
+
+    Labels are looked for first, so that a separator within a label is no separator.
+    """
+    found: set[str] = set()
+    place = 0
+    fresh = True  # at the beginning of the list, or behind a separator
+    while place < len(text):
+        if fresh and (bullet := _BULLET.match(text, place)) is not None and not reader.head.match(text, place):
+            place = bullet.end()
+        elif fresh and (label := reader.head.match(text, place)) is not None:
+            found.add(reader.meaning(label))
+            place, fresh = label.end(), False
+        elif (separator := _SEPARATOR.match(text, place)) is not None:
+            place, fresh = separator.end(), True
+        elif (junk := _AROUND_ITEM.match(text, place)) is not None:
+            place = junk.end()
+        else:
+            return found, text[place:]
+    return found, ""
 
 
 @lru_cache(maxsize=64)
 def label_reader(labels: tuple[str, ...], aliases: tuple[tuple[str, str], ...] = ()) -> _Reader:
     """Return the patterns that find these labels and the other spellings that mean them."""
-    spellings = dict(aliases) | {label: label for label in labels}
+    spellings = {fold(spelling).strip(): label for spelling, label in aliases}
+    spellings |= {fold(label).strip(): label for label in labels}
     ordered = sorted(spellings, key=len, reverse=True)
-    mention = "|".join(f"({_pattern(spelling)})" for spelling in ordered)
-    # Alone, a letter is a label in either case, and "A" is no article.
-    alone = "|".join(f"({_pattern(spelling, alone=True)})" for spelling in ordered)
+    cores: dict[str, list[tuple[str, str]]] = {}
+    for spelling in ordered:
+        cores.setdefault(label_core(core(spelling)[1]), []).append((spelling, spellings[spelling]))
     return _Reader(
-        re.compile(mention, re.IGNORECASE),
-        re.compile(rf"[\W_]*?(?:{alone})[\W_]*", re.IGNORECASE),
+        re.compile("|".join(f"({_pattern(spelling)})" for spelling in ordered), re.IGNORECASE),
+        re.compile("|".join(f"({_pattern(spelling, expected=True)})" for spelling in ordered), re.IGNORECASE),
         tuple(spellings[spelling] for spelling in ordered),
+        {key: tuple(found) for key, found in cores.items()},
     )
 
 
-def _pattern(spelling: str, *, alone: bool = False) -> str:
-    """The pattern of one spelling: inner spaces, hyphens and underscores are one; words must not go on at its ends."""
-    words = re.split(r"(?<=\w)([\s_-]+|\s*/\s*)(?=\w)", spelling.strip())
+def _pattern(spelling: str, *, expected: bool = False) -> str:
+    """The pattern of one spelling: inner spaces, hyphens and underscores are one; words must not go on at its ends.
+
+    In running text "a" is an article and "I" a pronoun, and a small letter is no label; where a label is `expected`, a
+    letter is one in either case, unless a word follows that makes it an article or a pronoun.
+    """
+    words = re.split(r"(?<=\w)([\s_-]+|\s*/\s*)(?=\w)", spelling)
     body = "".join(
         (r"\s*/\s*" if "/" in part else r"[\s_-]+") if index % 2 else re.escape(part)
         for index, part in enumerate(words)
     )
-    if len(spelling) == 1 and spelling.isalpha() and not alone:
-        # In running text "a" is an article and "i" a pronoun; "(a)" and "a)" are labels.
-        upper = re.escape(spelling.upper()) + (_ARTICLE if spelling in "aA" else "")
-        body = rf"(?-i:{upper})|{body}(?=\s?\))"
-        body = f"(?:{body})"
-    before = r"(?<![^\W_])(?<![^\W_][-_‐‑])" if spelling[:1].isalnum() else ""
-    after = r"(?![^\W_])(?![-_‐‑][^\W_])" if spelling[-1:].isalnum() else ""
-    if spelling[:1].isdigit():
-        before += r"(?<![0-9][.,/])(?<![-−])"
-    if spelling[-1:].isdigit():
-        after += r"(?![.,/][0-9])"
-    return before + body + after
+    if len(spelling) == 1 and spelling.isascii() and spelling.isalpha():
+        guard = {"A": _NO_ARTICLE, "I": _NO_PRONOUN}.get(spelling.upper(), "") + _NO_CONTRACTION + r"(?!\.[a-z])"
+        upper, lower = re.escape(spelling.upper()), re.escape(spelling.lower())
+        running = rf"(?:(?-i:{upper}){guard}|(?-i:{lower})(?=\s?\)))"
+        body = rf"(?-i:[{upper}{lower}]{guard})" if expected else running
+    return _before(spelling) + body + _behind(spelling)
+
+
+def _before(spelling: str) -> str:
+    first = spelling[:1]
+    if not first.isalnum() or re.match(f"[{_UNSPACED}]", first):
+        return ""
+    word = _WORDS["hangul" if re.match(f"[{_HANGUL}]", first) else ""]
+    number = r"(?<![0-9][.,/:'])(?<!-)" if first.isdigit() else ""
+    return rf"(?<!{word})(?<![^\W_]-)" + number
+
+
+def _behind(spelling: str) -> str:
+    last = spelling[-1:]
+    if not last.isalnum() or re.match(f"[{_UNSPACED}]", last):
+        return ""
+    if re.match(f"[{_HANGUL}]", last):
+        return rf"(?=[{_ENDINGS}]|[^{_HANGUL}]|$)"
+    number = r"(?![.,/:'][0-9])(?! [0-9]{3}(?![0-9]))" if last.isdigit() else ""
+    return rf"(?!{_WORDS['']}|[{_MARKS}])(?!-[^\W_])" + number

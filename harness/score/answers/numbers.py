@@ -1,77 +1,357 @@
-"""Numbers out of a text."""
+"""Fractions out of a text, as exact values.
+
+A number is read whole or not at all. Wherever digits stand, everything that belongs to them is taken together and
+then either has a value by the table in docs/task-files.md or is unreadable; no part of it is ever a number by itself.
+"""
 
 from __future__ import annotations
 
-import math
 import re
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 
-from harness.score.answers.text import compiled
+from harness.folding import fold
+from harness.score.answers.markers import marked, sentence
+from harness.score.answers.text import after_marker
 from harness.tasks.task import NumberAnswer
 
-_RUN = re.compile(r"\.?[0-9][0-9.,/\u00a0\u202f\u2009]*")
-_THOUSANDS_SPACE = re.compile(r"(?<=[0-9])[\u00a0\u202f\u2009](?=[0-9]{3}(?![0-9]))")
-_VALUE = re.compile(r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+")
-_EXPONENT = re.compile(r"[eE][+-]?[0-9]{1,3}(?![0-9A-Za-z])")
-_SIGN = re.compile(r"(?:^|[^\w)\]%.])[-−–](?:(?:US)?[$€£¥₹]\s?)?$|[$€£¥₹][-−–]$")
-# Digits of a word (GPT4), a power (10^2), and the lower half of a fraction are no numbers of their own.
-_INSIDE = re.compile(r"[^\W\d_]_?$|\^\{?$|[0-9]\s*/\s*$")
-_FRACTION = re.compile(r"\s*/\s*[0-9]")
-_LATEX_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|\\,|,\\!)(?=[0-9]{3})")
-_MARKED = re.compile(r"####\s*[-−–]?\s*[$€£¥₹]?\s*[-−–]?[0-9.]")
+LONGEST = 4_000
+"""More digits than this are no number."""
+_LARGEST_EXPONENT = 308
+
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|(?-i:Mar(?:ch)?)|apr(?:il)?|(?-i:May)|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+_MONEY = r"(?:(?:US|A|C|HK)?\$|[€£¥₹₩₽]|(?:USD|EUR|GBP|Rs\.?))"
+# Of an amount in two units: five feet ten, two hours and thirty minutes.
+_LARGER_UNIT = r"(?:feet|foot|ft|hours?|hrs?|h|minutes?|mins?|pounds?|lbs?|years?|yrs?)\b[.,]?"
+# Letters of scripts that put spaces between words; a number may follow the others directly.
+_LETTER = r"[^\W\d_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]"
+
+_RUN = re.compile(r"(?:[0-9]|\.[0-9])(?:[0-9]|[.,'_:/-](?=[0-9])| (?=[0-9]{3}(?![0-9])))*+")
+_FORMS = re.compile(
+    r"(?P<plain>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+    r"|(?P<comma>[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?)"
+    r"|(?P<mark>[0-9]{1,3}(?:'[0-9]{3})+(?:\.[0-9]+)?|[0-9]{1,3}(?:_[0-9]{3})+(?:\.[0-9]+)?)"
+    r"|(?P<space>[0-9]{1,3}(?: [0-9]{3})+(?:[.,][0-9]+)?)"
+    r"|(?P<point>[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]{1,3}(?:\.[0-9]{3}){2,})"
+    r"|(?P<decimal>[0-9]+,[0-9]+)"
+    r"|(?P<ratio>[0-9]+(?:\.[0-9]+)?/[0-9]+(?:\.[0-9]+)?)"
+)
+
+# What may follow the digits. Each is tried once, where they end.
+_EXPONENT = re.compile(r"[eE]([+-]?[0-9]{1,4})(?![0-9A-Za-z]|\.[0-9])")
+_POWER = re.compile(
+    r"\s?(?:\^|\*\*)\s?(?:\{\s?([+-]?[0-9]{1,4})\s?\}|\(([+-]?[0-9]{1,4})\)|([+-]?[0-9]{1,4}))(?![0-9]|[.,/][0-9])"
+)
+_TIMES_TEN = re.compile(r"\s?(?:[×xX*·⋅]|\\times|\\cdot)\s?10(?=\s?(?:\^|\*\*)|[⁺⁻]?[⁰¹²³⁴-⁹])")
+_OVER = re.compile(r"\s{0,2}/\s{0,2}([0-9]+(?:\.[0-9]+)?)(?!\s{0,2}/|[0-9.,]*[0-9])")
+_AND_A_PART = re.compile(r"\s([0-9]{1,4})/([0-9]{1,4})(?![0-9/.,])")
+_PERCENT = re.compile(r"\s?(?:%|percent\b)")
+_MAGNITUDE = re.compile(
+    r"[ -]?(?:(?P<word>hundred|thousand|million|billion|trillion|lakh|crore|dozen)s?(?![A-Za-z])"
+    r"|(?P<foreign>tausend|mille|mil|millionen|mio|millones|millón|milhões|milhão|milioni|milione|milliarden|milliards?"
+    r"|mrd|miliardi|billionen|billones|trillionen)(?!\w)|(?P<short>mn|mln|bn|tn)(?!\w)"
+    r"|(?P<native>千(?![克米瓦卡])|[百万萬亿億兆백천만억조]))|(?-i:(?P<letter>[kKMB]))(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+_MONEY_MAGNITUDE = re.compile(r" ?(?P<letter>[kKmMbBtT])(?![A-Za-z0-9])")
+_MAGNITUDES = {
+    "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7,
+    "tausend": 3, "mille": 3, "mil": 3, "millionen": 6, "mio": 6, "millones": 6, "millón": 6, "milhões": 6,
+    "milhão": 6, "milioni": 6, "milione": 6, "milliarden": 9, "milliard": 9, "milliards": 9, "mrd": 9, "miliardi": 9,
+    "billionen": 12, "billones": 12, "trillionen": 18,
+    "mn": 6, "mln": 6, "bn": 9, "tn": 12, "k": 3, "m": 6, "b": 9, "t": 12, "百": 2, "백": 2, "千": 3, "천": 3,
+    "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8, "兆": 12, "조": 12,
+}  # fmt: skip
+_LETTER_BEHIND_SPACE = re.compile(r" [kKMB](?![A-Za-z0-9])|b(?![A-Za-z])")
+# With one of these behind it, what was read is a piece: of a hexadecimal number, a term, a time, a date, a tolerance.
+_GOES_ON = re.compile(
+    r"[xbo][0-9a-f]|[a-z]+[0-9]|e[+-]?[0-9]|[xyzni](?![a-z])|\s?(?:[π√±]|\\(?:pi|sqrt|pm|frac)|\+/-)|[.,]{2,}[0-9]"
+    r"|\s?\^(?!\{?\\?(?:circ|°))|\s?(?:[ap]\.?m\b|o'clock|uhr\b)|\s?/\s?[0-9]|[⁰¹²³⁴-⁹]"
+    rf"|(?:st|nd|rd|th)?[\s-](?:of\s)?{_MONTH}\b|\s?{_LARGER_UNIT}\s(?:and\s)?[0-9]"
+    r"|\sand\s(?:a\s)?(?:half|third|quarter)\b",
+    re.IGNORECASE,
+)
+_TOLERANCE = re.compile(r"\s?(?:±|\\pm|\+/-)")
+_MORE = re.compile(r"\s?(?:and\s)?[0-9]")
+_AND_A_FRACTION = re.compile(r"\sand\s[0-9]{1,4}/[0-9]")
+_SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,4}")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+
+# What may stand in front of them.
+_NAME = re.compile(rf"(?:{_LETTER}[_+-]?|\^\s?[{{(]?\s?[+-]?|[\w)\]]\s?\*\*\s?[({{]?[+-]?)$")
+_MONEY_END = re.compile(rf"(?:^|[^A-Za-z]){_MONEY}\s?$")
+_ARGUMENT = re.compile(
+    r"(?:\\(?!boxed|fbox|text|math|d?frac)[A-Za-z]+|[}\]_])\{[+-]?$|\\[dt]?frac\{[+-]?$|√$|\\sqrt\s?$"
+)
+_BELONGS_BEFORE = re.compile(
+    rf"(?:±|\\pm|\+/-)\s?$|(?:[)\]%.}}]|\w_)-$|\bout\sof\s$|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
+    rf"|\b{_MONTH}\.?\s[0-9]{{1,2}}(?:st|nd|rd|th)?,?\s$",
+    re.IGNORECASE,
+)
+_SIGN = re.compile(rf"(?:^|[^\w)\]%.}}]|(?<![^\W_])_)(?:[-—―](?:{_MONEY}\s?)?|{_MONEY}\s?[-—―])$")
+_SAID_MINUS = re.compile(rf"(?<![\w])(?:minus|negative)\s{{1,2}}(?:{_MONEY}\s?)?$", re.IGNORECASE)
+_OPERAND = re.compile(r"[0-9)%]\s{0,2}$")
+_UNGROUPED = re.compile(r"(?:^|[:=\n#{])[\s*_`\"'(\[$€£¥₹+-]{0,8}$")
+_ZEROS = re.compile(r"[0-9] $")
+_FEW_RUNS = 16
+_NARROW = 5
+_WIDE = 40
+"""Characters on either side of the digits that are looked at."""
+
+_JOINED = re.compile(
+    r"(?<=[0-9])[\u00a0\u2007\u2009\u202f](?=[0-9]{3}(?![0-9]))|(?<=[0-9])(?:\{,\}|\\,|,\\!)(?=[0-9]{3})"
+)
+_VULGAR = re.compile(r" ?[¼-¾⅐-⅞]")
+_FRAC = re.compile(
+    r"\\[dt]?frac\s?(?:\{\s?([+-]?[0-9]{1,40})\s?\}\s?\{\s?([0-9]{1,40})\s?\}|([0-9])\s?([0-9])(?![0-9]))"
+)
+_AROUND = re.compile(r"[^\W_]")
 
 
-def read_number(text: str, spec: NumberAnswer) -> float | None:
-    """Return the number in a text: the first one behind the last match of `after`, else the last or first of all.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Digits with all that belongs to them; `value` is None where they are no number by the table."""
 
-    Currency signs, thousands commas, units, percent signs, markup and a full stop behind are no part of it:
-    "$1,234.50." is 1234.5 and "45%" is 45. Fractions ("1/2"), dates and versions ("1.2.3") are not numbers. `#### 42`,
-    as in GSM8K, marks the answer also where the task declares no marker. A number outside `minimum` and `maximum` is
-    None.
+    start: int
+    end: int
+    value: Fraction | None
+
+
+def read_number(text: str, spec: NumberAnswer) -> Fraction | None:
+    """Return the number in a text; None when there is none, or the one that counts cannot be read whole.
+
+    It is the first one of the sentence behind the last match of `after`, else behind the text's own last marker (such
+    as `####` or "the answer is"; with `pick: first` its first), else the last or first of all. A number outside
+    `minimum` and `maximum` is None.
     """
-    text = _LATEX_COMMA.sub(",", text)
-    value = _marked(text, spec)
+    behind = after_marker(_joined(text), spec.after)
+    value = _chosen(_prepared(text), spec) if behind is None else _first(sentence(_prepared(behind)))
+    return value if value is not None and _on_scale(value, spec) else None
+
+
+def _on_scale(value: Fraction, spec: NumberAnswer) -> bool:
+    return (spec.minimum is None or value >= exact(spec.minimum)) and (
+        spec.maximum is None or value <= exact(spec.maximum)
+    )
+
+
+def gold_number(reference: str, spec: NumberAnswer) -> Fraction:
+    """Return the number that a right answer is, behind its marker if it has one.
+
+    Raises:
+        ValueError: more or something else stands there than one number of the table, or one off the scale.
+    """
+    behind = after_marker(_joined(reference), spec.after)
+    text = _prepared(reference if behind is None else behind)
+    if behind is None and spec.after is None and (own := marked(text)) is not None:
+        text = own.text
+    value = _alone(text)
     if value is None:
-        values = list(_numbers(text))
-        if not values:
-            return None
-        value = values[-1] if spec.pick == "last" else values[0]
-    if spec.minimum is not None and value < spec.minimum:
-        return None
-    if spec.maximum is not None and value > spec.maximum:
-        return None
+        raise ValueError("expected one number and nothing else; the forms that have a value are in docs/task-files.md")
+    if not _on_scale(value, spec):
+        raise ValueError(f"it is outside the scale from {spec.minimum} to {spec.maximum}")
     return value
 
 
-def _marked(text: str, spec: NumberAnswer) -> float | None:
-    """The first number behind the last marker, None without a marker or a number."""
-    if spec.after is not None:
-        ends = [match.end() for match in compiled(spec.after).finditer(text)]
+def exact(value: float) -> Fraction:
+    """Return a float of a task file as the decimal number that it was written as."""
+    return Fraction(repr(value))
+
+
+def _chosen(text: str, spec: NumberAnswer) -> Fraction | None:
+    first = spec.pick == "first"
+    if first and (alone := _alone(text.strip().split("\n", 1)[0])) is not None:
+        return alone
+    if (own := marked(text, first=first)) is not None:
+        return _first(own.text)
+    return _first(text) if first else _last(text)
+
+
+def _last(text: str) -> Fraction | None:
+    """The value of the last number, read from a few numbers in front of it, for one may consist of several."""
+    runs = [run.start() for run in _RUN.finditer(text)]
+    for count in dict.fromkeys((min(_FEW_RUNS, len(runs)), len(runs))):
+        found = list(_numbers(text, runs[-count] if count else len(text)))
+        if found:
+            return found[-1].value
+    return None
+
+
+def _first(text: str) -> Fraction | None:
+    found = next(_numbers(text), None)
+    return None if found is None else found.value
+
+
+def _alone(text: str) -> Fraction | None:
+    """The number that a text is, signs, units of money, percent and punctuation aside."""
+    found = list(_few(_numbers(text)))
+    if len(found) != 1:
+        return None
+    (only,) = found
+    rest = text[: only.start] + " " + text[only.end :]
+    return None if _AROUND.search(rest) else only.value
+
+
+def _few(found: Iterator[_Found]) -> Iterator[_Found]:
+    for one, _ in zip(found, range(2), strict=False):
+        yield one
+
+
+def _joined(text: str) -> str:
+    """Digits grouped by a space that does not break, or as LaTeX does it, with a comma between the groups."""
+    return _JOINED.sub(",", text)
+
+
+def _prepared(text: str) -> str:
+    """The folded text with every way to write a fraction as `a/b`."""
+    text = fold(_joined(text)).replace("\N{FRACTION SLASH}", "/").replace("\N{DIVISION SLASH}", "/")
+    if "frac" in text:
+        text = _FRAC.sub(lambda match: _apart(match, f"{match[1] or match[3]}/{match[2] or match[4]}"), text)
+    if not text.isascii():
+        text = _VULGAR.sub(lambda match: _apart(match, unicodedata.normalize("NFKC", match[0].strip())), text)
+        text = text.replace("\N{FRACTION SLASH}", "/")
+    return text
+
+
+def _apart(match: re.Match[str], fraction: str) -> str:
+    """A fraction with a space in front where a whole number stands there."""
+    before = match.string[match.start() - 1 : match.start()]
+    return (" " if before.isdigit() or match[0][0] == " " else "") + fraction
+
+
+def _numbers(text: str, place: int = 0) -> Iterator[_Found]:
+    """Everything from `place` on in a prepared text that has digits of its own; a name's (GPT-4) are left out."""
+    tied = False
+    while (run := _RUN.search(text, place)) is not None:
+        begin = run.start()
+        if text[begin] == "." and text[begin - 1 : begin].isalnum():
+            begin += 1  # a full stop without a space behind it
+        if _NAME.search(text[max(0, begin - _NARROW) : begin]) and not _MONEY_END.search(
+            text[max(0, begin - _NARROW) : begin]
+        ):
+            place = run.end()
+            continue
+        before = ("…" if begin > _WIDE else "") + text[max(0, begin - _WIDE) : begin]
+        value, end, more = _value(text, begin, run.end(), before)
+        zeros = text[begin] == "0" and text[begin + 1 : begin + 2].isdigit() and _ZEROS.search(before)
+        if tied or zeros or _BELONGS_BEFORE.search(before) or _ARGUMENT.search(before):
+            value = None
+        tied = more or _TOLERANCE.match(text, end) is not None
+        yield _Found(begin - _sign_length(before), end, None if value is None or more else _signed(value, before))
+        place = max(end, run.end())
+
+
+def _value(text: str, begin: int, end: int, before: str) -> tuple[Fraction | None, int, bool]:
+    """The value without its sign of the digits from `begin` to `end`, where it ends, whether more belongs to it."""
+    digits = text[begin:end]
+    form = _FORMS.fullmatch(digits) if len(digits) <= LONGEST else None
+    if form is None or not _fits(form, before, text, end):
+        return None, end, " " in digits and _MORE.match(text, end) is not None
+    value = _of_form(form)
+    if value is not None and form.lastgroup in ("plain", "comma"):
+        value, end = _scientific(value, text, end)
+    if value is None:
+        return None, end, False
+    if (percent := _PERCENT.match(text, end)) is not None:
+        end = percent.end()
     else:
-        ends = [match.start() + 4 for match in _MARKED.finditer(text)]
-    return next(_numbers(text[ends[-1] :]), None) if ends else None
+        factor, behind = _magnitude(text, end, money=_MONEY_END.search(before) is not None)
+        if factor != 1 and _MORE.match(text, behind):
+            return None, behind, True  # one million two hundred: the second part is no number of its own
+        if factor == 1 and _LETTER_BEHIND_SPACE.match(text, end):
+            return None, end, False
+        value, end = value * factor, behind
+    more = _AND_A_FRACTION.match(text, end) is not None
+    return (None if _GOES_ON.match(text, end) else value), end, more
 
 
-def _numbers(text: str) -> Iterator[float]:
-    text = _THOUSANDS_SPACE.sub(",", text)
-    for run in _RUN.finditer(text):
-        digits = run[0].rstrip(".,/\u00a0\u202f\u2009")
-        before, end = text[max(0, run.start() - 12) : run.start()], run.start() + len(digits)
-        if digits.startswith(".") and before[-1:].isalnum():
-            digits, before = digits[1:], before + "."  # a full stop without a space behind it
-        if "/" in digits or _INSIDE.search(before) or _FRACTION.match(text, end):
-            continue
-        yield from _values(digits, before, _EXPONENT.match(text, end))
+def _magnitude(text: str, end: int, *, money: bool) -> tuple[int, int]:
+    """What the words behind a number multiply it by, "hundred thousand" by both, and where they end."""
+    factor = 1
+    found = (_MONEY_MAGNITUDE.match(text, end) if money else None) or _MAGNITUDE.match(text, end)
+    while found is not None and factor < 10**_LARGEST_EXPONENT:
+        word = str(found[str(found.lastgroup)]).lower()
+        factor, end = factor * (12 if word == "dozen" else 10 ** _MAGNITUDES[word]), found.end()
+        found = _MAGNITUDE.match(text, end)
+    return factor, end
 
 
-def _values(digits: str, before: str, exponent: re.Match[str] | None) -> Iterator[float]:
-    """The numbers of one run of digits, dots and commas; several when commas separate a list."""
-    for piece in re.split(r",(?![0-9]{3}(?![0-9]))|\.{2,}|[\u00a0\u202f\u2009]", digits):
-        if piece.count(".") > 1:
-            continue
-        found = [match[0] for match in _VALUE.finditer(piece)]
-        for value in found:
-            alone = value == digits
-            number = float(value.replace(",", "") + (exponent[0] if alone and exponent else ""))
-            if math.isfinite(number):
-                yield -number if digits.startswith(value) and _SIGN.search(before) else number
+def _fits(form: re.Match[str], before: str, text: str, end: int) -> bool:
+    """Whether the form means one number here: what also is a list or a pair does only where nothing else can be."""
+    if form.lastgroup == "decimal":
+        return not (before[-1:] in ("(", "[", "{") and text[end : end + 1] in (")", "]", "}"))
+    if form.lastgroup == "space":
+        return _UNGROUPED.search(before) is not None and not text[end + 1 : end + 2].isdigit()
+    return True
+
+
+def _of_form(form: re.Match[str]) -> Fraction | None:
+    kind, digits = str(form.lastgroup), form[0]
+    if kind == "ratio":
+        above, below = (Fraction(part) for part in digits.split("/"))
+        return above / below if below else None
+    if kind == "decimal":
+        digits = digits.replace(",", ".")
+    elif kind == "point":
+        digits = digits.replace(".", "").replace(",", ".")
+    elif kind == "space":
+        digits = digits.replace(" ", "").replace(",", ".")
+    return Fraction(re.sub("[,'_]", "", digits))
+
+
+def _scientific(value: Fraction, text: str, end: int) -> tuple[Fraction | None, int]:
+    """The value with its exponent, power, denominator or the part behind a whole number."""
+    if (exponent := _EXPONENT.match(text, end)) is not None:
+        return _power_of_ten(value, int(exponent[1])), exponent.end()
+    if (ten := _TIMES_TEN.match(text, end)) is not None and (raised := _raised(text, ten.end())) is not None:
+        return _power_of_ten(value, raised[0]), raised[1]
+    if (raised := _raised(text, end)) is not None:
+        return _power(value, raised[0]), raised[1]
+    if (part := _AND_A_PART.match(text, end)) is not None and value == int(value) and int(part[1]) < int(part[2]):
+        return value + Fraction(int(part[1]), int(part[2])), part.end()
+    if (over := _OVER.match(text, end)) is not None:
+        return (value / Fraction(over[1]) if Fraction(over[1]) else None), over.end()
+    return value, end
+
+
+def _raised(text: str, place: int) -> tuple[int, int] | None:
+    """The exponent of a power that stands here, and where it ends."""
+    if (power := _POWER.match(text, place)) is not None:
+        return int(power[1] or power[2] or power[3]), power.end()
+    if (power := _SUPERSCRIPT.match(text, place)) is not None:
+        return int(power[0].translate(_SUPERSCRIPTS)), power.end()
+    return None
+
+
+def _power_of_ten(value: Fraction, exponent: int) -> Fraction | None:
+    return (
+        value * Fraction(10**exponent if exponent > 0 else Fraction(1, 10**-exponent))
+        if abs(exponent) <= _LARGEST_EXPONENT
+        else None
+    )
+
+
+def _power(value: Fraction, exponent: int) -> Fraction | None:
+    digits = len(str(abs(value.numerator))) + len(str(value.denominator))
+    if digits * abs(exponent) > LONGEST or (value == 0 and exponent < 0):
+        return None
+    return Fraction(value**exponent)
+
+
+def _sign_length(before: str) -> int:
+    for pattern in (_SAID_MINUS, _SIGN, _MONEY_END):
+        if (found := pattern.search(before)) is not None:
+            return len(before) - found.start()
+    return 0
+
+
+def _signed(value: Fraction, before: str) -> Fraction:
+    said = _SAID_MINUS.search(before)
+    if said is not None:
+        return value if _OPERAND.search(before, 0, said.start()) else -value
+    return -value if _SIGN.search(before) else value

@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from harness.folding import fold, unwrapped
+from harness.models.entry import Thinking
+from harness.score.answers.thinking import without_thinking
 from harness.tasks.task import RegexAnswer, TextAnswer
 
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
-_CLOSING = re.compile(r"^.*</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
-_OPENING = re.compile(r"<think(?:ing)?>.*$", re.IGNORECASE | re.DOTALL)
+# A full stop that belongs to the word in front of it: "U.S.", an ellipsis, an initial.
+_ABBREVIATED = re.compile(r"(?:\.|\.\w|\b[A-Z])\.$")
 
 
-def text_of(completion: str) -> str:
-    """Return a completion without its thinking part: `<think>` to `</think>`, or either tag without the other.
+def text_of(completion: str, thinking: Thinking | None = None) -> str:
+    """Return a completion without its thinking part and without the tokens of a chat template around it.
 
-    A closing tag alone ends a thought whose opening stood in the prompt; an opening alone is a thought that was cut
-    off before any answer.
+    `thinking` are the markers of a model of one's own.
     """
-    lowered = completion.lower()
-    if "</think" in lowered:
-        completion = _CLOSING.sub("", _THOUGHT.sub("", completion))
-    return _OPENING.sub("", completion) if "<think" in lowered else completion
+    return unwrapped(without_thinking(completion, thinking))
 
 
 @lru_cache(maxsize=256)
@@ -30,34 +28,66 @@ def compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def after_marker(text: str, pattern: str | None) -> str:
-    """Return what follows the last match of `pattern`, or the whole text when nothing matches.
+def after_marker(text: str, pattern: str | None) -> str | None:
+    """Return what follows the last match of `pattern`, folded, None when nothing matches.
 
-    Without the marker the text is read as a whole, because a model that answers at once writes no marker.
+    A pattern is looked for in the folded text, and then in the text as it stands, for it may hold what folding changes.
     """
     if pattern is None:
-        return text
-    end = None
-    for match in compiled(pattern).finditer(text):
-        end = match.end()
-    return text if end is None else text[end:]
+        return None
+    for candidate in dict.fromkeys((fold(text), text)):
+        ends = [match.end() for match in compiled(pattern).finditer(candidate)]
+        if ends:
+            return fold(candidate[ends[-1] :])
+    return None
 
 
 def read_text(text: str, spec: TextAnswer) -> str | None:
-    """Return the stripped text behind the marker, only its first non-empty line if so declared; None when empty."""
-    found = after_marker(text, spec.after).strip()
+    """Return the stripped text behind the marker, only its first non-empty line if so declared; None when empty.
+
+    With a marker declared, the full stop that ends the sentence is no part of it: "The answer is Paris."
+    """
+    marked = after_marker(text, spec.after)
+    found = (fold(text) if marked is None else marked).strip()
     if spec.first_line and found:
         found = found.splitlines()[0].strip()
+    if spec.after is not None and found.endswith(".") and not _ABBREVIATED.search(found[-5:]):
+        found = found[:-1]
     return found or None
 
 
+def gold_text(reference: str, spec: TextAnswer) -> str:
+    """Return the text of a right answer.
+
+    Raises:
+        ValueError: it is empty, or only a part of it would be compared.
+    """
+    found = read_text(reference, spec)
+    if found is None:
+        raise ValueError("it is empty")
+    if spec.first_line and len(reference.strip().splitlines()) > 1 and after_marker(reference, spec.after) is None:
+        raise ValueError("it has several lines, of which only the first is read (first_line)")
+    return found
+
+
 def read_regex(text: str, spec: RegexAnswer) -> str | None:
-    """Return the last match's group `answer`, else group 1, else the whole match, stripped; None when empty."""
+    """Return the last match's group `answer`, else group 1, else the whole match, folded; None when empty."""
     pattern = compiled(spec.pattern)
-    last = None
-    for match in pattern.finditer(text):
-        last = match
-    if last is None:
-        return None
     group: str | int = "answer" if "answer" in pattern.groupindex else min(pattern.groups, 1)
-    return (last[group] or "").strip() or None
+    for candidate in dict.fromkeys((fold(text), text)):
+        found = [match[group] for match in pattern.finditer(candidate)]
+        if found:
+            return fold(found[-1] or "").strip() or None
+    return None
+
+
+def gold_regex(reference: str, spec: RegexAnswer) -> str:
+    """Return what the pattern finds in a right answer.
+
+    Raises:
+        ValueError: it finds nothing.
+    """
+    found = read_regex(reference, spec)
+    if found is None:
+        raise ValueError(f"the pattern {spec.pattern!r} finds nothing in it")
+    return found

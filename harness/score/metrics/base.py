@@ -60,8 +60,22 @@ class Metric:
     stats_of_all: Callable[[Sequence[Example]], FloatArray] | None = None
     """Statistics of all rows at once, shape [n, k], where those of a row depend on the others (ranks, or a score that
     only the whole set has). The bootstrap takes them as fixed, which the metrics that use it say something about."""
+    constant: float | None = None
+    """The score of answers that do not depend on the row, where it is not `low`: 0 for a correlation."""
     scorable: int | None = None
     """Which statistic is 1 for a row that can be scored and else 0, for a metric by which not every row can be."""
+
+    @property
+    def best(self) -> float:
+        """The score of the right answers, as far as the metric has an end there."""
+        return self.high if self.higher_is_better else self.low
+
+    @property
+    def unanswered(self) -> float:
+        """The score when no row has an answer."""
+        if self.constant is not None:
+            return self.constant
+        return self.low if self.higher_is_better else self.high
 
     def table(self, examples: Sequence[Example]) -> FloatArray:
         """Return the statistics of all rows, shape [n, k]."""

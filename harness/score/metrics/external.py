@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 from harness.errors import UserError, nearest
 from harness.plugins import scripts_allowed
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table
+from harness.score.metrics.numbers import as_float
 from harness.score.metrics.text import candidate, targets
 from harness.tasks.task import AnswerFormat, LabelAnswer
 
@@ -115,7 +117,9 @@ def _inputs(module: Any, examples: Sequence[Example], answer: AnswerFormat) -> t
             places = {label: place for place, label in enumerate(answer.labels)}
             return [places.get(one.answer, -1) for one in examples], [places.get(one.gold[0], -1) for one in examples]
         if dtype.startswith("float") and answer.type == "number":
-            return [one.answer or 0.0 for one in examples], [one.gold[0] for one in examples]
+            return [as_float(one.answer or Fraction(0)) for one in examples], [
+                as_float(one.gold[0]) for one in examples
+            ]
         if not single:
             most = max(len(targets(example)) for example in examples)
             # Some metrics want the same number of references for every row; the last one repeated changes no score.

@@ -188,7 +188,7 @@ def mcc(answer: LabelAnswer) -> Metric:
         # Below rounding a spread is that of a constant.
         return ratio(covariance, np.where(product > 1e-15, np.sqrt(np.maximum(product, 0)), 0.0))
 
-    return Metric("mcc", _counts("mcc", answer), summary, kind="corpus", low=-1.0)
+    return Metric("mcc", _counts("mcc", answer), summary, kind="corpus", low=-1.0, constant=0.0)
 
 
 def _one_label(name: str, answer: LabelAnswer, positive: str | None) -> Callable[[Example], Sequence[float]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from harness.errors import UserError
+from harness.score.answers.numbers import exact
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
 from harness.tasks.task import NumberAnswer
 
@@ -15,13 +18,15 @@ from harness.tasks.task import NumberAnswer
 def number_match(answer: NumberAnswer, *, tolerance: float = 0.0) -> Metric:
     """Share of rows whose number differs from a right one by at most `tolerance` (default: not at all).
 
-    Range [0, 1]. Numbers are compared after extraction, so "$1,234.50" and "1234.5" match.
+    Range [0, 1]. Numbers are compared after extraction, so "$1,234.50" and "1234.5" match, and exactly: whole numbers
+    of any size and decimals differ where a digit does.
     """
     if tolerance < 0:
         raise UserError("metric 'number_match': tolerance must not be negative")
+    most = exact(tolerance)
 
     def stats(example: Example) -> tuple[float]:
-        return (float(any(abs(error) <= tolerance for error in _errors(example))),)
+        return (float(any(abs(error) <= most for error in _errors(example))),)
 
     return Metric("number_match", stats, kind="binary")
 
@@ -33,15 +38,24 @@ def closeness(answer: NumberAnswer, *, scale: float = 5.0) -> Metric:
     """
     if scale <= 0:
         raise UserError("metric 'closeness': scale must be positive")
+    width = exact(scale)
 
     def stats(example: Example) -> tuple[float]:
-        return (max([0.0, *(1 - abs(error) / scale for error in _errors(example))]),)
+        return (float(max([Fraction(0), *(1 - abs(error) / width for error in _errors(example))])),)
 
     return Metric("closeness", stats)
 
 
-def _errors(example: Example) -> list[float]:
-    """Answer minus each right number, empty without an answer."""
+def as_float(value: Fraction) -> float:
+    """Return the float nearest to a number, the largest there is for one beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return sys.float_info.max if value > 0 else -sys.float_info.max
+
+
+def _errors(example: Example) -> list[Fraction]:
+    """Answer minus each right number, exactly; empty without an answer."""
     if example.answer is None:
         return []
     return [example.answer - gold for gold in example.gold if gold is not None]
@@ -76,7 +90,7 @@ def pearson(answer: NumberAnswer) -> Metric:
             values[known] -= values[known].mean() if known.any() else 0.0
         return _statistics(x, y, known)
 
-    return Metric("pearson", needs_table, _correlation, kind="corpus", low=-1.0, stats_of_all=together)
+    return Metric("pearson", needs_table, _correlation, kind="corpus", low=-1.0, constant=0.0, stats_of_all=together)
 
 
 def spearman(answer: NumberAnswer) -> Metric:
@@ -96,15 +110,15 @@ def spearman(answer: NumberAnswer) -> Metric:
             values[known] = (rankdata(values[known]) - (count + 1) / 2) / max(count, 1)
         return _statistics(x, y, known)
 
-    return Metric("spearman", needs_table, _correlation, kind="corpus", low=-1.0, stats_of_all=together)
+    return Metric("spearman", needs_table, _correlation, kind="corpus", low=-1.0, constant=0.0, stats_of_all=together)
 
 
 def _columns(examples: Sequence[Example]) -> tuple[FloatArray, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
     """Answers, gold numbers and where both are known, each of shape [n]; 0 where not."""
     pairs = [(example.answer, example.gold[0]) for example in examples]
     known = np.array([None not in pair for pair in pairs], dtype=bool)
-    x = np.array([pair[0] if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
-    y = np.array([pair[1] if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
+    x = np.array([as_float(pair[0]) if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
+    y = np.array([as_float(pair[1]) if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
     return x, y, known
 
 

@@ -11,7 +11,7 @@ several times as fast; the tests hold the scores to those of `rouge_score.rouge_
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from rouge_score.tokenize import tokenize
 
 from harness.score.answers.structured import canonical
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
-from harness.tasks.task import AnswerFormat
+from harness.tasks.task import AnswerFormat, MetricSpec
 
 Tokens = tuple[str, ...]
 
@@ -167,6 +167,35 @@ def _porter() -> Any:
     from nltk.stem.porter import PorterStemmer  # its import takes seconds
 
     return PorterStemmer()
+
+
+WITH_ROUGE_TOKENS = frozenset({
+    "rouge_1", "rouge_2", "rouge_l", "rouge_lsum", "explanation_rouge_l", "label_and_explanation", "published_rouge",
+})  # fmt: skip
+"""Metrics that compare the tokens of rouge-score."""
+_FEW_DROPPED = 0.05
+
+
+def dropped_scripts(metrics: Iterable[MetricSpec], references: Iterable[str]) -> str | None:
+    """Say that right answers are written in a script that the ROUGE metrics of a task do not see, None if they do.
+
+    Whatever a model answers to such a row, it scores 0 or little. A twentieth of the rows is not worth a word.
+    """
+    named = [metric.name for metric in metrics if metric.name in WITH_ROUGE_TOKENS]
+    if not named:
+        return None
+    found = [_mostly_dropped(text) for text in references]
+    if sum(found) <= _FEW_DROPPED * len(found):
+        return None
+    return (
+        f"{', '.join(named)} cannot score {sum(found):,} of {len(found):,} right answers, whose script ROUGE's "
+        "tokenizer drops (it keeps a to z and 0 to 9); chrf reads any script"
+    )
+
+
+def _mostly_dropped(text: str) -> bool:
+    letters = sum(char.isalpha() for char in text)
+    return letters > 0 and 2 * sum("a" <= char <= "z" for char in text.lower()) < letters
 
 
 def _rouge(name: str, score: Callable[[str, str], float]) -> Metric:

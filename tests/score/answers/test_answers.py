@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -131,7 +132,7 @@ def test_a_label_alone_is_itself_whatever_its_characters(label: str) -> None:
         ("Topics: corn and grain.", ("corn", "grain")),
         ("The topics are grain and corn-oil", ("corn-oil", "grain")),
         ('["grain", "acq"]', ("acq", "grain")),
-        ("grain, silver", ("grain",)),
+        ("grain, silver", None),  # what is no label is a part of the answer, too
         ("none", ("none",)),
         ("I can not say", None),
         ("", None),
@@ -152,7 +153,7 @@ def test_sets_of_labels(completion: str, labels: tuple[str, ...] | None) -> None
         ("\N{MINUS SIGN}5", -5),
         ("a loss of -$5", -5),
         ("$-5", -5),
-        ("10-5", 5),
+        ("10-5", None),  # a range, a subtraction or a part of a longer number
         ("10 - 5", 5),
         ("- 5 apples", 5),
         ("45%", 45),
@@ -161,13 +162,13 @@ def test_sets_of_labels(completion: str, labels: tuple[str, ...] | None) -> None
         ("It was seven.", None),
         ("1,234,567 people", 1234567),
         ("1, 2, 3", 3),
-        ("1,2,3", 3),
+        ("1,2,3", None),
         ("12\N{NARROW NO-BREAK SPACE}000", 12000),
         (r"\boxed{42}", 42),
         ("1{,}234", 1234),
         ("1e3", 1000),
         ("1e400", None),
-        ("1/2", None),
+        ("1/2", 0.5),
         ("12/31/2024", None),
         ("GPT4", None),
         ("v1.2.3", None),
@@ -192,7 +193,7 @@ def test_the_number_behind_the_marker_wins_over_the_last_one() -> None:
 
 def test_a_number_off_the_scale_is_no_answer() -> None:
     scale = spec("number", minimum=0, maximum=5, pick="first")
-    assert read("4.2", scale) == 4.2
+    assert read("4.2", scale) == Fraction("4.2")
     assert read("1000", scale) is None
     assert read("-3", scale) is None
 
@@ -352,5 +353,6 @@ def test_a_label_alone_survives_any_punctuation(label: str, around: str) -> None
 
 @given(st.floats(-1e12, 1e12).map(lambda value: round(value, 3)))
 def test_a_number_is_read_back_as_printed(value: float) -> None:
-    assert read(f"The answer is {value:,.3f}.", NUMBER) == value
-    assert read(f"{value:.3f} kg", NUMBER) == value
+    exact = Fraction(f"{value:.3f}")
+    assert read(f"The answer is {value:,.3f}.", NUMBER) == exact
+    assert read(f"{value:.3f} kg", NUMBER) == exact

@@ -82,3 +82,13 @@ def test_pearson_does_not_change_with_the_scale(pairs: list[tuple[float, float]]
     moved = [(x * unit + origin, y) for x, y in pairs]
     pearson = metric("pearson", NUMBER)
     assert pearson.score(rows(moved)) == pytest.approx(pearson.score(rows(pairs)), abs=1e-6)
+
+
+def test_whole_numbers_are_compared_exactly_whatever_their_size() -> None:
+    large = "1" + "0" * 400
+    assert (
+        score("number_match", NUMBER, ["9007199254740993", large, "0.1"], ["9007199254740992", large, "0.10"]) == 2 / 3
+    )
+    assert score("number_match", NUMBER, ["0.3"], ["0.0"], tolerance=0.3) == 1
+    assert score("closeness", NUMBER, [large], ["1"]) == 0
+    assert score("spearman", NUMBER, ["1", "2", large], ["1", "2", "3"]) == pytest.approx(1)

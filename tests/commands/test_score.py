@@ -1,0 +1,143 @@
+"""`harness score`: rows, groups, intervals, and two files against each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands.conftest import Command
+
+TASK = """\
+title: Answers
+category: classification
+dataset: {files: {test: rows.jsonl}}
+prompt: "Question: {{ q }}"
+target: "{{ a }}"
+answer: ANSWER
+metrics: METRICS
+max_tokens: 8
+"""
+YES_NO = "{type: label, labels: [yes, no]}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return written(tmp_path, YES_NO, "[accuracy, macro_f1]")
+
+
+def written(folder: Path, answer: str, metrics: str) -> Path:
+    (folder / "t.yaml").write_text(TASK.replace("ANSWER", answer).replace("METRICS", metrics))
+    return folder
+
+
+def lines(path: Path, *found: dict[str, Any]) -> str:
+    path.write_text("".join(json.dumps(line) + "\n" for line in found))
+    return str(path)
+
+
+def answers(path: Path, said: Sequence[str | None], right: Sequence[str], **columns: Sequence[str]) -> str:
+    extra = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)] or [{}] * len(
+        said
+    )
+    rows = zip(said, right, extra, strict=True)
+    return lines(path, *({"id": f"r{n}", "prediction": a, "reference": b, **c} for n, (a, b, c) in enumerate(rows)))
+
+
+def test_json_has_each_rows_status_and_scores(harness: Command, folder: Path) -> None:
+    path = answers(folder / "a.jsonl", ["yes", "maybe", None], ["yes", "no", "no"])
+    code, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--json", "--rows")
+    found = json.loads(out)
+    assert code == 0
+    assert found["metrics"]["accuracy"] == pytest.approx(1 / 3)
+    assert found["intervals"]["accuracy"][0] < 1 / 3 < found["intervals"]["accuracy"][1]
+    assert [(row["id"], row["status"], row["scores"]["accuracy"]) for row in found["rows"]] == [
+        ("r0", "ok", 1.0), ("r1", "unparsed", 0.0), ("r2", "failed", 0.0),
+    ]  # fmt: skip
+
+
+def test_a_metric_of_the_whole_set_has_no_score_of_a_row(harness: Command, tmp_path: Path) -> None:
+    folder = written(tmp_path, "{type: number}", "[number_match, spearman]")
+    path = answers(folder / "a.jsonl", ["1", "3", "2"], ["1", "2", "3"])
+    _, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--json", "--rows")
+    assert [row["scores"] for row in json.loads(out)["rows"]] == [
+        {"number_match": score, "spearman": None} for score in (1.0, 0.0, 0.0)
+    ]
+
+
+def test_rows_are_grouped_by_a_column_of_the_lines_or_of_their_references(harness: Command, folder: Path) -> None:
+    path = answers(folder / "a.jsonl", ["yes", "no", "no"], ["yes", "no", "yes"], part=["x", "y", "x"])
+    _, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--json", "--by", "part")
+    groups = json.loads(out)["by"]["part"]
+    assert {name: (group["n"], group["metrics"]["accuracy"]) for name, group in groups.items()} == {
+        "x": (2, 0.5), "y": (1, 1.0),
+    }  # fmt: skip
+    row = {"prediction": "yes", "reference": {"q": "1", "a": "yes", "kind": "easy"}}
+    _, out, _ = harness(
+        "score", "t", "--predictions", lines(folder / "b.jsonl", row), "--tasks", str(folder), "--by", "kind"
+    )
+    assert "kind = easy: n = 1, 1 ok" in out
+
+
+def test_a_column_that_is_not_there_is_named(harness: Command, folder: Path) -> None:
+    path = answers(folder / "a.jsonl", ["yes"], ["yes"], part=["x"])
+    code, _, err = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--by", "prat")
+    assert code == 2
+    assert "a.jsonl:1: no column 'prat' to group by (did you mean 'part'?)" in err
+
+
+def test_two_files_are_compared_row_by_row_whatever_their_order(harness: Command, folder: Path) -> None:
+    right = ["yes", "no"] * 10
+    first = answers(folder / "a.jsonl", right, right)
+    said = [{"id": f"r{n}", "prediction": "yes", "reference": gold} for n, gold in enumerate(right)]
+    second = lines(folder / "b.jsonl", *reversed(said))
+    arguments = ["--predictions", first, "--against", second, "--tasks", str(folder)]
+    _, out, _ = harness("score", "t", *arguments, "--json")
+    found = json.loads(out)["against"]
+    assert found["metrics"]["accuracy"] == 0.5
+    compared = found["comparisons"]["accuracy"]
+    assert (compared["difference"], compared["verdict"]) == (0.5, "better")
+    assert compared["interval"][0] < 0.5 < compared["interval"][1]
+    assert compared["p_value"] == pytest.approx(2 * 0.5**10)
+    _, out, _ = harness("score", "t", *arguments)
+    assert f"{first} beats {second} (+0.500 accuracy, 95 % interval " in out
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"id": "r1", "prediction": "yes", "reference": "yes"}, "b.jsonl: no prediction for row 'r0'"),
+        ({"id": "r0", "prediction": "yes", "reference": "no"}, "b.jsonl: row 'r0' has another right answer"),
+    ],
+)
+def test_files_of_other_rows_are_not_compared(
+    harness: Command, folder: Path, other: dict[str, Any], message: str
+) -> None:
+    first = answers(folder / "a.jsonl", ["yes"], ["yes"])
+    second = lines(folder / "b.jsonl", other)
+    code, out, err = harness("score", "t", "--predictions", first, "--against", second, "--tasks", str(folder))
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_for_sets_of_labels_a_list_is_the_set(harness: Command, tmp_path: Path) -> None:
+    folder = written(tmp_path, '{type: label, labels: [sport, music, "food, drink"], many: true}', "[accuracy]")
+    rows = [
+        {"prediction": "sport, music", "reference": ["music", "sport"]},
+        {"prediction": ["food, drink"], "reference": ["food, drink"]},
+        {"prediction": "sport", "reference": {"references": [["sport"], ["music"]]}},
+    ]
+    path = lines(folder / "a.jsonl", *rows)
+    _, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--json")
+    assert json.loads(out)["metrics"] == {"accuracy": 1.0}
+
+
+def test_a_script_that_rouge_does_not_see_is_named(harness: Command, tmp_path: Path) -> None:
+    folder = written(tmp_path, "{type: text}", "[rouge_l]")
+    path = answers(folder / "a.jsonl", ["доброе утро"], ["доброе утро"])
+    code, _, err = harness("score", "t", "--predictions", path, "--tasks", str(folder))
+    assert code == 0
+    assert "rouge_l cannot score 1 of 1 right answers" in err
