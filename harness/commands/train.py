@@ -72,7 +72,7 @@ def command(
     """
     from dataclasses import asdict, replace
 
-    from harness.models.known_bases import is_gguf
+    from harness.models.engines.known_bases import is_gguf
     from harness.train.recipe import LORA_LAND, SMALL_BASE
     from harness.train.train import TrainOptions, configuration, shrink_trained, train
 
@@ -117,7 +117,7 @@ def command(
 
 def _entry(base: str, folder: Path, task: str) -> str:
     """An entry of a models file that runs the adapter, and those of other tasks next to it, in this process."""
-    from harness.models.known_bases import is_gguf
+    from harness.models.engines.known_bases import is_gguf
 
     adapter = folder.with_name("{task}") if folder.name == task else folder
     backend = "llamacpp" if is_gguf(base) else "local"

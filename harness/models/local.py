@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from harness.errors import DataError, ModelRejected, Rejected, UserError
 from harness.models.backend import Reply, Request
 from harness.models.engines.decoding import Answer, PromptTooLong, Query
+from harness.models.engines.known_bases import KNOWN
 from harness.models.entry import InProcess, LlamaCppModel
-from harness.models.known_bases import KNOWN
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.onnx.data", "*.onnx", "*.onnx_adapter")
 

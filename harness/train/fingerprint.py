@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.models.adapter_files import WEIGHTS
-from harness.models.gguf import base_folder
+from harness.models.engines.adapter_files import WEIGHTS
+from harness.models.engines.gguf import base_folder
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.models.adapter_files import LoraWeights, read_lora, write_lora
+from harness.models.engines.adapter_files import LoraWeights, read_lora, write_lora
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError
 from harness.hashing import digest
-from harness.models.adapter_files import read_lora, write_lora
-from harness.models.gguf import base_folder
+from harness.models.engines.adapter_files import read_lora, write_lora
+from harness.models.engines.gguf import base_folder
 from harness.models.local import CARD
 from harness.rows.origin import locate
 from harness.rows.training import load, training_rows

@@ -11,8 +11,8 @@ import pytest
 from harness.ask.run import BenchOptions, bench
 from harness.errors import DataError, ModelRejected, Rejected
 from harness.models.connect import Connections
+from harness.models.engines.known_bases import KNOWN
 from harness.models.entry import LlamaCppModel, ModelEntry
-from harness.models.known_bases import KNOWN
 from harness.models.local import LocalBackend, adapter_of
 from harness.store.results import read_responses
 from tests.models import tiny_gguf

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.models.engines.decoding import Query
+from harness.models.engines.gguf import base_folder, shape_of
+from harness.models.engines.known_bases import KNOWN, gguf_file
 from harness.models.engines.llamacpp import LlamaCpp
-from harness.models.gguf import base_folder, shape_of
-from harness.models.known_bases import KNOWN, gguf_file
 from harness.rows.origin import locate
 from harness.rows.training import training_rows
 from harness.tasks.catalog import load_task

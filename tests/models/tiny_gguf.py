@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.models.adapter_files import LoraWeights, write_lora
-from harness.models.gguf import LINEAR, Shape
+from harness.models.engines.adapter_files import LoraWeights, write_lora
+from harness.models.engines.gguf import LINEAR, Shape
 
 SHAPE = Shape(layers=2, width=64, inner=96, heads=4, key_value_heads=2)
 CONTEXT = 4096

@@ -13,8 +13,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.models.engines.decoding import Answer, Query, answer
+from harness.models.engines.gguf import base_folder
 from harness.models.engines.llamacpp import LlamaCpp
-from harness.models.gguf import base_folder
 from harness.rows.training import Pair
 from harness.train.recipe import ALL_LINEAR, SMALL_BASE
 from tests.models import tiny_gguf

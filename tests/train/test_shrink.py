@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.errors import DataError, UserError
-from harness.models.adapter_files import LoraWeights, read_lora
+from harness.models.engines.adapter_files import LoraWeights, read_lora
 from harness.train.shrink import shrink, truncated
 from tests.models import tiny_gguf
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from harness.errors import BadReply, DataError, Rejected, UserError
-from harness.models.adapter_files import CONFIG, WEIGHTS
+from harness.models.engines.adapter_files import CONFIG, WEIGHTS
 from harness.models.engines.decoding import Answer, PromptTooLong, Query
-from harness.models.known_bases import cache_folder, gguf_file
+from harness.models.engines.known_bases import cache_folder, gguf_file
 from harness.tasks.messages import as_chat, as_continuation
 
 INSTALL = "it runs in this process with llama.cpp: pip install xllamacpp"
@@ -163,7 +163,7 @@ def _converted(folder: Path, base: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_suffix(".lock")):
         if not out.is_file():
-            from harness.models.gguf import shape_of, write_adapter
+            from harness.models.engines.gguf import shape_of, write_adapter
 
             write_adapter(folder, shape_of(base), out)
     return out

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from harness.models.adapter_files import CONFIG, WEIGHTS, read_lora, write_lora
+from harness.models.engines.adapter_files import CONFIG, WEIGHTS, read_lora, write_lora
 from tests.models import tiny_gguf
 
 

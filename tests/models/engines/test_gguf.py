@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import DataError, UserError
-from harness.models import gguf
-from harness.models.adapter_files import LoraWeights, write_lora
-from harness.models.gguf import Llama, _to_halves, _to_pairs, base_folder, shape_of, unpack, write_adapter
+from harness.models.engines import gguf
+from harness.models.engines.adapter_files import LoraWeights, write_lora
+from harness.models.engines.gguf import Llama, _to_halves, _to_pairs, base_folder, shape_of, unpack, write_adapter
 from tests.models import tiny_gguf
 
 TEXTS = ("no abab 12 yes", " 2026-11-29 and 1,234.5 x", "naïve café 日本 \n\n\ttabs  and   spaces")

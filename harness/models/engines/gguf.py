@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from harness.errors import DataError, UserError
-from harness.models.adapter_files import read_lora
-from harness.models.known_bases import cache_folder, gguf_file, is_gguf
+from harness.models.engines.adapter_files import read_lora
+from harness.models.engines.known_bases import cache_folder, gguf_file, is_gguf
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.models import known_bases
-from harness.models.known_bases import KnownBase, cache_folder, gguf_file, is_gguf
+from harness.models.engines import known_bases
+from harness.models.engines.known_bases import KnownBase, cache_folder, gguf_file, is_gguf
 
 CONTENT = b"GGUF of a small model"
 
