@@ -293,6 +293,7 @@ def test_no_two_outputs_say_two_figures(
     tmp_path: Path, loopback: Loopback, figures: dict[str, Figure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("harness.plugins._scripts_allowed", True)  # what --allow-code does
     monkeypatch.setattr("harness.report.plots.draw.FEW", 100)  # in this process, where `figures` sees them
     options = make_results(tmp_path, loopback)
     out = tmp_path / "reports"
