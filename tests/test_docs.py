@@ -36,7 +36,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, project / name)
     (project / ".venv").symlink_to(sys.prefix)
-    (project / "answers.jsonl").write_text(json.dumps({"prediction": "#### 4", "reference": "#### 4"}) + "\n")
+    line = {"prediction": "#### 4", "reference": "#### 4", "level": "easy"}
+    for name in ("answers", "mine", "theirs"):
+        (project / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
     _mirror(
         home / "mirror" / "google__jigsaw_toxicity_pred" / "default", project / "tasks" / "samples" / "jigsaw.jsonl"
     )

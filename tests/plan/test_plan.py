@@ -85,7 +85,9 @@ def test_another_temperature_makes_another_answer(small: Small, loopback: Loopba
 
 def test_equal_prompts_are_asked_once(small: Small, loopback: Loopback) -> None:
     small.model("m", loopback.openai_url)
-    small.task(text=TASK.replace("Is {{ text }} fine?", "Is {{ text[:5] }} fine?").replace("{{ label }}", "{{ text }}"))
+    task = TASK.replace("Is {{ text }} fine?", "Is {{ text[:5] }} fine?").replace("{{ label }}", "{{ text }}")
+    task = task.replace("{type: label, labels: [yes, no]}", "{type: text}").replace("accuracy, macro_f1", "exact_match")
+    small.task(text=task)
     pair = only(planned(small))
     assert pair.rows == ROWS
     assert pair.ask == 10

@@ -96,7 +96,7 @@ def test_the_approximation_of_many_texts_is_within_three_percent() -> None:
 @given(st.text(), st.text())
 def test_the_approximation_of_two_lines_is_that_of_both(one: str, other: str) -> None:
     apart = tokens.approximate(one) + tokens.approximate(other)
-    assert 0 <= apart <= tokens.approximate(f"{one}.\n{other}")
+    assert 0 <= apart <= tokens.approximate(f"{one}.\n{other}") + 1e-9
 
 
 def test_a_model_whose_folder_holds_its_tokenizer_is_counted_by_it(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ RECIPE = Hyperparameters(steps=8, batch=2, accumulate=2, validation=0.2)
 PAIRS = pairs(20)
 ROWS = ludwig.Fitting(tuple(PAIRS), 56, 7, 1)
 
-LUDWIG = """#!{python}
+LUDWIG = """#!/bin/sh
+''''exec "{python}" "$0" "$@" # the kernel takes no space in the path of an interpreter '''
 import argparse, json, os, pathlib, signal, sys, time
 if sys.argv[1] == "-c":
     print("cpu" if "cuda" in sys.argv[2] else "ludwig=0.17.10 torch=2.11.0")
