@@ -78,7 +78,7 @@ def test_a_stopped_round_goes_on_from_its_checkpoint(
     monkeypatch.setattr(checkpoint, "save", save)
     capsys.readouterr()
     train_all(study, ["glue_sst2"])
-    assert "going on after step" in capsys.readouterr().out
+    assert "resuming after step" in capsys.readouterr().out
     assert (study.out / "glue_sst2" / "fingerprint.json").is_file()
 
 

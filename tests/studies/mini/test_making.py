@@ -53,7 +53,7 @@ def test_a_row_is_plain_text_or_one_to_answer() -> None:
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_base_and_adapters_are_made_and_answer(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(base, "Recipe", lambda: TINY)
+    monkeypatch.setattr(base, "BaseModelConfig", lambda: TINY)
     monkeypatch.setattr(base, "HELD_OUT", 100)
     monkeypatch.setattr(adapters, "MOST_STEPS", 6)
     said: list[str] = []
