@@ -182,9 +182,9 @@ def report(
     Raises:
         UserError: no runs are recorded.
     """
-    from harness.report import report_recorded
+    from harness.report import write_report
 
-    return report_recorded(Path(results), Path(out), say, single_file=single_file)
+    return write_report(Path(results), Path(out), say, single_file=single_file)
 
 
 def train(

@@ -24,8 +24,8 @@ def command(results: Path, out: Path, single_file: bool) -> int:
 
     Uses no network, data set or model.
     """
-    from harness.report import report_recorded
+    from harness.report import write_report
 
-    for path in report_recorded(results, out, lambda line: click.echo(line, err=True), single_file=single_file):
+    for path in write_report(results, out, lambda line: click.echo(line, err=True), single_file=single_file):
         print(path)
     return 0

@@ -11,43 +11,21 @@ if TYPE_CHECKING:
 
     from harness.report.markdown import Section
     from harness.report.published import Published
-    from harness.score.scoring import ScoredRun
 
 
-def report_recorded(results: Path, out: Path, say: Callable[[str], None], *, single_file: bool = False) -> list[Path]:
-    """Build the report of all that is recorded in `results` into `out`, as `write_report` does.
+def write_report(results: Path, out: Path, say: Callable[[str], None], *, single_file: bool = False) -> list[Path]:
+    """Build the report of all that is recorded in `results` into `out`, and return the files written.
 
-    `say` gets a line for each run that cannot be scored here.
+    `index.html` with a file of rows for each task in `data/`, the tables and plots (see `write_tables`), and
+    `rows.parquet`. With `single_file` the rows are in the page itself. `say` gets a line for each run that cannot be
+    scored here.
 
     Raises:
         UserError: no runs are recorded, a recorded file is broken, or a file cannot be written.
         DataError: a file of published figures is broken.
     """
-    from harness.errors import UserError
-    from harness.score.scoring import score_all
-    from harness.shipped import published
-    from harness.store.results import read_manifests
-
-    runs = score_all(results, read_manifests(results), say)
-    if not runs:
-        raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
-    return write_report(results, runs, published(results), out, single_file=single_file)
-
-
-def write_report(
-    results: Path, runs: Sequence[ScoredRun], published: Path, out: Path, *, single_file: bool = False
-) -> list[Path]:
-    """Write the report of these runs, of which there are some, into `out`, and return the files written.
-
-    `index.html` with a file of rows for each task in `data/`, the tables and plots (see `write_tables`), and
-    `rows.parquet`. Rows and answers are read from `results`, published figures from the folder `published`. With
-    `single_file` the rows are in the page itself.
-
-    Raises:
-        DataError: a file of published figures is broken.
-        UserError: the rows of a run are not there any more, or a file cannot be written.
-    """
     # pandas and matplotlib take a second to import, which only this command should pay.
+    from harness.errors import UserError
     from harness.report.export import export_scored
     from harness.report.findings import find, long_frame
     from harness.report.markdown import Section
@@ -55,8 +33,14 @@ def write_report(
     from harness.report.plots.draw import draw_aside, drawings
     from harness.report.published import read
     from harness.report.words import task_verdicts
+    from harness.score.scoring import score_all
+    from harness.shipped import published
+    from harness.store.results import read_manifests
 
-    frame, figures = long_frame(runs), read(published)
+    runs = score_all(results, read_manifests(results), say)
+    if not runs:
+        raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
+    frame, figures = long_frame(runs), read(published(results))
     found = find(results, runs)
     plots = draw_aside(drawings(frame, figures, {one.kind: one.board.overall for one in found}), out / "plots")
     pages = page(found, frame, figures, results, out, lambda: plots().svgs(), single_file=single_file)
