@@ -191,7 +191,7 @@ def train(
     task: str,
     base: str,
     *,
-    engine: Literal["ludwig", "peft"] = "ludwig",
+    engine: Literal["ludwig", "peft"] | None = None,
     data: Folder | None = None,
     tasks_folder: Folder | None = None,
     out: Folder | None = None,
@@ -201,17 +201,19 @@ def train(
 ) -> Card:
     """Fine-tune a LoRA adapter on a task's training rows, and return its card.
 
-    `hyperparameters` are fields of `harness.train.recipe.Hyperparameters`, such as `epochs` or `rank`.
+    `hyperparameters` are fields of `harness.train.recipe.Hyperparameters`, such as `epochs` or `rank`; their defaults,
+    and that of `engine`, depend on the base, as on the command line.
 
     Raises:
         UserError: the task has no training rows, or the base cannot be loaded.
     """
-    from harness.train.recipe import Hyperparameters
+    from harness.train.recipe import engine_for, recipe_for
     from harness.train.train import TrainOptions, train
 
-    made = Hyperparameters(**{"alpha": 2 * hyperparameters.get("rank", Hyperparameters().rank), **hyperparameters})
-    place = None if data is None else str(data)
-    return train(TrainOptions(task, base, engine, made, place, _path(tasks_folder), _path(out), gpu_per_hour), say)
+    made = recipe_for(base, **hyperparameters)
+    place, folder = None if data is None else str(data), _path(tasks_folder)
+    options = TrainOptions(task, base, engine or engine_for(base), made, place, folder, _path(out), gpu_per_hour)
+    return train(options, say)
 
 
 def _several(names: Names) -> tuple[str, ...]:

@@ -145,3 +145,24 @@ asyncio.new_event_loop().run_until_complete(cell())  # as a notebook's: without 
     assert printed.endswith("interrupted\n")
     kept = len((tmp_path / "results" / "jigsaw" / "m" / "responses.jsonl").read_text().splitlines())
     assert 3 <= kept == loopback.answered.total() < 24
+
+
+@pytest.mark.parametrize("base", ["smollm2-135m", "some/base"])
+def test_train_has_the_commands_defaults(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.commands.train import command
+
+    chosen: list[object] = []
+
+    class Reached(Exception):
+        pass
+
+    def train(options: object, say: object) -> None:
+        chosen.append(options)
+        raise Reached
+
+    monkeypatch.setattr(importlib.import_module("harness.train.train"), "train", train)
+    with pytest.raises(Reached):
+        harness.train("jigsaw", base, rank=4)
+    with pytest.raises(Reached):
+        command.main(["jigsaw", "--base", base, "--rank", "4"], standalone_mode=False)
+    assert chosen[0] == chosen[1]

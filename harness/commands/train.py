@@ -70,23 +70,19 @@ def command(
     It is trained on the same prompts that evaluation uses, and never on rows that are evaluated. To resume a stopped
     training, run the same command.
     """
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from harness.models.engines.known_bases import is_gguf
-    from harness.train.recipe import LORA_LAND, SMALL_BASE
+    from harness.train.recipe import engine_for, recipe_for
     from harness.train.train import TrainOptions, configuration, shrink_trained, train
 
     given = {name: value for name, value in recipe.items() if value is not None}
     if target_modules:
         given["target_modules"] = target_modules
-    made = replace(
-        SMALL_BASE if is_gguf(base) else LORA_LAND,
-        rank=rank,
-        alpha=alpha or 2 * rank,
-        bits=int(bits) if bits else None,
-        **given,
-    )
-    engine = engine or ("peft" if is_gguf(base) else "ludwig")
+    if alpha is not None:
+        given["alpha"] = alpha
+    made = recipe_for(base, rank=rank, bits=int(bits) if bits else None, **given)
+    engine = engine or engine_for(base)
     if engine == "ludwig" and (is_gguf(base) or made.start or made.longest):
         raise click.UsageError("a GGUF base, --start and --longest need --engine peft")
     chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour)

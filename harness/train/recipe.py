@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from harness.models.engines.known_bases import is_gguf
+
+Engine = Literal["ludwig", "peft"]
 
 ATTENTION = ("q_proj", "v_proj")
-
-
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -61,9 +64,18 @@ SMALL_BASE = Hyperparameters(
 
 
 MOST_VALIDATION = 200
-
-
 EVALUATIONS = 8
+
+
+def recipe_for(base: str, **given: Any) -> Hyperparameters:
+    """Return the hyper-parameters for a base: those given, else the defaults for its kind; alpha is twice the rank."""
+    usual = SMALL_BASE if is_gguf(base) else LORA_LAND
+    return replace(usual, **{"alpha": 2 * given.get("rank", usual.rank), **given})
+
+
+def engine_for(base: str) -> Engine:
+    """Return the engine that trains on a base unless another is named: Ludwig reads no GGUF file."""
+    return "peft" if is_gguf(base) else "ludwig"
 
 
 def learning_rate_factor(done: float, warmup: float) -> float:

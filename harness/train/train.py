@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from harness.models.engines.onnx import ADAPTER_FILE
 from harness.models.local import CARD
@@ -15,13 +15,11 @@ from harness.rows.training import TrainingRows, load
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts
 from harness.train.card import Card, card, read, write
-from harness.train.recipe import Hyperparameters
+from harness.train.recipe import Engine, Hyperparameters
 from harness.train.shrink import Shrunk, shrink
 
 if TYPE_CHECKING:
     from harness.train.ludwig import Fitting
-
-Engine = Literal["ludwig", "peft"]
 
 
 @dataclass(frozen=True, slots=True)
