@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from harness.ask.prepare import unreadable_gold
 from harness.errors import HarnessError, UserError
-from harness.hashing import digest
 from harness.rows.evaluation import EvaluationRow, Subset, choose
 from harness.rows.origin import locate
 from harness.rows.training import training_rows
@@ -24,7 +23,7 @@ from harness.score.metrics.text import dropped_scripts
 from harness.score.scoring import score_rows
 from harness.store.results import Response
 from harness.tasks.catalog import TaskFile, load_task
-from harness.tasks.prompts import Prompts, asked
+from harness.tasks.prompts import Prompts, question_hash
 from harness.tasks.task import Task
 
 MOST_LISTED = 5
@@ -135,7 +134,7 @@ def _contradicted(subset: Subset) -> list[list[str]]:
     """The ids of evaluated rows that ask the same and have other right answers."""
     rows: dict[str, list[str]] = {}
     for row in subset.rows:
-        rows.setdefault(digest(asked(row.prompt)), []).append(row.id)
+        rows.setdefault(question_hash(row.prompt), []).append(row.id)
     return [ids for ids in rows.values() if len(ids) > 1]
 
 

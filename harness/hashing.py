@@ -1,15 +1,22 @@
-"""Short hashes of texts, by which rows, prompts and settings are known."""
+"""Hashes: short ones of texts, by which rows, prompts and settings are known, and those of files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def digest(*parts: str) -> str:
     """Return 16 hex digits that stand for these texts and their order."""
     # JSON can carry half a surrogate pair, which UTF-8 cannot.
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, which is read in parts."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_all(parts: Iterable[str]) -> str:

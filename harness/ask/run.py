@@ -25,7 +25,6 @@ from harness.ask.prepare import (
 )
 from harness.ask.progress import INTERRUPTED, Interrupted, Progress, interruptible
 from harness.errors import DataError, UserError, nearest
-from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, load_models
@@ -243,7 +242,7 @@ class PairRun:
             source=task.origin.label(task.n),
             spec=file.task,
             task_sha256=file.sha256,
-            prompt_hash=digest(file.task.prompt),
+            prompt_hash=file.prompt_hash,
             settings=self._settings,
             model_settings=self._entry.public(),
             price=price_of(self._entry.model, file.name),
@@ -327,7 +326,7 @@ def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOption
         raise UserError("a baseline has to be fitted for it; run `harness bench`")
     file = load_task(options.tasks_folder, run.task)
     prepared = prepared_again(run, file)
-    if digest(file.task.prompt) != run.prompt_hash or asyncio.run(_settings(prepared, entry)) != run.settings:
+    if file.prompt_hash != run.prompt_hash or asyncio.run(_settings(prepared, entry)) != run.settings:
         raise UserError("the model's settings or the task have changed since; run `harness bench`")
     return prepared, entry
 

@@ -17,7 +17,7 @@ from harness.rows.origin import Origin
 from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import Message, Preamble, Shot
-from harness.tasks.prompts import Prompts, asked
+from harness.tasks.prompts import Prompts, question_hash
 
 _CONTENT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
 SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
@@ -212,7 +212,7 @@ def _shot_rank(seed: int, prompts: Prompts, row: Row) -> str:
 def asked_key(prompts: Prompts, row: Row) -> str:
     """Return the hash of what a row asks, or of its columns where they cannot be rendered."""
     try:
-        return digest(asked(prompts.prompt(row)))
+        return question_hash(prompts.prompt(row))
     except SpecError:
         return digest("unrendered", row_id(row, prompts.prompt_columns))
 

@@ -13,6 +13,7 @@ from harness.rows.files import Split, jsonl_splits, local, renamed
 from harness.tasks.catalog import TaskFile
 
 Kind = Literal["benchmark", "sample"]
+KINDS: tuple[Kind, ...] = ("benchmark", "sample")
 
 
 Place = Literal["hub", "mirror", "files", "sample"]
@@ -120,6 +121,3 @@ def _samples(file: TaskFile, note: str | None) -> Origin:
         raise DataError(f"{note + '; and ' if note else ''}{file.samples}: no sample rows are shipped for {file.name}")
     splits = jsonl_splits(file.samples, lambda row: str(row.pop(SPLIT_COLUMN, "")))
     return Origin("sample", _required(file, splits, str(file.samples)), note)
-
-
-KINDS = ("benchmark", "sample")

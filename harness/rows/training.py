@@ -7,13 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.errors import UserError
-from harness.hashing import digest
 from harness.rows.evaluation import asked_key, choose, identify, identity, preamble, row_id
 from harness.rows.origin import Origin
 from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import as_continuation
-from harness.tasks.prompts import Prompts, asked
+from harness.tasks.prompts import Prompts, question_hash
+
+TRAINING_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +56,16 @@ def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
         SpecError: the rows do not fit the task's file.
     """
     subset = choose(file, prompts, origin)
-    evaluated = {digest(asked(row.prompt)) for row in subset.rows}
+    evaluated = {question_hash(row.prompt) for row in subset.rows}
     if subset.training is None:
         raise UserError(f"{file.name} has no training rows: its data holds no row that is not evaluated")
     found, targets = training_rows(file, prompts, origin, frozenset(row.id for row in subset.rows))
     pairs = [Pair(prompt, target) for prompt, target in zip(found, targets, strict=True)]
-    kept = tuple(pair for pair in pairs if digest(asked(pair.prompt)) not in evaluated)
+    kept = tuple(pair for pair in pairs if question_hash(pair.prompt) not in evaluated)
     if not kept:
         raise UserError(f"{file.name} has no training rows: all of them are evaluated")
     borrowed_from = subset.fingerprint if subset.borrowed else None
     return TrainingRows(kept, subset.training, len(pairs) - len(kept), borrowed_from)
-
-
-TRAINING_ROWS = 20_000
 
 
 def training_rows(
@@ -94,13 +92,13 @@ def training_rows(
         if (name := row_id(row, prompts.columns)) not in evaluated and not (shown and asked_key(prompts, row) in shown)
     )
     before = preamble(file, prompts, origin)
-    shots = {digest(asked(shot.prompt)) for shot in before.shots}
+    shots = {question_hash(shot.prompt) for shot in before.shots}
     failures = RowProblems("training row")
     found: list[tuple[str, str]] = []
     for name, _, row in heapq.nsmallest(TRAINING_ROWS, ranked):
         with failures.of(name):
             prompt = prompts.prompt(row)
-            if not shots or digest(asked(prompt)) not in shots:
+            if not shots or question_hash(prompt) not in shots:
                 found.append((before.text(prompt), prompts.target(row)))
     failures.raise_all()
     return [prompt for prompt, _ in found], [target for _, target in found]

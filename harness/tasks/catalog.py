@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import SpecError, UserError, nearest
+from harness.hashing import digest
 from harness.shipped import TASKS
 from harness.tasks.task import Task
 from harness.tasks.yaml import Source, read, validate
@@ -28,6 +29,11 @@ class TaskFile:
     def sha256(self) -> str:
         """Hash of the file's text."""
         return hashlib.sha256(self.source.text.encode()).hexdigest()
+
+    @property
+    def prompt_hash(self) -> str:
+        """Hash of the prompt template, by which runs and adapters know it again."""
+        return digest(self.task.prompt)
 
     @property
     def samples(self) -> Path:

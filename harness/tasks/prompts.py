@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from harness.errors import SpecError, nearest
+from harness.hashing import digest
 from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import Message, transcript
 from harness.tasks.tags import Scheme, spans
@@ -43,9 +44,9 @@ def entities(
     return found
 
 
-def asked(prompt: str) -> str:
-    """Return what two prompts that ask the same have in common: without outer space, and in Unicode's composed form."""
-    return unicodedata.normalize("NFC", prompt.strip())
+def question_hash(prompt: str) -> str:
+    """Return a hash that two prompts share when they ask the same: outer space and Unicode's form aside."""
+    return digest(unicodedata.normalize("NFC", prompt.strip()))
 
 
 class Prompts:

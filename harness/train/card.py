@@ -11,7 +11,6 @@ from typing import Any
 
 from harness import __version__
 from harness.errors import DataError
-from harness.hashing import digest
 from harness.models.local import CARD
 from harness.rows.training import TrainingRows
 from harness.store.provenance import git_state
@@ -91,7 +90,7 @@ def card(
     return Card(
         task=file.name,
         task_sha256=file.sha256,
-        prompt_hash=digest(file.task.prompt),
+        prompt_hash=file.prompt_hash,
         base=base,
         engine=engine,
         recipe=asdict(recipe) | {"start": recipe.start and Path(recipe.start).name},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.hashing import file_sha256
 from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.engines.gguf import base_folder
 
@@ -45,7 +45,7 @@ def write_fingerprint(base: str, adapter: Path, prompts: Sequence[str], say: Cal
             with model.disable_adapter():
                 of_base = model(input_ids=read, logits_to_keep=1).logits[0, -1]
         found.append({"prompt": prompt, "adapter": _likeliest(of_adapter, words), "base": _likeliest(of_base, words)})
-    weights = hashlib.sha256((adapter / WEIGHTS).read_bytes()).hexdigest()
+    weights = file_sha256(adapter / WEIGHTS)
     made = {"base": base, "weights_sha256": weights, "prompts": found}
     (adapter / FINGERPRINT).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError
-from harness.hashing import digest
 from harness.models.engines.adapter_files import read_lora, write_lora
 from harness.models.engines.gguf import base_folder
 from harness.models.local import CARD
@@ -110,7 +109,7 @@ def _finished(folder: Path, file: TaskFile) -> bool:
     """Whether a round was trained to its end with the task's present prompt: the card is written last."""
     if not (folder / CARD).is_file() or (folder / CHECKPOINT).is_file():
         return False
-    return read(folder).prompt_hash == digest(file.task.prompt)
+    return read(folder).prompt_hash == file.prompt_hash
 
 
 def _is_shipped(folder: Path, shipped: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from harness.errors import DataError, UserError
+from harness.hashing import file_sha256
 from harness.models.engines.adapter_files import read_lora
 from harness.models.engines.known_bases import cache_folder, gguf_file, is_gguf
 
@@ -197,9 +197,7 @@ def base_folder(name: str, say: Callable[[str], None]) -> str:
     if not is_gguf(name):
         return name
     path = gguf_file(name, say)
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache_folder() / "unpacked" / f"{path.stem}-{content[:12]}-{UNPACKING}"
+    folder = cache_folder() / "unpacked" / f"{path.stem}-{file_sha256(path)[:12]}-{UNPACKING}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         if not folder.is_dir():

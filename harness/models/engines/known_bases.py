@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness.errors import UserError, nearest
+from harness.hashing import file_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def gguf_file(name: str, say: Callable[[str], None]) -> Path:
         if cached.is_file():  # fetched by another process meanwhile
             return cached
         fetched = _fetch(name, base, Path(folder))
-        found = _sha256(fetched)
+        found = file_sha256(fetched)
         if found != base.sha256:
             raise UserError(f"{base.file} as fetched has the SHA-256 {found}, expected {base.sha256}: it is not used")
         fetched.replace(cached)
@@ -140,8 +140,3 @@ def _from_hub(base: KnownBase, folder: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(base.repository, base.file, revision=base.revision, local_dir=folder))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
