@@ -54,24 +54,26 @@ def command(
     """
     from harness.report.words import comparison
     from harness.score.metrics.text import dropped_scripts
-    from harness.score.predictions import column, in_order_of, load, right_answers
+    from harness.score.predictions import column, in_order_of, read_lines, right_answers, score_lines
     from harness.tasks.catalog import load_task
 
     file = load_task(tasks_folder, task)
-    metrics, rows = load(predictions, file)
+    lines = read_lines(predictions)
+    metrics, rows = score_lines(lines, file, str(predictions))
     document: dict[str, Any] = {"task": task, **_scores(metrics, rows)}
     if columns:
-        document["by"] = {name: _groups(metrics, rows, column(predictions, name)) for name in columns}
+        document["by"] = {name: _groups(metrics, rows, column(predictions, lines, name)) for name in columns}
     sentences: list[str] = []
     if against is not None:
-        _, found = load(against, file)
-        others = found.chosen(in_order_of(predictions, against))
+        other_lines = read_lines(against)
+        _, found = score_lines(other_lines, file, str(against))
+        others = found.chosen(in_order_of(predictions, lines, against, other_lines))
         compared = _compared(metrics, rows, others)
         sentences = [comparison(str(predictions), str(against), name, one) for name, one in compared.items()]
         document["against"] = {**_scores(metrics, others), "comparisons": _as_json(compared)}
     if with_rows:
         document["rows"] = _rows(metrics, rows)
-    note = dropped_scripts(file.task.metrics, right_answers(predictions, file))
+    note = dropped_scripts(file.task.metrics, right_answers(lines, file, str(predictions)))
     if note:
         print(f"{task}: {note}", file=sys.stderr)
     print(json.dumps(document, ensure_ascii=False) if as_json else "\n".join(_lines(task, document, sentences)))

@@ -33,7 +33,7 @@ def load(path: Path, file: TaskFile) -> tuple[tuple[Metric, ...], RowScores]:
     Raises:
         DataError: a line lacks a key, has a value of another type, or a right answer that is not understood.
     """
-    return score_lines(_lines(path), file, str(path))
+    return score_lines(read_lines(path), file, str(path))
 
 
 def score_lines(
@@ -52,22 +52,24 @@ def score_lines(
     return available(metrics, scores), scores
 
 
-def right_answers(path: Path, file: TaskFile) -> Iterator[str]:
-    """The right answers of all lines, as texts.
+def right_answers(lines: list[dict[str, Any]], file: TaskFile, name: str) -> Iterator[str]:
+    """The right answers of all lines, as texts; `name` as for `score_lines`.
 
     Raises:
-        DataError: as `load`.
+        DataError: as `score_lines`.
     """
-    return (reference for row, _ in _pairs(str(path), _lines(path), file) for reference in row.references)
+    return (reference for row, _ in _pairs(name, lines, file) for reference in row.references)
 
 
-def in_order_of(first: Path, second: Path) -> list[int]:
+def in_order_of(
+    first: Path, first_lines: list[dict[str, Any]], second: Path, second_lines: list[dict[str, Any]]
+) -> list[int]:
     """Return for each line of the first file the place of its row in the second, 0 for the second's first line.
 
     Raises:
         DataError: the two do not hold the same rows with the same right answers.
     """
-    ours, theirs = _by_id(first), _by_id(second)
+    ours, theirs = _by_id(first, first_lines), _by_id(second, second_lines)
     for name, (_, reference) in ours.items():
         if name not in theirs:
             raise DataError(f"{second}: no prediction for row '{name}' of {first}{nearest(name, theirs)}")
@@ -79,10 +81,10 @@ def in_order_of(first: Path, second: Path) -> list[int]:
     return [theirs[name][0] for name in ours]
 
 
-def _by_id(path: Path) -> dict[str, tuple[int, Any]]:
+def _by_id(path: Path, lines: list[dict[str, Any]]) -> dict[str, tuple[int, Any]]:
     """Place and right answer of each line by the id of its row, which without one is the line's number."""
     found: dict[str, tuple[int, Any]] = {}
-    for place, line in enumerate(_lines(path)):
+    for place, line in enumerate(lines):
         name = str(line.get("id", place + 1))
         if name in found:
             raise DataError(f"{path}:{place + 1}: the id '{name}' is listed twice")
@@ -90,14 +92,14 @@ def _by_id(path: Path) -> dict[str, tuple[int, Any]]:
     return found
 
 
-def column(path: Path, name: str) -> list[str]:
+def column(path: Path, lines: list[dict[str, Any]], name: str) -> list[str]:
     """Return a column's value in each line, as text: a key beside `prediction`, or one of a reference's object.
 
     Raises:
         DataError: a line has no such key.
     """
     values = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines, start=1):
         reference = line.get("reference")
         row = {**(reference if isinstance(reference, dict) else {}), **line}
         if name not in row:
@@ -107,7 +109,12 @@ def column(path: Path, name: str) -> list[str]:
     return values
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSONL file of predictions.
+
+    Raises:
+        DataError: there is no such file, or a line is not a JSON object.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     return list(jsonl(path))

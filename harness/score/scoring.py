@@ -17,7 +17,7 @@ from harness.models.entry import Thinking
 from harness.models.prices import usd_of
 from harness.plugins import Kind, plugins
 from harness.rows.evaluation import EvaluationRow
-from harness.score.answers import VERSION, read, read_gold, text_of
+from harness.score.answers import VERSION, answer_in, read_gold, text_of
 from harness.score.answers.text import after_marker
 from harness.score.metrics.base import Example, FloatArray, Metric
 from harness.score.metrics.registry import build_all
@@ -134,7 +134,7 @@ def _example(
         text = text_of(response.completion, thinking)
         status = response.status
         if status != "refused" and not (status == "truncated" and _lost_its_end(task, text)):
-            answer = read(response.completion, task.answer, thinking)
+            answer = answer_in(text, task.answer)
         if answer is None and status == "ok":
             status = "unparsed"
         elif answer is not None and task.answer.type in {"label", "number", "regex"}:

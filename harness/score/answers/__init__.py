@@ -32,7 +32,7 @@ from harness.tasks.task import (
     TextAnswer,
 )
 
-__all__ = ["VERSION", "read", "read_gold", "text_of"]
+__all__ = ["VERSION", "answer_in", "read", "read_gold", "text_of"]
 
 VERSION = 3
 """Raised when answers are read in another way, so that scores kept from before are computed again."""
@@ -49,10 +49,11 @@ def read(completion: str, spec: AnswerFormat, thinking: Thinking | None = None) 
     Raises:
         UserError: only for a regular expression of the spec that does not compile, or when a plugin's reader fails.
     """
-    return _read(text_of(completion, thinking), spec)
+    return answer_in(text_of(completion, thinking), spec)
 
 
-def _read(text: str, spec: AnswerFormat) -> Any | None:
+def answer_in(text: str, spec: AnswerFormat) -> Any | None:
+    """Return the answer in a text that `text_of` has taken out of a completion, as `read` does."""
     match spec:
         case LabelAnswer():
             return read_label(text, spec)
