@@ -1,0 +1,39 @@
+"""The adapters of the real base that are in the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.models.engines.adapter_files import WEIGHTS, read_lora
+from harness.rows.origin import locate
+from harness.rows.training import training_rows
+from harness.tasks.catalog import load_task
+from harness.tasks.prompts import Prompts
+from harness.train.card import read
+from studies.landscape.recipes import BASE, SHIPPED_RANK
+
+ROOT = Path(__file__).parents[3]
+ADAPTERS = sorted((ROOT / "adapters" / BASE).iterdir())
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_an_adapter_was_trained_on_the_tasks_present_prompt_and_is_small(adapter: Path) -> None:
+    card = read(adapter)
+    assert (card.task, card.base, card.shrunk_to) == (adapter.name, BASE, SHIPPED_RANK)
+    assert card.prompt_hash == load_task(ROOT / "tasks", adapter.name).prompt_hash
+    assert read_lora(adapter).rank == SHIPPED_RANK
+    assert sum(path.stat().st_size for path in adapter.iterdir()) < 1.5e6
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_its_fingerprint_is_of_these_weights_and_its_prompts_are_of_sample_rows(adapter: Path) -> None:
+    made = json.loads((adapter / "fingerprint.json").read_text())
+    assert made["weights_sha256"] == hashlib.sha256((adapter / WEIGHTS).read_bytes()).hexdigest()
+    file = load_task(ROOT / "tasks", adapter.name)
+    prompts, _ = training_rows(file, Prompts(file), locate(file, "sample"))
+    assert len(made["prompts"]) == 8
+    assert {one["prompt"] for one in made["prompts"]} <= set(prompts)
