@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Live
 
 
+INTERRUPTED = "interrupted"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_BETWEEN_LINES = 10.0
-
-
 SECONDS_BETWEEN_FRAMES = 0.1
 
 
@@ -130,12 +130,6 @@ class Progress:
 
     def _rate(self) -> float:
         return self._done / max(time.monotonic() - self._started, 1e-6)
-
-
-INTERRUPTED = "interrupted"
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(HarnessError):

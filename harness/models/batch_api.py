@@ -25,6 +25,11 @@ _SILENCE = Deadlines(silence=60.0)
 _PAGE = 100
 T = TypeVar("T")
 QUEUE_FULL = "token_limit_exceeded"
+MOST_ROWS = 50_000
+MOST_BYTES = 200_000_000
+VALIDATING = frozenset({"validating"})
+UNFINISHED = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+PASSING = (Throttled, Unavailable, BadReply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +160,6 @@ def _text(reply: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise BadReply(f"the reply holds no {name}")
     return value
-
-
-MOST_ROWS = 50_000
-MOST_BYTES = 200_000_000
-VALIDATING = frozenset({"validating"})
-UNFINISHED = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-PASSING = (Throttled, Unavailable, BadReply)
 
 
 @dataclass(frozen=True, slots=True)

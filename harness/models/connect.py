@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.models.engines.llamacpp import LlamaCpp
     from harness.models.engines.runner import Runner
     from harness.models.http import Transport
+    from harness.models.local import Base
 
 Training = Callable[[], tuple[list[str], list[str]]]
 
@@ -92,16 +93,11 @@ class Connections:
                 from harness.models.lorax import LoraxBackend
 
                 return LoraxBackend(model, self._shared())
-            case LocalModel() as model:
+            case LocalModel() | LlamaCppModel() as model:
                 from harness.models.local import LocalBackend, adapter_of
 
                 adapter = adapter_of(model, task)
-                return LocalBackend(model, adapter, labels, self._runner(model.model, adapter))
-            case LlamaCppModel() as model:
-                from harness.models.local import LocalBackend, adapter_of
-
-                adapter = adapter_of(model, task)
-                return LocalBackend(model, adapter, labels, self._llama_cpp(model, adapter))
+                return LocalBackend(model, adapter, labels, self._base(model, adapter))
             case RecordedModel() as model:
                 from harness.models.recorded import RecordedBackend
 
@@ -114,6 +110,11 @@ class Connections:
                 return BaselineBackend(model.method, training, classify, fingerprint)
             case CustomModel() as model:
                 return model.open(task)
+
+    def _base(self, model: LocalModel | LlamaCppModel, adapter: str | None) -> Base:
+        if isinstance(model, LlamaCppModel):
+            return self._llama_cpp(model, adapter)
+        return self._runner(model.model, adapter)
 
     def _runner(self, base: str, adapter: str | None) -> Runner:
         from harness.models.engines.onnx import is_exported

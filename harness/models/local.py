@@ -15,12 +15,9 @@ from harness.models.engines.decoding import Answer, PromptTooLong, Query
 from harness.models.engines.known_bases import KNOWN
 from harness.models.entry import InProcess, LlamaCppModel
 
+CARD = "card.json"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.onnx.data", "*.onnx", "*.onnx_adapter")
-
-
 _SETTINGS = ("config.json", "*_config.json", "tokenizer.*", "chat_template.*")
-
-
 # Of a file of weights the ends and the size stand for the whole: to read 14 GB would take as long as to load them.
 _PEEK = 1 << 22
 
@@ -134,9 +131,6 @@ def fingerprint(place: Path) -> str | None:
             file.seek(max(0, size - _PEEK))
             found.update(file.read(_PEEK))
     return found.hexdigest()
-
-
-CARD = "card.json"
 
 
 def borrowed_from(adapter: Path) -> str | None:
