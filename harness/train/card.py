@@ -86,7 +86,7 @@ def card(
     hours = trained.seconds / 3600 + (before.hours if before else 0)
     cpu_minutes = None
     if trained.cpu_seconds is not None:
-        cpu_minutes = round(trained.cpu_seconds / 60 + (before.cpu_minutes or 0 if before else 0), 1)
+        cpu_minutes = round(trained.cpu_seconds / 60 + (before.cpu_minutes or 0 if before else 0), 3)
     return Card(
         task=file.name,
         task_sha256=file.sha256,
