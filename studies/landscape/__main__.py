@@ -34,7 +34,9 @@ def command() -> None:
     help="Rounds of training; each later one goes on from the one before with twice the tokens.",
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Tasks side by side.")
-def train(data: str, tasks: tuple[str, ...], tasks_folder: Path, out: Path, state: Path, rounds: int, jobs: int) -> int:
+def train(
+    data: str, tasks: tuple[str, ...], tasks_folder: Path | None, out: Path, state: Path, rounds: int, jobs: int
+) -> int:
     """Train an adapter for each task; what was stopped goes on when the same command is given.
 
     About ten minutes a task for the first round on one CPU core. More processes can be started at any time, here or

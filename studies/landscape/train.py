@@ -37,11 +37,11 @@ class Study:
     """Where training rows come from, and where adapters go.
 
     `state` holds each round's adapter at its full rank, with the checkpoint of one that is under way; `out` the
-    adapters as they are shipped.
+    adapters as they are shipped. Without `tasks_folder` the tasks are found as every command finds them.
     """
 
     data: str
-    tasks_folder: Path
+    tasks_folder: Path | None
     out: Path
     state: Path
     rounds: int
@@ -76,7 +76,8 @@ def train_side_by_side(study: Study, tasks: Sequence[str], jobs: int) -> int:
     """
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "studies.landscape", "train", "--data", study.data, "--rounds", str(study.rounds)]
-    command += ["--tasks", str(study.tasks_folder), "--out", str(study.out), "--state", str(study.state)]
+    command += ["--out", str(study.out), "--state", str(study.state)]
+    command += ["--tasks", str(study.tasks_folder)] if study.tasks_folder else []
     command += [part for task in tasks for part in ("--task", task)]
     processes = [subprocess.Popen(command, env=environment) for _ in range(jobs)]
     return max(process.wait() for process in processes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,3 +93,16 @@ def test_a_task_that_another_process_trains_or_that_has_no_rows_does_not_stop_th
         train_all(study, ["ag_news", "magicoder", "glue_sst2"])
     assert "magicoder: not trained: " in capsys.readouterr().out
     assert {path.name for path in study.out.iterdir()} == {"glue_sst2"}
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_command_finds_the_tasks_of_the_current_folder(tmp_path: Path, jobs: str) -> None:
+    (tmp_path / "data").mkdir()
+    command = ["train", "--data", str(tmp_path / "data"), "--jobs", jobs, "--task", "glue_wnli"]
+    command += ["--out", str(tmp_path / "out"), "--state", str(tmp_path / "state")]
+    done = subprocess.run(
+        [sys.executable, "-m", "studies.landscape", *command],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "glue_wnli: not trained: " in done.stdout
+    assert "no rows of split" in done.stdout  # the data are missing, not the task files
