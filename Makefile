@@ -22,7 +22,7 @@ DATA_OPTION   = $(if $(DATA),--data $(DATA))
 BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan report check train mini test wheel local page lint format clean
+.PHONY: help bench plan report check train adapters test wheel local page lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -44,10 +44,8 @@ check: $(READY) ## validate TASK before a model is asked
 train: $(if $(filter peft,$(ENGINE)),$(LOCAL),$(READY)) ## fine-tune an adapter of BASE for TASK
 	@$(BIN)/harness train $(TASK) --base $(BASE) $(if $(ENGINE),--engine $(ENGINE)) $(DATA_OPTION) $(OPTIONS)
 
-mini: $(LOCAL) ## train the miniature and its adapters from scratch from the mirror DATA (hours)
-	rm -rf adapters/mini
-	@$(BIN)/python -m studies.mini train-base $(DATA_OPTION)
-	@$(BIN)/python -m studies.mini train-adapters $(DATA_OPTION)
+adapters: $(LOCAL) ## train the shipped adapters of smollm2-135m from the mirror DATA (hours; resumes)
+	@$(BIN)/python -m studies.landscape train $(DATA_OPTION) --jobs 2
 
 test: $(DEV) ## run the tests that need only this environment
 	@$(BIN)/python -m pytest -q -m "not browser and not local and not index"

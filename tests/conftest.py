@@ -20,11 +20,13 @@ _PREFIXES = ("OPENAI_", "LORAX_", "ANTHROPIC_", "VLLM_", "OLLAMA_", "OPENROUTER_
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test may depend on, or spend money with, a key, an address or a proxy of the machine it runs on."""
+    """No test may depend on, or spend money with, a key, an address, a proxy or a fetched model of this machine."""
     for name in list(os.environ):
         if name.startswith(_PREFIXES) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     monkeypatch.setattr("harness.cli.DOTENV", tmp_path / ".env")
+    for name, value in {"LORA_LEADERBOARD_CACHE": str(tmp_path), "PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1"}.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -19,7 +19,13 @@ def harness(tmp_path: Path) -> Run:
     """Runs `python -m harness` in the project's folder with results in a folder of the test's own."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        base = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", **environment}
+        base = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "HF_HUB_OFFLINE": "1",
+            "PIP_NO_INDEX": "1",
+            **environment,
+        }
         command = [sys.executable, "-m", "harness", *arguments]
         return subprocess.run(command, cwd=ROOT, env=base, capture_output=True, text=True, timeout=120)
 
@@ -70,8 +76,8 @@ def test_rows_without_an_answer_end_with_exit_code_3(harness: Run, tmp_path: Pat
     ("arguments", "message"),
     [
         (("bench", "--task", "jigsw"), "no task 'jigsw' in tasks (did you mean 'jigsaw'?)"),
-        (("bench", "--model", "gpt4"), "no model 'gpt4' in models.yaml (did you mean 'gpt-4'?)"),
-        (("bench", "--model", "gpt-4"), "model 'gpt-4' needs OPENAI_API_KEY"),
+        (("bench", "--model", "gpt6.1"), "no model 'gpt6.1' in models.yaml (did you mean 'gpt-6.1'?)"),
+        (("bench", "--model", "gpt-6.1"), "model 'gpt-6.1' needs OPENAI_API_KEY"),
         (("bench", "--task", "jigsaw", "--data", "/nowhere"), "/nowhere: no such folder"),
         (("bench", "--tasks", "/nowhere"), "/nowhere: no task files"),
         (("bench", "--rows", "0"), "0 is not in the range"),
@@ -95,13 +101,13 @@ def test_tasks_and_models_are_lists_of_named_objects(harness: Run) -> None:
     tasks = json.loads(harness("tasks", "--json").stdout)
     models = json.loads(harness("models", "--json").stdout)
     assert {"jigsaw", "toxic_chat", "ag_news", "gsm8k", "e2e_nlg", "conllpp"} <= {task["name"] for task in tasks}
-    assert {"majority", "tfidf", "gpt-4", "mistral-7b-lora"} <= {model["name"] for model in models}
+    assert {"majority", "tfidf", "gpt-6.1", "mistral-7b-lora"} <= {model["name"] for model in models}
 
 
 def test_preview_shows_what_would_be_sent_without_the_key(harness: Run) -> None:
-    done = harness("preview", "jigsaw", "--model", "gpt-4", OPENAI_API_KEY="sk-planted")
+    done = harness("preview", "jigsaw", "--model", "gpt-6.1", OPENAI_API_KEY="sk-planted")
     body = json.loads(done.stdout)
-    assert body["model"] == "gpt-4-0613"
+    assert body["model"] == "gpt-6.1-sol"
     assert body["messages"][0]["content"].endswith("Toxic (yes or no):")
     assert "sk-planted" not in done.stdout + done.stderr
 
@@ -162,9 +168,9 @@ def test_help_is_quick_to_import_because_nothing_heavy_is_loaded() -> None:
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(harness: Run, tmp_path: Path) -> None:
-    arguments = ("--task", "jigsaw", "--model", "gpt-4", "--results", str(tmp_path / "results"))
+    arguments = ("--task", "jigsaw", "--model", "gpt-6.1", "--results", str(tmp_path / "results"))
     dry = harness("bench", *arguments, "--dry-run", OPENAI_API_KEY="sk-planted")
     assert dry.returncode == 0, dry.stderr
     assert dry.stdout == harness("plan", *arguments, OPENAI_API_KEY="sk-planted").stdout
-    assert "gpt-4" in dry.stdout
+    assert "gpt-6.1" in dry.stdout
     assert not (tmp_path / "results").exists()

@@ -59,7 +59,12 @@ def _mirror(folder: Path, samples: Path) -> None:
 
 def run(command: str, project: Path) -> subprocess.CompletedProcess[str]:
     """Run a command as a reader would, without keys and without the hub."""
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(project.parent), "HF_HUB_OFFLINE": "1"}
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(project.parent),
+        "HF_HUB_OFFLINE": "1",
+        "PIP_NO_INDEX": "1",
+    }
     return subprocess.run(
         ["bash", "-c", command], cwd=project, env=environment, capture_output=True, text=True, timeout=170
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def harness(unpacked: Path, tmp_path: Path) -> Run:
     (tmp_path / "empty").mkdir()
 
     def run(*arguments: str, folder: Path = tmp_path / "empty") -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1"}
         environment["PYTHONPATH"] = str(unpacked)
         command = [sys.executable, "-m", "harness", *arguments]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
@@ -72,21 +73,24 @@ def test_the_shipped_tasks_are_listed(harness: Run) -> None:
 def test_the_shipped_models_are_listed_and_those_without_files_are_not_ready(harness: Run) -> None:
     listed = {model["name"]: model for model in json.loads(harness("models", "--json").stdout)}
     assert listed["majority"]["ready"]
-    assert (listed["mini"]["ready"], listed["mini"]["needs"]) == (False, "./models/mini")
+    assert listed["smollm2"]["ready"]
 
 
 def test_bench_asks_the_shipped_rows_and_names_the_models_it_cannot_ask(harness: Run) -> None:
     done = harness("bench", "--task", "jigsaw")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("sample (n=24): jigsaw")
-    assert "mini, mini-lora (no folder ./models/mini)" in done.stdout
+    assert "skipped smollm2 on jigsaw: 'smollm2-135m' is not on this machine and cannot be fetched" in done.stdout
+    assert "skipped smollm2-lora on jigsaw: there is no adapter in ./adapters/smollm2-135m/jigsaw" in done.stdout
     assert "tfidf beats majority" in done.stdout
 
 
-def test_a_model_whose_folder_does_not_exist_is_an_error_when_it_is_named(harness: Run) -> None:
-    done = harness("bench", "--task", "jigsaw", "--model", "mini")
+def test_a_model_whose_folder_does_not_exist_is_an_error_when_it_is_named(harness: Run, tmp_path: Path) -> None:
+    own = tmp_path / "models.yaml"
+    own.write_text("own: {backend: local, model: ./models/own}")
+    done = harness("bench", "--task", "jigsaw", "--model", "own", "--models", str(own))
     assert done.returncode == 2
-    assert "model 'mini' needs the folder ./models/mini, which does not exist" in done.stderr
+    assert "model 'own' needs the folder ./models/own, which does not exist" in done.stderr
 
 
 def test_the_published_figures_are_found(harness: Run) -> None:
@@ -111,8 +115,9 @@ def test_a_project_of_ones_own_starts_with_an_example_that_works(harness: Run, t
 def test_the_wheel_installs_into_an_empty_environment_and_runs(wheel: Path, tmp_path: Path) -> None:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert uv, "uv is needed: make installs it"
-    # The index and certificates of this machine count; its Python path does not.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # The index and certificates of this machine count; its Python path does not. uv's environment has no pip.
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PIP_NO_INDEX"}}
+    environment["PATH"] = f"{Path(uv).parent}{os.pathsep}{environment['PATH']}"
 
     def run(*command: str) -> str:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
@@ -125,6 +130,8 @@ def test_the_wheel_installs_into_an_empty_environment_and_runs(wheel: Path, tmp_
     harness = str(tmp_path / "venv" / "bin" / "harness")
     assert "jigsaw" in run(harness, "tasks")
     assert "majority" in run(harness, "models")
-    assert "tfidf beats majority" in run(harness, "bench", "--task", "jigsaw")
+    benched = run(harness, "bench", "--task", "jigsaw")
+    assert "tfidf beats majority" in benched
+    assert re.search(r"^smollm2 +[01]\.\d{3} ", benched, re.MULTILINE), "the base was not fetched and asked"
     run(harness, "report")
     assert (tmp_path / "reports" / "index.html").is_file()

@@ -131,6 +131,7 @@ async def _ask(
                 try:
                     folder = options.results / task.file.name / entry.name
                     backend = open_backend(connections, task, entry, folder)
+                    connections.fetch(entry)
                 except DataError as error:
                     say(f"skipped {entry.name} on {task.file.name}: {error}")
                     continue

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from harness.errors import DataError
+from harness.errors import DataError, UserError
 from harness.models.backend import Backend
 from harness.models.entry import (
     AnthropicModel,
@@ -39,7 +39,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._transport: Transport | None = None
-        self._runners: dict[tuple[str, bool], Runner] = {}
+        self._runners: dict[str, Runner] = {}
         self._gguf: dict[str, LlamaCpp] = {}
 
     async def __aenter__(self) -> Self:
@@ -111,20 +111,30 @@ class Connections:
             case CustomModel() as model:
                 return model.open(task)
 
+    def fetch(self, entry: ModelEntry) -> None:
+        """Fetch the base of a model that runs in llama.cpp, where it is not on this machine yet.
+
+        Raises:
+            DataError: it is missing and cannot be fetched, or llama.cpp is not installed.
+        """
+        base = self._gguf.get(entry.model.model) if isinstance(entry.model, LlamaCppModel) else None
+        if base is not None:
+            try:
+                base.require()
+            except UserError as error:
+                raise DataError(str(error)) from None
+
     def _base(self, model: LocalModel | LlamaCppModel, adapter: str | None) -> Base:
         if isinstance(model, LlamaCppModel):
             return self._llama_cpp(model, adapter)
-        return self._runner(model.model, adapter)
+        return self._runner(model.model)
 
-    def _runner(self, base: str, adapter: str | None) -> Runner:
-        from harness.models.engines.onnx import is_exported
+    def _runner(self, base: str) -> Runner:
         from harness.models.engines.runner import Runner, load
 
-        # An adapter that is not exported, such as one trained just now, needs the engine that reads it as it is.
-        exported = is_exported(Path(base).expanduser(), Path(adapter) if adapter else None)
-        if (base, exported) not in self._runners:
-            self._runners[base, exported] = Runner(lambda: load(base, exported))
-        return self._runners[base, exported]
+        if base not in self._runners:
+            self._runners[base] = Runner(lambda: load(base))
+        return self._runners[base]
 
     def _llama_cpp(self, model: LlamaCppModel, adapter: str | None) -> LlamaCpp:
         from harness.models.engines.llamacpp import LlamaCpp

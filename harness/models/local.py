@@ -16,7 +16,7 @@ from harness.models.engines.known_bases import KNOWN
 from harness.models.entry import InProcess, LlamaCppModel
 
 CARD = "card.json"
-_WEIGHTS = ("*.safetensors", "*.bin", "*.onnx.data", "*.onnx", "*.onnx_adapter")
+_WEIGHTS = ("*.safetensors", "*.bin")
 _SETTINGS = ("config.json", "*_config.json", "tokenizer.*", "chat_template.*")
 # Of a file of weights the ends and the size stand for the whole: to read 14 GB would take as long as to load them.
 _PEEK = 1 << 22

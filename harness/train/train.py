@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.models.engines.onnx import ADAPTER_FILE
 from harness.models.local import CARD
 from harness.rows.origin import locate
 from harness.rows.training import TrainingRows, load
@@ -70,7 +69,6 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
         fitting, config = _for_ludwig(options, file, rows)
         python = ludwig.environment(ludwig.ENVIRONMENT, say)
         trained = ludwig.train(python, config, fitting, options.recipe, folder, say)
-    (folder / ADAPTER_FILE).unlink(missing_ok=True)  # of the weights that were here before
     made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
     write(made, folder)
     return made

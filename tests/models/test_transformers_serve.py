@@ -19,26 +19,37 @@ from pathlib import Path
 import pytest
 
 from harness.store.results import Response, read_manifests, read_responses, read_rows
-from tests.models.engines.mini import LORA, MINI, ROOT
+from tests.train import tiny
 
+ROOT = Path(__file__).parents[2]
 TASKS = ("glue_sst2", "ag_news")
 ROWS = 8
 
-pytestmark = pytest.mark.local
+# What the libraries say to each other of their next versions is not for us.
+pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base, and an adapter of it for each task."""
+    folder = tmp_path_factory.mktemp("models")
+    tiny.base(folder / "base", context=2048)
+    for seed, task in enumerate(TASKS):
+        tiny.adapter(folder / "base", folder / task, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server with the base as `base`, and each task's adapter under the name of the task."""
     folder = tmp_path_factory.mktemp("served")
-    serve_whole(folder / "base")
+    serve_whole(folder / "base", models / "base")
     for task in TASKS:
-        serve_whole(folder / task, LORA / task)
+        serve_whole(folder / task, models / "base", models / task)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1"]
-    # The weights are stored in bf16, in which a CPU rounds otherwise than our engines do.
     command += ["--port", str(port), "--device", "cpu", "--dtype", "float32"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)}
     with (
@@ -52,12 +63,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.kill()
 
 
-def serve_whole(folder: Path, adapter: Path | None = None) -> None:
+def serve_whole(folder: Path, base: Path, adapter: Path | None = None) -> None:
     """Make a folder that the server takes for a model; with an adapter, that of the base lies beside the adapter's."""
     folder.mkdir()
     for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(MINI / name, folder / name)
-    (folder / "model.safetensors").symlink_to(MINI / "model.safetensors")
+        shutil.copyfile(base / name, folder / name)
+    (folder / "model.safetensors").symlink_to(base / "model.safetensors")
     for path in adapter.glob("adapter_*") if adapter else ():
         shutil.copyfile(path, folder / path.name)
 
@@ -80,18 +91,18 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(server: str, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `harness bench` recorded of base and adapters, asked through the server and in this process."""
     folder = tmp_path_factory.mktemp("project")
     served = {"backend": "openai", "base_url": server, "api": "completions", "concurrency": 2, "timeout": 120}
-    local = {"backend": "local", "model": str(MINI)}
-    models = {
+    local = {"backend": "local", "model": str(models / "base")}
+    entries = {
         "served-base": {**served, "model": "base"},
         "served-lora": {**served, "model": "{task}"},
         "local-base": local,
-        "local-lora": {**local, "adapter": f"{LORA}/{{task}}"},
+        "local-lora": {**local, "adapter": f"{models}/{{task}}"},
     }
-    (folder / "models.yaml").write_text(json.dumps(models))
+    (folder / "models.yaml").write_text(json.dumps(entries))
     command = [sys.executable, "-m", "harness", "bench", "--data", "sample", "--rows", str(ROWS)]
     command += ["--tasks", str(ROOT / "tasks"), *(f"--task={task}" for task in TASKS)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"}

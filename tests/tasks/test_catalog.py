@@ -202,7 +202,7 @@ d: {backend: baseline, method: majority}
     def test_the_shipped_file_loads_with_no_variable_set(self) -> None:
         entries = load_models(SHIPPED, (), {})
         assert [entry.name for entry in entries if entry.ready][:2] == ["majority", "tfidf"]
-        assert {"mistral-7b-lora", "gpt-4", "gpt-3.5-turbo", "mistral-7b-instruct", "mistral-7b"} <= {
+        assert {"smollm2", "smollm2-lora", "mistral-7b-lora", "mistral-7b-instruct", "mistral-7b", "gpt-6.1"} <= {
             entry.name for entry in entries
         }
 

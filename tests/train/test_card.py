@@ -21,12 +21,12 @@ ROWS = TrainingRows(tuple(pairs(100)), "f00d", 3, None)
 
 def made(price: float | None = None) -> Card:
     file = load_task(Path(__file__).parents[2] / "tasks", "jigsaw")
-    return card(file, "models/mini", "peft", Hyperparameters(rank=16), "sample", ROWS, TRAINED, price)
+    return card(file, "models/own", "peft", Hyperparameters(rank=16), "sample", ROWS, TRAINED, price)
 
 
 def test_it_says_everything_that_made_the_adapter() -> None:
     found = made()
-    assert (found.task, found.base, found.engine, found.recipe["rank"]) == ("jigsaw", "models/mini", "peft", 16)
+    assert (found.task, found.base, found.engine, found.recipe["rank"]) == ("jigsaw", "models/own", "peft", 16)
     assert (found.rows, found.too_long, found.also_evaluated, found.longest_tokens) == (95, 2, 3, 77)
     assert (found.training_fingerprint, found.hours, found.usd) == ("f00d", 1.5, None)
     assert found.borrowed_from is None
@@ -44,7 +44,7 @@ def test_it_is_written_for_programs_and_for_people(tmp_path: Path) -> None:
     write(made(2.0), tmp_path)
     assert json.loads((tmp_path / "card.json").read_text())["curve"]["validation"] == [1.9, 1.4321]
     text = (tmp_path / "README.md").read_text()
-    assert text.startswith("---\nbase_model: models/mini\nlibrary_name: peft\n")
+    assert text.startswith("---\nbase_model: models/own\nlibrary_name: peft\n")
     assert "| validation loss | 1.4321 nats a token of the answers, at step 10 of 10 |" in text
     assert "| hours | 1.500, 3.00 USD |" in text
     assert "training" in (tmp_path / "losses.svg").read_text()

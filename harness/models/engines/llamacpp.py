@@ -46,6 +46,7 @@ class LlamaCpp:
         self._notice = notice or (lambda line: None)
         self._context: int | None = CONTEXT
         self._server: Any = None
+        self._missing: str | None = None  # why it cannot be loaded; None before that is known
         self._adapters: dict[str, str | UserError] = {}
         self._numbers: dict[str, int] = {}
         self._worker = ThreadPoolExecutor(1, "llama.cpp")
@@ -53,6 +54,22 @@ class LlamaCpp:
     def add(self, adapter: str) -> None:
         """Make an adapter's folder known, so that it is loaded together with the base."""
         self._adapters.setdefault(adapter, "")
+
+    def require(self) -> None:
+        """See to it that the base can be loaded: its file is fetched where it is missing, tried once only.
+
+        Raises:
+            UserError: llama.cpp or the file is missing and cannot be fetched.
+        """
+        if self._missing is None:
+            try:
+                self._library()
+                gguf_file(self._name, self._notice)
+                self._missing = ""
+            except UserError as error:
+                self._missing = str(error)
+        if self._missing:
+            raise UserError(self._missing)
 
     async def ask(self, adapter: str | None, query: Query) -> Answer:
         """Answer a query greedily, when those before it are answered.
@@ -106,10 +123,7 @@ class LlamaCpp:
 
     def _load(self, adapter: str | None) -> None:
         """Load the base with the adapters that are known, of which this one must be."""
-        try:
-            import xllamacpp
-        except ImportError as error:
-            raise UserError(f"'{self._name}' cannot be loaded: {INSTALL} ({error})") from None
+        xllamacpp = self._library()
         path = gguf_file(self._name, self._notice)
         if adapter is not None:
             self.add(adapter)
@@ -123,6 +137,13 @@ class LlamaCpp:
         except RuntimeError as error:
             raise UserError(f"llama.cpp cannot load {path}: {error}") from None
         self._numbers = {name: number for number, (name, _) in enumerate(usable)}
+
+    def _library(self) -> Any:
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise UserError(f"'{self._name}' cannot be loaded: {INSTALL} ({error})") from None
+        return xllamacpp
 
     def _settings(self, library: Any, path: Path, adapters: list[str]) -> Any:
         settings = library.CommonParams()

@@ -11,17 +11,13 @@ from pathlib import Path
 from harness.models.engines.decoding import Answer, Engine, Query, answer
 
 
-def load(name: str, exported: bool) -> Engine:
-    """Load a base model by onnxruntime-genai, if it is exported for that, or by transformers.
+def load(name: str) -> Engine:
+    """Load a base model, from a folder or of the hub, by transformers.
 
     Raises:
         UserError: it cannot be loaded.
     """
     folder = Path(name).expanduser()
-    if exported:
-        from harness.models.engines.onnx import OnnxEngine
-
-        return OnnxEngine(folder)
     from harness.models.engines.transformers import TransformersEngine
 
     return TransformersEngine(str(folder) if folder.is_dir() else name)

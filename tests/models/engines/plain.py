@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+PROMPTS = (
+    "The film is a delight from beginning to end.\nSentiment:",
+    "Dull.\nSentiment:",
+    "Stocks fell on Wall Street after the central bank raised its rates again, and oil was dearer than ever.\nTopic:",
+    "name[Blue Spice], eatType[pub]",
+)
+
 
 def generated(base: Path, adapter: str | None, prompts: Iterable[str], most: int) -> list[str]:
     """Return what `generate` answers, one prompt after the other."""

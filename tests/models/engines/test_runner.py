@@ -135,8 +135,7 @@ def test_a_row_that_no_longer_waits_troubles_no_other(engine: Scripted) -> None:
     assert asyncio.run(asking()) == "answer 2"
 
 
-@pytest.mark.parametrize("exported", [True, False])
 @pytest.mark.parametrize("name", ["absent", "."])
-def test_a_folder_without_a_model_is_a_users_error(name: str, exported: bool, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_a_users_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be loaded"):
-        load(str(tmp_path / name), exported)
+        load(str(tmp_path / name))

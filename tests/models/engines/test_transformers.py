@@ -12,8 +12,7 @@ import pytest
 from harness.errors import UserError
 from harness.models.engines.decoding import Answer, PromptTooLong, Query, answer
 from harness.models.engines.transformers import TransformersEngine
-from tests.models.engines.mini import PROMPTS
-from tests.models.engines.plain import generated
+from tests.models.engines.plain import PROMPTS, generated
 from tests.train import tiny
 
 # What the libraries say to each other of their next versions is not for us.
@@ -36,18 +35,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Two adapters with weights that change every answer, in different modules."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    made = []
-    for place, modules in enumerate((["q_proj", "v_proj"], ["o_proj", "down_proj"])):
-        torch.manual_seed(place)
-        config = LoraConfig(r=4, target_modules=modules, init_lora_weights=False, task_type="CAUSAL_LM")
-        folder = tmp_path_factory.mktemp("adapter")
-        get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
-        made.append(str(folder))
-    return made[0], made[1]
+    one, other = (tmp_path_factory.mktemp("adapter") for _ in range(2))
+    tiny.adapter(base, one)
+    tiny.adapter(base, other, ["o_proj", "down_proj"], seed=1)
+    return str(one), str(other)
 
 
 @pytest.fixture(scope="module")

@@ -28,14 +28,14 @@ def test_a_round_reads_about_its_tokens(own: int, batch: int) -> None:
     found = recipe(Plan(share=1.5), encoded(20_000, own), 0, 0, None)
     assert found is not None
     assert found.batch == batch
-    assert found.steps * (40 + batch * own) == pytest.approx(1.5 * TOKENS[0], rel=0.02)
+    assert found.steps * (40 + batch * own) == pytest.approx(1.5 * TOKENS[0], abs=(40 + batch * own) / 2)
 
 
 def test_few_rows_are_read_a_few_times_over_all_rounds() -> None:
-    rows = encoded(200, 80)
+    rows = encoded(100, 80)
     first = recipe(Plan(), rows, 0, 0, None)
     assert first is not None
-    epochs = first.steps * first.batch / (200 * 0.8)
+    epochs = first.steps * first.batch / (100 * 0.8)
     assert epochs == pytest.approx(MOST_EPOCHS, rel=0.1)
     assert recipe(Plan(), rows, epochs, 1, "before") is None
 
@@ -50,6 +50,6 @@ def test_a_later_round_goes_on_more_slowly_with_other_rows() -> None:
     assert second.validation == first.validation
 
 
-@pytest.mark.parametrize(("rows", "held"), [(20_000, 120), (1_000, 120), (300, 60)])
+@pytest.mark.parametrize(("rows", "held"), [(20_000, 64), (1_000, 64), (300, 60)])
 def test_what_is_held_out(rows: int, held: int) -> None:
     assert round(rows * validation_share(rows)) == held

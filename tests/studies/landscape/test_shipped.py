@@ -17,7 +17,7 @@ from harness.train.card import read
 from studies.landscape.recipes import BASE, SHIPPED_RANK
 
 ROOT = Path(__file__).parents[3]
-ADAPTERS = sorted((ROOT / "adapters" / BASE).iterdir())
+ADAPTERS = sorted(path for path in (ROOT / "adapters" / BASE).iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
