@@ -56,6 +56,22 @@ def train(
     return 0
 
 
+@command.command("report")
+@options.results
+@click.option(
+    "--adapters", type=click.Path(file_okay=False, path_type=Path), default=Path("adapters") / BASE, show_default=True
+)
+@click.option(
+    "--page", type=click.Path(dir_okay=False, path_type=Path), default=Path("docs/landscape.md"), show_default=True
+)
+def report(results: Path, adapters: Path, page: Path) -> int:
+    """Write the page of scores from a finished `harness bench` with the four models on real rows."""
+    from studies.landscape.report import report as write
+
+    write(results, adapters, page)
+    return 0
+
+
 if __name__ == "__main__":
     try:
         sys.exit(command(standalone_mode=False))
