@@ -71,7 +71,7 @@ def run(command: str, project: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_are_commands_to_run() -> None:
-    assert {"make bench TASK=jigsaw", "make test", "make report"} <= set(commands(ROOT / "README.md"))
+    assert {"make bench TASK=ag_news", "make test", "make report"} <= set(commands(ROOT / "README.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
