@@ -42,8 +42,8 @@ INSTRUCTIONS: Mapping[str, tuple[str, ...]] = {
 _RELATIONS = ("at least", "less than")
 # Those that langdetect knows.
 _LANGUAGES = tuple(
-    "af ar bg bn ca cs cy da de el en es et fa fi fr gu he hi hr hu id it ja kn ko lt lv mk ml mr ne nl no pa pl pt ro "
-    "ru sk sl so sq sv sw ta te th tl tr uk ur vi zh-cn zh-tw".split()  # noqa: SIM905
+    "af ar bg bn ca cs cy da de el en es et fa fi fr gu he hi hr hu id it ja kn ko lt lv mk ml mr ne "  # noqa: SIM905
+    "nl no pa pl pt ro ru sk sl so sq sv sw ta te th tl tr uk ur vi zh-cn zh-tw".split()
 )
 _CHOICES = {
     "relation": _RELATIONS,
