@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.score.answers import read, read_gold
+from harness.tasks.catalog import load_task
+from harness.tasks.task import Task
 from tests.score.metrics.rows import spec
 
 FOLLOWED = spec("instructions")
@@ -86,3 +89,9 @@ def test_a_language_is_a_code_that_can_be_detected(language: str, valid: bool) -
     else:
         with pytest.raises(ValueError, match="argument 'language': not a valid value"):
             read_gold(text, FOLLOWED)
+
+
+def test_no_examples_can_be_shown_of_targets_that_are_no_answers() -> None:
+    shipped = load_task(Path(__file__).parents[3] / "tasks", "ifeval").task
+    with pytest.raises(ValueError, match="the target of instructions is not an answer, so no example can be shown"):
+        Task.model_validate(shipped.model_dump() | {"shots": {"n": 1}})
