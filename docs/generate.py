@@ -88,8 +88,7 @@ def _rows(checked: Sequence[Checked]) -> str:
                 subset.in_training,
                 f"{item.training:,}",
                 _balance(item),
-                "–" if guarded.majority is None else f"{guarded.majority:.3f}",
-                f"{guarded.shuffled:.3f}",
+                *("–" if score is None else f"{score:.3f}" for score in (guarded.majority, guarded.shuffled)),
                 f"{guarded.prompt_p95:,}",
                 f"{guarded.target_p95:,}",
             ]

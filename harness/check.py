@@ -169,10 +169,15 @@ def describe(checked: Checked) -> str:
 
 
 def _guards(guarded: Guarded) -> str:
-    majority = "" if guarded.majority is None else f", majority {guarded.majority:.3f}"
+    scores = {
+        "gold answers": guarded.gold,
+        "empty": guarded.empty,
+        "majority": guarded.majority,
+        "shuffled gold": guarded.shuffled,
+    }
+    shown = ", ".join(f"{name} {score:.3f}" for name, score in scores.items() if score is not None)
     return (
-        f"leaderboard score of gold answers {guarded.gold:.3f}, empty {guarded.empty:.3f}{majority}, "
-        f"shuffled gold {guarded.shuffled:.3f}; 95th percentile of characters: prompt {guarded.prompt_p95:,}, "
+        f"leaderboard score of {shown}; 95th percentile of characters: prompt {guarded.prompt_p95:,}, "
         f"target {guarded.target_p95:,}"
     )
 
@@ -187,12 +192,13 @@ def _shortened(prompt: str) -> str:
 class Guarded:
     """Leaderboard scores of answers whose score is known beforehand, and 95th percentiles of lengths in characters.
 
-    `majority` is None for answers that are not labels. `problems` says what is not as it should be.
+    `majority` is None for answers that are not labels, `gold` and `shuffled` for a task whose targets are no answers.
+    `problems` says what is not as it should be.
     """
 
-    gold: float
+    gold: float | None
     empty: float
-    shuffled: float
+    shuffled: float | None
     majority: float | None
     prompt_p95: int
     target_p95: int
@@ -203,6 +209,9 @@ def guard(task: Task, rows: Sequence[EvaluationRow], seed: int = 0) -> Guarded:
     """Score gold, empty, majority and shuffled gold answers on the leaderboard metric, and measure lengths.
 
     Answers that are programs are run for the first 100 rows only.
+
+    Raises:
+        UserError: the metric needs a package that is not installed.
     """
     if task.answer.type == "code":
         rows = rows[:MOST_PROGRAMS]
@@ -213,10 +222,11 @@ def guard(task: Task, rows: Sequence[EvaluationRow], seed: int = 0) -> Guarded:
     random.Random(seed).shuffle(shuffled)
     labels = Counter(targets) if task.answer.type == "label" else None
     top = labels.most_common(1)[0][0] if labels else ""
+    gold = score(targets)  # also of targets that are no answers: the metric must be able to score a text
     found = Guarded(
-        gold=score(targets),
+        gold=gold if task.shows_answer else None,
         empty=score([""] * len(rows)),
-        shuffled=score(shuffled),
+        shuffled=score(shuffled) if task.shows_answer else None,
         majority=score([top] * len(rows)) if labels else None,
         prompt_p95=_p95([len(row.prompt) for row in rows]),
         target_p95=_p95([len(target) for target in targets]),
@@ -239,12 +249,14 @@ def _scores(task: Task, metric: Metric, found: Guarded) -> list[str]:
     best = metric.best if task.ceiling is None else task.ceiling
     unanswered = metric.unanswered
     problems = []
-    if math.isfinite(best) and abs(found.gold - best) > TOLERANCE:
+    if found.gold is not None and math.isfinite(best) and abs(found.gold - best) > TOLERANCE:
         problems.append(f"the right answers score {found.gold:.4f} {metric.name}, expected {best:g} (see `ceiling`)")
     if math.isfinite(unanswered) and abs(found.empty - unanswered) > TOLERANCE:
         problems.append(f"empty answers score {found.empty:.4f} {metric.name}, expected {unanswered:g}")
+    if found.gold is None or math.isfinite(unanswered):
+        return problems
     gain = found.gold - found.empty if metric.higher_is_better else found.empty - found.gold
-    if not math.isfinite(unanswered) and gain <= 0:
+    if gain <= 0:
         problems.append(
             f"the right answers score {found.gold:.4f} {metric.name}, no better than empty ones ({found.empty:.4f}); "
             "is higher_is_better right?"
@@ -254,7 +266,7 @@ def _scores(task: Task, metric: Metric, found: Guarded) -> list[str]:
 
 def _rates(metric: Metric, labels: Counter[str] | None, found: Guarded, n: int) -> list[str]:
     """Accuracy of a constant and of a shuffled answer is known from the labels' shares alone."""
-    if labels is None or metric.name != "accuracy" or found.majority is None:
+    if labels is None or metric.name != "accuracy" or found.majority is None or found.shuffled is None:
         return []
     shares = [count / n for count in labels.values()]
     chance = sum(share * share for share in shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,23 @@ def test_a_correlation_may_come_first(changes: dict[str, object]) -> None:
     found = guard(task(**changes), rows(*golds))
     assert found.problems == ()
     assert (round(found.gold, 6), found.empty) == (1.0, 0.0)
+
+
+def test_targets_that_are_no_answers_are_not_scored_as_such() -> None:
+    reference = '{"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}'
+    changes = {"answer": {"type": "instructions"}, "metrics": ["ifeval_prompt_strict"]}
+    found = guard(task(**changes), rows(reference, reference))
+    assert (found.gold, found.empty, found.shuffled, found.majority, found.problems) == (None, 0.0, None, None, ())
+
+
+def test_a_package_that_a_metric_lacks_is_a_problem_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.check import check
+    from harness.score.metrics import ifeval_checks
+
+    ifeval_checks._language.cache_clear()
+    monkeypatch.setitem(sys.modules, "langdetect", None)
+    (problem,) = check(Path(__file__).parents[1] / "tasks", "ifeval", "sample", strict=True).problems
+    assert "pip install langdetect" in problem
 
 
 ERRORS = """

@@ -81,7 +81,7 @@ def command(
 
 
 def _scores(metrics: Sequence[Metric], rows: RowScores) -> dict[str, Any]:
-    """The figures of some rows: how many, each metric's score and 95 % interval, the statuses."""
+    """The figures of some rows: how many, each metric's score, 95 % interval and counts, the statuses."""
     from harness.report.tables import score_points
 
     found: Mapping[str, Estimate] = score_points(metrics, rows)
@@ -89,6 +89,7 @@ def _scores(metrics: Sequence[Metric], rows: RowScores) -> dict[str, Any]:
         "n": len(rows.ids),
         "metrics": {name: estimate.value for name, estimate in found.items()},
         "intervals": {name: [estimate.low, estimate.high] for name, estimate in found.items()},
+        "counts": {metric.name: metric.counts(rows.stats[metric.name]) for metric in metrics if metric.counted},
         "statuses": rows.counts(),
     }
 
@@ -149,5 +150,6 @@ def _figures(title: str, figures: Mapping[str, Any]) -> list[str]:
     lines = [f"{title}: n = {figures['n']}, {statuses}"]
     for name, value in figures["metrics"].items():
         low, high = figures["intervals"][name]
-        lines.append(f"  {name:<28} {value:.4f}  [{low:.4f}, {high:.4f}]")
+        counts = ", ".join(f"{what} {count:,}" for what, count in figures["counts"].get(name, {}).items())
+        lines.append(f"  {name:<28} {value:.4f}  [{low:.4f}, {high:.4f}]" + (f"  {counts}" if counts else ""))
     return lines

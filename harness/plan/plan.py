@@ -173,19 +173,19 @@ def _limits(entries: Sequence[ModelEntry]) -> EndpointLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Lengths:
-    """Tokens of a character of a task's prompts and of its right answers, by one tokenizer."""
+    """Tokens of a character of a task's prompts, and of its right answers where it has any, by one tokenizer."""
 
     per_character: float
-    target: float
+    target: float | None
 
 
-def _measure(tokenizer: Tokenizer, rows: Sequence[EvaluationRow]) -> _Lengths:
+def _measure(tokenizer: Tokenizer, rows: Sequence[EvaluationRow], *, shows_answer: bool) -> _Lengths:
     # Rows come in the order of a hash, so the first ones are a random sample.
     sample = rows[:SAMPLE]
     characters = sum(len(row.prompt) for row in sample)
     return _Lengths(
         sum(tokenizer.count(row.prompt) for row in sample) / max(characters, 1),
-        sum(max(1.0, tokenizer.count(row.references[0])) for row in sample) / len(sample),
+        sum(max(1.0, tokenizer.count(row.references[0])) for row in sample) / len(sample) if shows_answer else None,
     )
 
 
@@ -209,7 +209,7 @@ def _estimate(
         return bare
     tokenizer = tokenizer_for(model, name)
     if tokenizer.name not in lengths:
-        lengths[tokenizer.name] = _measure(tokenizer, rows)
+        lengths[tokenizer.name] = _measure(tokenizer, rows, shows_answer=task.file.task.shows_answer)
     measured = lengths[tokenizer.name]
     characters = sum(map(len, left.values()))
     read = round(measured.per_character * characters) + frame(model) * len(left)
@@ -236,7 +236,7 @@ def _estimate(
 
 
 def _output(
-    task: str, entry: ModelEntry, model: Sampled, longest: int, history: History, target: float
+    task: str, entry: ModelEntry, model: Sampled, longest: int, history: History, target: float | None
 ) -> tuple[float, str]:
     """How many tokens an answer takes, at most `longest`, and how that is known."""
     own = history.of(task, entry.name).output_tokens
@@ -250,6 +250,8 @@ def _output(
     others, names = history.others(task, entry.name)
     if others.output_tokens is not None:
         return min(others.output_tokens, longest), f"answers of {', '.join(names)}"
+    if target is None:
+        return longest, "its max_tokens, as there are no right answers to measure"
     return min(target, longest), "the length of the right answers"
 
 

@@ -113,6 +113,8 @@ def select(
     ranks = {name: int(digest(str(seed), name), 16) for name in found.ids}
     wanted = heapq.nsmallest(rows or file.task.evaluation.rows, ranks, key=ranks.__getitem__)
     left = sorted(ranks.keys() - set(wanted)) if training is None else []
+    if not file.task.shows_answer:  # nothing can be learned from its targets
+        left, training_fingerprint = [], None
     subset = Subset(
         rows=(),
         total=found.total,

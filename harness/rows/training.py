@@ -57,6 +57,8 @@ def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
     """
     subset = choose(file, prompts, origin)
     evaluated = {question_hash(row.prompt) for row in subset.rows}
+    if not file.task.shows_answer:
+        raise UserError(f"{file.name} has no training rows: its targets are {file.task.answer.type}, not answers")
     if subset.training is None:
         raise UserError(f"{file.name} has no training rows: its data holds no row that is not evaluated")
     found, targets = training_rows(file, prompts, origin, frozenset(row.id for row in subset.rows))
@@ -74,11 +76,13 @@ def training_rows(
     """Return the prompts and targets to fit a baseline on, at most 20,000 rows chosen by the hash of their content.
 
     They are the training split's, or without one those of the evaluation split whose prompt is not that of a row whose
-    id is in `evaluated`. A row with such an id is never among them.
+    id is in `evaluated`. A row with such an id is never among them. A task whose targets are no answers has none.
 
     Raises:
         SpecError: rows cannot be rendered; all reasons at once.
     """
+    if not file.task.shows_answer:
+        return [], []
     evaluated = frozenset(evaluated)
     test, split = origin.splits[file.task.evaluation.split], origin.splits.get(file.task.training.split)
     shown: set[str] = set()

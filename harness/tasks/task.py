@@ -22,8 +22,9 @@ from harness.folding import label_form
 from harness.plugins import plugins
 
 Category = Literal[
-    "classification", "similarity", "reasoning", "knowledge", "reading", "extraction", "generation", "code", "math"
-]
+    "classification", "similarity", "reasoning", "knowledge", "reading", "extraction", "generation", "code", "math",
+    "instruction following",
+]  # fmt: skip
 
 
 def _compiles(value: str) -> str:
@@ -202,6 +203,12 @@ class CodeAnswer(Strict):
     )
 
 
+class InstructionsAnswer(Strict):
+    """A text that follows verifiable instructions (IFEval), which the target lists as JSON."""
+
+    type: Literal["instructions"]
+
+
 class CustomAnswer(Strict):
     """An answer type that a plugin adds; the fields of a subclass are its options."""
 
@@ -221,7 +228,8 @@ AnswerFormat = Annotated[
     | EntitiesAnswer
     | LabelAndExplanationAnswer
     | SqlAnswer
-    | CodeAnswer,
+    | CodeAnswer
+    | InstructionsAnswer,
     Field(discriminator="type"),
 ]
 
@@ -332,6 +340,17 @@ class Task(Strict):
         if self.shots and self.shots.split == self.evaluation.split:
             raise ValueError(f"shots.split: the split '{self.shots.split}' is the one that is evaluated")
         return self
+
+    @model_validator(mode="after")
+    def _shots_have_answers(self) -> Task:
+        if self.shots and not self.shows_answer:
+            raise ValueError(f"shots: the target of {self.answer.type} is not an answer, so no example can be shown")
+        return self
+
+    @property
+    def shows_answer(self) -> bool:
+        """Whether the target is an answer that a model could give, and not what its answer is checked for."""
+        return not isinstance(self.answer, InstructionsAnswer)
 
     @property
     def frame(self) -> str:

@@ -47,6 +47,39 @@ def answers(path: Path, said: Sequence[str | None], right: Sequence[str], **colu
     return lines(path, *({"id": f"r{n}", "prediction": a, "reference": b, **c} for n, (a, b, c) in enumerate(rows)))
 
 
+def test_the_verdicts_of_a_judge_are_counted(harness: Command, tmp_path: Path) -> None:
+    written(tmp_path, "{type: label, labels: [win, draw, loss]}", "[win_rate]")
+    path = answers(tmp_path / "a.jsonl", ["win", "draw", "loss", "?"], ["win"] * 4)
+    code, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(tmp_path))
+    assert code == 0
+    assert "win_rate                     0.3750" in out
+    assert "wins 1, draws 1, losses 1" in out
+    _, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(tmp_path), "--json")
+    assert json.loads(out)["counts"] == {"win_rate": {"wins": 1, "draws": 1, "losses": 1}}
+
+
+def test_instructions_are_given_as_the_columns_of_a_row(harness: Command, tmp_path: Path) -> None:
+    row = {
+        "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+        "kwargs": [{"num_words": None}, {"num_words": 3, "relation": "at least"}],
+    }
+    path = lines(tmp_path / "a.jsonl", {"prediction": "a b c", "reference": row}, {"prediction": "a", "reference": row})
+    code, out, _ = harness("score", "ifeval", "--predictions", path, "--json")
+    assert code == 0
+    assert json.loads(out)["metrics"] == {
+        "ifeval_prompt_strict": 0.5, "ifeval_prompt_loose": 0.5,
+        "ifeval_instruction_strict": 0.75, "ifeval_instruction_loose": 0.75,
+    }  # fmt: skip
+
+
+def test_an_unknown_instruction_is_an_error_with_its_line(harness: Command, tmp_path: Path) -> None:
+    row = {"instruction_id_list": ["punctuation:no_commas"], "kwargs": [{}]}
+    path = lines(tmp_path / "a.jsonl", {"prediction": "a", "reference": row})
+    code, _, err = harness("score", "ifeval", "--predictions", path)
+    assert code == 2
+    assert "a.jsonl:1: reference: unknown instruction 'punctuation:no_commas' (did you mean 'punctuation:no_co" in err
+
+
 def test_json_has_each_rows_status_and_scores(harness: Command, folder: Path) -> None:
     path = answers(folder / "a.jsonl", ["yes", "maybe", None], ["yes", "no", "no"])
     code, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--json", "--rows")

@@ -48,6 +48,13 @@ def test_tokens_are_those_of_the_prompts_in_their_frame(small: Small, loopback: 
     assert pair.output_by == "the length of the right answers"
 
 
+def test_without_right_answers_each_answer_may_be_as_long_as_allowed(small: Small, loopback: Loopback) -> None:
+    small.model("m", loopback.openai_url)
+    pair = only(planned(small, tasks=("ifeval",), tasks_folder=Path(__file__).parents[2] / "tasks", data="sample"))
+    assert pair.output_tokens == pair.rows * 1024
+    assert pair.output_by == "its max_tokens, as there are no right answers to measure"
+
+
 def test_the_price_is_that_of_the_models_file(small: Small, loopback: Loopback) -> None:
     small.model("m", loopback.openai_url, price={"input": 10, "output": 100})
     pair = only(planned(small))

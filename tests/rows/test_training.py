@@ -50,6 +50,16 @@ def row(split: str, text: str, label: str = "yes") -> dict[str, str]:
     return {"_split": split, "text": text, "label": label}
 
 
+def test_there_is_nothing_to_learn_from_targets_that_are_no_answers() -> None:
+    file = load_task(Path(__file__).parents[2] / "tasks", "ifeval")
+    origin = locate(file, "sample")
+    subset = choose(file, Prompts(file), origin, rows=5)
+    assert (subset.training, subset.borrowed) == (None, False)
+    assert training.training_rows(file, Prompts(file), origin, [row.id for row in subset.rows]) == ([], [])
+    with pytest.raises(UserError, match="ifeval has no training rows: its targets are instructions, not answers"):
+        load(file, Prompts(file), origin)
+
+
 TEXTS = st.lists(st.text("abc ", min_size=1, max_size=3), min_size=1, max_size=15)
 
 

@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_reported_by_name(tmp_path: Path) -> None:
             "category: classification",
             "category: zzz",
             "toxic.yaml:2: category: 'zzz' is not valid (choose from: classification, code, extraction, generation, "
-            "knowledge, math, reading, reasoning, similarity)",
+            "instruction following, knowledge, math, reading, reasoning, similarity)",
         ),
         ("type: label", "type: lable", "toxic.yaml:10: answer.type: 'lable' is not valid (did you mean 'label'?)"),
         (

@@ -12,6 +12,7 @@ from harness.errors import UserError
 from harness.models.entry import Thinking
 from harness.score.answers.entities import gold_entities, read_entities
 from harness.score.answers.explained import gold_explained, read_explained
+from harness.score.answers.instructions import gold_instructions, read_whole
 from harness.score.answers.labels import gold_label, read_label
 from harness.score.answers.numbers import gold_number, read_number
 from harness.score.answers.source import gold_code, read_code
@@ -23,6 +24,7 @@ from harness.tasks.task import (
     CodeAnswer,
     CustomAnswer,
     EntitiesAnswer,
+    InstructionsAnswer,
     JsonAnswer,
     LabelAndExplanationAnswer,
     LabelAnswer,
@@ -41,10 +43,10 @@ VERSION = 3
 def read(completion: str, spec: AnswerFormat, thinking: Thinking | None = None) -> Any | None:
     """Return the answer in a completion, or None when it holds no valid one.
 
-    By `spec.type`: label: str (with `many` a sorted tuple of str); number: Fraction; text, regex, sql, code: str; json:
-    dict, list or scalar; entities: dict from every type of the spec to a tuple of str, or a tuple of tags;
-    label_and_explanation: a pair of str; a plugin's: what its reader returns. `thinking` are the markers of a model of
-    one's own.
+    By `spec.type`: label: str (with `many` a sorted tuple of str); number: Fraction; text, regex, sql, code and
+    instructions: str; json: dict, list or scalar; entities: dict from every type of the spec to a tuple of str, or a
+    tuple of tags; label_and_explanation: a pair of str; a plugin's: what its reader returns. `thinking` are the markers
+    of a model of one's own.
 
     Raises:
         UserError: only for a regular expression of the spec that does not compile, or when a plugin's reader fails.
@@ -73,6 +75,8 @@ def answer_in(text: str, spec: AnswerFormat) -> Any | None:
             return read_code(text)
         case LabelAndExplanationAnswer():
             return read_explained(text, spec)
+        case InstructionsAnswer():
+            return read_whole(text)
         case CustomAnswer():
             return _read_custom(text, spec)
 
@@ -110,6 +114,8 @@ def read_gold(reference: str, spec: AnswerFormat) -> Any:
             return gold_code(reference)
         case LabelAndExplanationAnswer():
             return gold_explained(reference, spec)
+        case InstructionsAnswer():
+            return gold_instructions(reference)
         case CustomAnswer():
             value = _read_custom(reference, spec)
             if value is None:

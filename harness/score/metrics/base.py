@@ -64,6 +64,8 @@ class Metric:
     """The score of answers that do not depend on the row, where it is not `low`: 0 for a correlation."""
     scorable: int | None = None
     """Which statistic is 1 for a row that can be scored and else 0, for a metric by which not every row can be."""
+    counted: tuple[str, ...] = ()
+    """What the last statistics count, where their sums over rows are shown beside the score."""
 
     @property
     def best(self) -> float:
@@ -76,6 +78,11 @@ class Metric:
         if self.constant is not None:
             return self.constant
         return self.low if self.higher_is_better else self.high
+
+    def counts(self, stats: FloatArray) -> dict[str, int]:
+        """The sums over rows of the statistics that are counts, by name; `stats` has the shape [n, k]."""
+        totals = stats.sum(axis=0)[stats.shape[1] - len(self.counted) :]
+        return {name: round(total) for name, total in zip(self.counted, totals, strict=True)}
 
     def table(self, examples: Sequence[Example]) -> FloatArray:
         """Return the statistics of all rows, shape [n, k]."""

@@ -6,7 +6,7 @@ is any of them. A row without a valid answer is in its gold class without being 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import UserError, nearest
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
-from harness.tasks.task import LabelAnswer
+from harness.tasks.task import LabelAnswer, NumberAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +243,70 @@ def micro_f1(answer: LabelAnswer) -> Metric:
     return Metric("micro_f1", stats, _f1_summary, kind="corpus")
 
 
+def win_rate(
+    answer: LabelAnswer | NumberAnswer,
+    *,
+    win: str = "win",
+    draw: str = "draw",
+    loss: str = "loss",
+    draw_weight: float = 0.5,
+) -> Metric:
+    """Share of rows won, draws counted as half, where each answer is a judge's verdict on the row. Range [0, 1].
+
+    The verdict compares a model's answer with a reference answer and is one of the labels `win`, `draw` and `loss`; a
+    task need not have draws. `draw_weight: 0` counts wins alone. With a number as the answer, the verdict is a
+    preference from `answer.minimum` (lost) to `answer.maximum` (won), such as AlpacaEval's weighted ones from 1 to 2,
+    and counts for its place between them; half way is a draw. A row without a verdict is not won.
+    Source: X. Li et al., AlpacaEval, 2023.
+    """
+    if not 0 <= draw_weight <= 1:
+        raise UserError(f"metric 'win_rate', option 'draw_weight': expected a number from 0 to 1, found {draw_weight}")
+    kind: Literal["binary", "mean"] = "mean"
+    if isinstance(answer, NumberAnswer):
+        points = _preference(answer)
+    else:
+        points = _verdict(answer, {"win": win, "draw": draw, "loss": loss}, draw_weight)
+        kind = "mean" if draw in answer.labels and 0 < draw_weight < 1 else "binary"
+    return Metric("win_rate", points, kind=kind, counted=("wins", "draws", "losses"))
+
+
+def _verdict(answer: LabelAnswer, named: Mapping[str, str], draw_weight: float) -> Callable[[Example], Sequence[float]]:
+    """Statistics [points, won, drawn, lost] of the labels."""
+    if answer.many:
+        raise UserError("metric 'win_rate' needs one label as the answer, not a set of them")
+    for option, label in named.items():
+        if label not in answer.labels and (option, label) != ("draw", "draw"):
+            known = nearest(label, answer.labels)
+            raise UserError(f"metric 'win_rate', option '{option}': '{label}' is not one of the answer's labels{known}")
+    by_label = {
+        named["loss"]: (0.0, 0.0, 0.0, 1.0),
+        named["draw"]: (draw_weight, 0.0, 1.0, 0.0),
+        named["win"]: (1.0, 1.0, 0.0, 0.0),
+    }
+    other = [label for label in answer.labels if label not in by_label]
+    if other or len(by_label) < len(named):
+        problem = f"the label '{other[0]}' is none of them" if len(by_label) == len(named) else "two name the same one"
+        raise UserError(f"metric 'win_rate' needs the options win, draw and loss to name the labels: {problem}")
+    return lambda example: by_label.get(example.answer, (0.0, 0.0, 0.0, 0.0))
+
+
+def _preference(answer: NumberAnswer) -> Callable[[Example], Sequence[float]]:
+    """Statistics [points, won, drawn, lost] of a number between those of a loss and of a win."""
+    low, high = answer.minimum, answer.maximum
+    if low is None or high is None or low >= high:
+        raise UserError(
+            "metric 'win_rate' needs answer.minimum and answer.maximum, the preferences of a loss and a win"
+        )
+
+    def stats(example: Example) -> tuple[float, float, float, float]:
+        if example.answer is None:
+            return (0.0, 0.0, 0.0, 0.0)
+        points = (float(example.answer) - low) / (high - low)
+        return points, float(points > 0.5), float(points == 0.5), float(points < 0.5)
+
+    return stats
+
+
 def _as_set(value: Any) -> frozenset[str]:
     if value is None:
         return frozenset()
@@ -265,4 +329,5 @@ RECIPES = {
     "weighted_f1": MetricFactory(weighted_f1, _LABEL),
     "weighted_precision": MetricFactory(weighted_precision, _LABEL),
     "weighted_recall": MetricFactory(weighted_recall, _LABEL),
+    "win_rate": MetricFactory(win_rate, frozenset({"label", "number"})),
 }

@@ -16,6 +16,7 @@ from harness.score.metrics import (
     entities,
     explanations,
     external,
+    ifeval,
     labels,
     numbers,
     published,
@@ -40,6 +41,7 @@ _RECIPES: Mapping[str, MetricFactory] = {
         sql,
         sql_match,
         code,
+        ifeval,
         published,
         external,
     )

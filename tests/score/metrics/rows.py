@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harness.score.answers import read, text_of
+from harness.score.answers import read, read_gold, text_of
 from harness.score.metrics.base import Example, Metric
 from harness.score.metrics.registry import build
 from harness.tasks.task import AnswerFormat, MetricSpec
@@ -29,7 +29,8 @@ def example(
     answer: AnswerFormat, completion: str, *references: str, fields: Mapping[str, Any] | None = None
 ) -> Example:
     """One answered row; an empty completion is a row without an answer."""
-    gold = tuple(read(reference, answer) for reference in references)
+    right = read_gold if answer.type == "instructions" else read  # not an answer itself
+    gold = tuple(right(reference, answer) for reference in references)
     return Example(read(completion, answer), text_of(completion), references, gold, fields or {})
 
 

@@ -25,6 +25,7 @@ ANSWERS: dict[str, AnswerFormat] = {
     "entities": spec("entities", types=["person", "place"]),
     "label_and_explanation": spec("label_and_explanation"),
     "sql": spec("sql"),
+    "instructions": spec("instructions"),
 }
 GOLD: dict[str, Sequence[str]] = {
     "label": ["yes", "no", "perhaps", "yes", "no"],
@@ -36,6 +37,11 @@ GOLD: dict[str, Sequence[str]] = {
     "entities": ['{"person": ["Ann"], "place": []}', '{"person": [], "place": ["Rome", "Oslo"]}'],
     "label_and_explanation": ["red\nExplanation: it is like blood", "blue\nExplanation: it is like the sky"],
     "sql": ['SELECT "a" FROM "table"', """SELECT "a" FROM "table" WHERE "b" = '1'""", 'SELECT MAX("b") FROM "table"'],
+    "instructions": [  # each follows itself
+        '{"instruction_id_list": ["detectable_format:json_format"], "kwargs": [{}]}',
+        '{"instruction_id_list": ["keywords:existence", "startend:end_checker"], '
+        '"kwargs": [{"keywords": ["keywords"]}, {"end_phrase": "}]}"}]}',
+    ],
 }
 WRONG: dict[str, Sequence[str]] = {
     "label": ["yes", "no", "perhaps", "I cannot say", "", "yes or no"],
@@ -47,12 +53,15 @@ WRONG: dict[str, Sequence[str]] = {
     "entities": ['{"person": ["Ann", "Ann"]}', "{}", "Ann", "", '{"place": ["Rome"]}'],
     "label_and_explanation": ["red", "blue\nExplanation: the sky is wide", "", "red\nExplanation: it is like blood"],
     "sql": ['SELECT "b" FROM "table"', "SELECT", "", """SELECT "a" FROM "table" WHERE "b" < '2'"""],
+    "instructions": ["keywords", "{}", "", "Sure:\n{}\n", "*keywords\n}]}*"],
 }
+UNFIT = {("label", "published_binary_accuracy_flex"), *((kind, "win_rate") for kind in ("label", "yes_no", "number"))}
+"""Metrics that need certain labels or a range."""
 CASES = [
     (kind, name)
     for kind, answer in ANSWERS.items()
     for name in fitting(answer.type)
-    if name != "evaluate" and (kind, name) != ("label", "published_binary_accuracy_flex")
+    if name != "evaluate" and (kind, name) not in UNFIT
 ]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from harness.compare.intervals import estimate, wilson
 from harness.errors import UserError
 from harness.score.metrics.labels import per_class
+from harness.tasks.task import AnswerFormat
 from tests.score.metrics.rows import example, metric, score, spec
 
 LABELS = ["red", "green", "blue", "grey"]
@@ -106,3 +110,62 @@ def test_f1_needs_to_know_the_positive_label() -> None:
 def test_metrics_of_one_label_refuse_sets() -> None:
     with pytest.raises(UserError, match="micro_f1"):
         metric("macro_f1", SETS)
+
+
+VERDICTS = spec("label", labels=["win", "draw", "loss"])
+CODED = spec("label", labels=["0", "1", "2"])
+PREFERENCES = spec("number", minimum=1, maximum=2)
+JUDGED = ["win", "win", "draw", "loss", "loss", "loss", "no idea", ""]
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"), [({}, 2.5 / 8), ({"draw_weight": 0.0}, 2 / 8), ({"draw_weight": 1.0}, 3 / 8)]
+)
+def test_a_draw_is_half_a_win_and_no_verdict_is_none(options: dict[str, float], rate: float) -> None:
+    assert score("win_rate", VERDICTS, JUDGED, ["win"] * 8, **options) == pytest.approx(rate)
+
+
+def test_wins_draws_and_losses_are_counted() -> None:
+    built = metric("win_rate", VERDICTS)
+    rows = [example(VERDICTS, verdict, "win") for verdict in JUDGED]
+    assert built.counts(built.table(rows)) == {"wins": 2, "draws": 1, "losses": 3}
+
+
+def test_verdicts_may_have_other_names() -> None:
+    names = {"win": "2", "draw": "0", "loss": "1"}
+    assert score("win_rate", CODED, ["2", "2", "0", "1"], ["2"] * 4, **names) == pytest.approx(2.5 / 4)
+
+
+def test_a_preference_counts_for_its_place_between_loss_and_win() -> None:
+    said = ["2", "1.75", "1.5", "1", "3", "?"]  # the last two are no preferences
+    built = metric("win_rate", PREFERENCES)
+    rows = [example(PREFERENCES, one, "2") for one in said]
+    assert built.score(rows) == pytest.approx((1 + 0.75 + 0.5) / 6)
+    assert built.counts(built.table(rows)) == {"wins": 2, "draws": 1, "losses": 1}
+
+
+@pytest.mark.parametrize(("labels", "kind"), [(["win", "draw", "loss"], "mean"), (["loss", "win"], "binary")])
+def test_the_interval_is_wilsons_where_there_are_no_draws(labels: list[str], kind: str) -> None:
+    built = metric("win_rate", answer := spec("label", labels=labels))
+    rows = [example(answer, one, "win") for one in ["win", "loss", "loss", "loss"]]
+    found, wilsons = estimate(built, built.table(rows)), wilson(1, 4)
+    assert (built.kind, found == wilsons) == (kind, kind == "binary")
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "message"),
+    [
+        (COLOURS, {}, "option 'win': 'win' is not one of the answer's labels"),
+        (VERDICTS, {"win": "wins"}, "did you mean 'win'"),
+        (VERDICTS, {"draw": "tie"}, "option 'draw': 'tie' is not"),
+        (VERDICTS, {"draw": "loss"}, "two name the same one"),
+        (spec("label", labels=["win", "tie", "loss"]), {}, "the label 'tie' is none of them"),
+        (spec("label", labels=["win", "loss"], many=True), {}, "not a set"),
+        (VERDICTS, {"draw_weight": 1.5}, "from 0 to 1, found 1.5"),
+        (spec("number"), {}, "needs answer.minimum and answer.maximum"),
+        (spec("number", minimum=2, maximum=1), {}, "needs answer.minimum and answer.maximum"),
+    ],
+)
+def test_labels_that_are_no_verdicts_are_an_error(answer: AnswerFormat, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        metric("win_rate", answer, **options)

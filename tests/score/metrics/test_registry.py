@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.score.metrics.registry import build, build_all, description, fitting, names
-from harness.tasks.task import MetricSpec
+from harness.tasks.task import ANSWER_TYPES, MetricSpec
 from tests.score.metrics.rows import spec
 
 TEXT = spec("text")
@@ -61,5 +61,5 @@ def test_every_metric_says_in_a_sentence_what_it_is() -> None:
 
 
 def test_every_answer_type_has_a_metric() -> None:
-    for kind in ("label", "number", "text", "regex", "json", "entities", "label_and_explanation", "sql", "code"):
+    for kind in ANSWER_TYPES:
         assert fitting(kind)
