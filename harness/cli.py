@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -69,10 +71,24 @@ def _read_dotenv() -> None:
         raise UserError(f"{DOTENV}: cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
 
 
+_show_other_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """Print a warning of ours as one line; those of other packages as Python does."""
+    from harness.errors import HarnessWarning
+
+    if issubclass(category, HarnessWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _show_other_warning(message, category, *rest)
+
+
 def main() -> None:
     """Run the command line; a user's mistake gives one message and exit code 2."""
     from harness.errors import HarnessError
 
+    warnings.showwarning = _show_warning
     try:
         _read_dotenv()
         code = app(prog_name="harness", standalone_mode=False)

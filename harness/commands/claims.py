@@ -41,10 +41,11 @@ def command(results: Path, markdown: Path | None) -> int:
 
 
 def _runs(results: Path) -> list[ScoredRun]:
-    from harness.score.scoring import score_run
+    from harness.errors import warn
+    from harness.score.scoring import score_all
     from harness.store.results import read_manifests
 
-    return [score_run(results, run) for run in read_manifests(results) if run.kind == "benchmark"]
+    return score_all(results, (run for run in read_manifests(results) if run.kind == "benchmark"), warn)
 
 
 def text(found: Sequence[Claim]) -> str:
