@@ -24,6 +24,7 @@ from harness.score.metrics.registry import build_all
 from harness.score.metrics.text import dropped_scripts
 from harness.store.results import Manifest, Response, answered_rows, read_rows
 from harness.tasks.task import CodeAnswer, Task
+from harness.tasks.templates import BoundedEnvironment
 
 PIECE = 10_000
 """Rows that are in memory at once while a run is scored."""
@@ -164,10 +165,8 @@ def _lost_its_end(task: Task, text: str) -> bool:
 
 
 def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> str:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    template = ImmutableSandboxedEnvironment(autoescape=False).from_string(answer.program)
-    return template.render({**row.fields, "completion": completion})
+    environment = BoundedEnvironment()
+    return environment.render(environment.from_string(answer.program), {**row.fields, "completion": completion})
 
 
 def score_run(results: Path, manifest: Manifest) -> ScoredRun:
