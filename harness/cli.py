@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from harness import __version__
+from harness.printable import printable_output
 
 COMMANDS = (
     "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
@@ -86,12 +87,18 @@ def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -
 
 def main() -> None:
     """Run the command line; a user's mistake gives one message and exit code 2."""
+    with printable_output():
+        code = _run()
+    sys.exit(code)
+
+
+def _run() -> int:
     from harness.errors import HarnessError
 
     warnings.showwarning = _show_warning
     try:
         _read_dotenv()
-        code = app(prog_name="harness", standalone_mode=False)
+        code: int = app(prog_name="harness", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
@@ -107,4 +114,4 @@ def main() -> None:
         # The reader of our output is gone; Python would raise the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    sys.exit(code)
+    return code

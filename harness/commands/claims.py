@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import options
+from harness.printable import printable
 from harness.shipped import published
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def command(results: Path, markdown: Path | None) -> int:
     if markdown is None:
         print(text(found))
     else:
-        markdown.write_text(page(found), encoding="utf-8", newline="\n")
+        markdown.write_text(printable(page(found)), encoding="utf-8", newline="\n")
     return 0
 
 

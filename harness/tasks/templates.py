@@ -158,7 +158,8 @@ def _bound(tree: nodes.Template) -> None:
         loop.iter = _through("each", loop.iter, nodes.Const(_static(loop)))
     for output in list(tree.find_all(nodes.Output)):
         output.nodes = [one if isinstance(one, nodes.TemplateData) else _through("spent", one) for one in output.nodes]
-    for macro in list(tree.find_all((nodes.Macro, nodes.CallBlock))):
+    macros: list[nodes.Macro | nodes.CallBlock] = [*tree.find_all(nodes.Macro), *tree.find_all(nodes.CallBlock)]
+    for macro in macros:
         macro.body.insert(0, nodes.Output([_through("spent", nodes.Const(""), nodes.Const(_static(macro)))]))
     for parent in list(tree.find_all(nodes.Node)):
         for field, value in parent.iter_fields():
@@ -181,7 +182,7 @@ def _checked(node: Any) -> Any:
     return _through("made", node)
 
 
-def _through(name: str, node: nodes.Expr, *given: nodes.Expr) -> nodes.Filter:
+def _through(name: str, node: nodes.Node, *given: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(node, f"{_OURS}{name}", list(given), [], None, None, lineno=node.lineno)
 
 
