@@ -75,14 +75,14 @@ def _read_dotenv() -> None:
 _show_other_warning = warnings.showwarning
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
     """Print a warning of ours as one line; those of other packages as Python does."""
     from harness.errors import HarnessWarning
 
     if issubclass(category, HarnessWarning):
         print(f"warning: {message}", file=sys.stderr)
     else:
-        _show_other_warning(message, category, *rest)
+        _show_other_warning(message, category, *rest, **named)
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def main() -> None:
 def _run() -> int:
     from harness.errors import HarnessError
 
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         _read_dotenv()
         code: int = app(prog_name="harness", standalone_mode=False)

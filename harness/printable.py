@@ -45,7 +45,7 @@ class PrintableStream:
 def printable_output() -> Iterator[None]:
     """Within this context everything that is printed is printable."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = PrintableStream(sys.stdout), PrintableStream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = PrintableStream(sys.stdout), PrintableStream(sys.stderr)
     try:
         yield
     finally:

@@ -101,12 +101,16 @@ def _holds_null(value: Any) -> bool:
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja in a sandbox that bounds what a template may do for one row."""
+    """Jinja in a sandbox that bounds what a template may do for one row.
+
+    `mark` is a name and a text that is printed behind the last part of a template that uses the name.
+    """
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, mark: tuple[str, str] | None = None, **options: Any) -> None:
         super().__init__(autoescape=False, **options)
+        self._mark = mark
         self.spent = Spent()
         self.bound_filters()
         self.filters |= {f"{_OURS}each": self._each, f"{_OURS}spent": self._printing, f"{_OURS}made": check_size}
@@ -148,8 +152,24 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return check_size(value)
 
     def _generate(self, source: nodes.Template, name: Any, filename: Any, defer_init: bool = False) -> str:
+        if self._mark:
+            _print_behind(source, *self._mark)
         _bound(source)
         return super()._generate(source, name, filename, defer_init)
+
+
+def _print_behind(tree: nodes.Template, used: str, mark: str) -> None:
+    """Print a text behind the last part of a template that uses a name."""
+
+    def uses(node: nodes.Node) -> bool:
+        return any(isinstance(one, nodes.Name) and one.name == used for one in [node, *node.find_all(nodes.Name)])
+
+    place = max((place for place, part in enumerate(tree.body) if uses(part)), default=-1)
+    if place >= 0 and isinstance(output := tree.body[place], nodes.Output):
+        within = 1 + max(place for place, part in enumerate(output.nodes) if uses(part))
+        output.nodes.insert(within, nodes.TemplateData(mark))
+    else:
+        tree.body.insert(place + 1, nodes.Output([nodes.TemplateData(mark)]))
 
 
 def _bound(tree: nodes.Template) -> None:
