@@ -95,7 +95,7 @@ def main() -> None:
 def _run() -> int:
     from harness.errors import HarnessError
 
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.showwarning = _show_warning
     try:
         _read_dotenv()
         code: int = app(prog_name="harness", standalone_mode=False)

@@ -38,6 +38,9 @@ _AMONG_THEMSELVES = (
 )  # fmt: skip
 
 
+_ALWAYS: dict[str, Callable[[Any], Any]] = {"__bool__": bool, "__str__": str, "__repr__": repr}
+
+
 class Peer:
     """One end of the conversation; `open_to` says whether the other may do more than call functions it was given."""
 
@@ -110,7 +113,7 @@ class Peer:
         if name == "__iter__" and special is None:
             return iter(target)
         if special is None and name in ("__bool__", "__str__", "__repr__"):
-            return {"__bool__": bool, "__str__": str, "__repr__": repr}[name](target)
+            return _ALWAYS[name](target)
         if special is None:
             raise TypeError(f"'{type(target).__name__}' object has no {name}")
         return special(target, *given)
@@ -131,9 +134,9 @@ class Peer:
         for kind, pack in _PACKED.items():
             if isinstance(value, kind):
                 return pack(self, value, depth + 1)
-        kind = type(value)
-        if (pack := _PACKED_BY_NAME.get(f"{kind.__module__}.{kind.__name__}")) is not None:
-            return pack(self, value, depth + 1)
+        found = _PACKED_BY_NAME.get(f"{type(value).__module__}.{type(value).__name__}")
+        if found is not None:
+            return found(self, value, depth + 1)
         return ["mine", self.keep(value)]
 
     def unpacked(self, value: Any) -> Any:
@@ -345,7 +348,8 @@ def confine(user: int) -> None:
     """Give up the rights of root, whom the limit of processes would not hold, and set the limits."""
     import resource
 
-    builtins.exit = builtins.quit = sys.exit  # type: ignore[attr-defined]  which come from `site`
+    for name in ("exit", "quit"):  # which come from `site`
+        setattr(builtins, name, sys.exit)
     if user:
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -358,4 +362,7 @@ def confine(user: int) -> None:
 if __name__ == "__main__":
     _path, _user, _role, *_numbers = sys.argv[1:]
     confine(int(_user))
-    {"answer": answer, "tests": tests}[_role](_path, *map(int, _numbers))
+    if _role == "answer":
+        answer(_path, int(_numbers[0]))
+    else:
+        tests(_path, int(_numbers[0]), int(_numbers[1]))
