@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UserError
 from harness.hashing import digest
 from harness.models.engines.gguf import base_folder
-from harness.models.engines.transformers import TIED, context, device
+from harness.models.engines.peft_adapters import TIED
+from harness.models.engines.transformers import context, device
 from harness.rows.training import Pair
 from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
