@@ -13,8 +13,7 @@ import pytest
 from harness.errors import UserError
 from harness.models.engines.decoding import Answer, Query, answer
 from harness.models.engines.transformers import TransformersEngine
-from tests.models.engines.mini import PROMPTS
-from tests.models.engines.plain import generated
+from tests.models.engines.plain import PROMPTS, generated
 from tests.train import tiny
 
 pytestmark = [
@@ -159,7 +158,7 @@ def test_an_adapters_own_tokens_and_chat_template_are_used_and_no_other_has_them
     own = adapter(more=2, modules_to_save=["embed_tokens", "lm_head"], **LORA)
     words.save_pretrained(own)
     engine = TransformersEngine(str(base))
-    assert all(0 < len(text) for text in said(engine, own, chat=True))
+    assert all(len(text) > 0 for text in said(engine, own, chat=True))
     query = Query("Hello", 4, chat=True)
     engine.use(own)
     read = engine.encode(query)
