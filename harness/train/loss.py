@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import torch
 
 
-ALIKE = 0.1
-"""Most that a gradient may differ for the way in which rows are read, of its norm; bf16 rounds differently."""
+ALIKE, ALIKE_BF16 = 1e-3, 0.1
+"""Most that a gradient may differ for the way in which rows are read, as a share of its norm; bf16 rounds each way
+differently."""
 
 
 def answer_loss(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]], device: str = "cpu") -> torch.Tensor:
@@ -89,8 +90,9 @@ def exact_frame(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]]
             found = gradient(answer_loss(model, begin, read, device))
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, NotImplementedError):
             return False
-        return found.shape == plain.shape and float((found - plain).norm()) <= ALIKE * float(plain.norm())
+        return found.shape == plain.shape and float((found - plain).norm()) <= most * float(plain.norm())
 
+    most = ALIKE_BF16 if model.dtype != torch.float32 or (device == "cpu" and fast_bf16()) else ALIKE
     was_training = model.training
     model.eval()
     try:

@@ -106,7 +106,7 @@ def spoilt(folder: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> s
         (lambda weights: dict(list(weights.items())[:3]), "of 8 weights 5 are missing and 0 fit nothing"),
         (lambda weights: {name.replace("layers.1", "layers.7"): weight for name, weight in weights.items()},
          "of 8 weights 4 are missing and 4 fit nothing"),
-        (lambda weights: weights | {"base_model.model.layers.9.mlp.lora_A.weight": [*weights.values()][0].clone()},
+        (lambda weights: weights | {"base_model.layers.9.mlp.lora_A.weight": next(iter(weights.values())).clone()},
          "of 8 weights 0 are missing and 1 fit nothing"),
         (lambda weights: {name: weight.repeat(2, 2) for name, weight in weights.items()}, "size mismatch|Error"),
         (lambda weights: {}, "of 8 weights 8 are missing"),
@@ -185,6 +185,17 @@ def test_the_ends_of_the_model_and_of_the_tokenizer_both_end_an_answer(base: Pat
     assert TransformersEngine(str(tmp_path / "base")).end == {2, 5, 7}
 
 
+def assert_as_generate_or_refused(folder: Path) -> None:
+    try:
+        engine = TransformersEngine(str(folder))
+    except UserError as error:
+        refused = str(error)
+    else:
+        assert said(engine, None) == generated(folder, None, PROMPTS, 12)
+        return
+    assert f"the model '{folder}' cannot be run in this process" in refused
+
+
 def test_a_model_with_a_state_is_answered_as_generate_does_or_refused(base: Path, tmp_path: Path) -> None:
     import torch
     import transformers
@@ -197,12 +208,7 @@ def test_a_model_with_a_state_is_answered_as_generate_does_or_refused(base: Path
         eos_token_id=2, initializer_range=0.5,
     )  # fmt: skip
     transformers.MambaForCausalLM(config).save_pretrained(folder)
-    try:
-        engine = TransformersEngine(str(folder))
-    except UserError as error:
-        assert f"the model '{folder}' cannot be run in this process" in str(error)
-    else:
-        assert said(engine, None) == generated(folder, None, PROMPTS, 12)
+    assert_as_generate_or_refused(folder)
 
 
 @pytest.mark.parametrize("kind", ["Mpt", "Bloom", "GPT2", "GPTNeoX", "Falcon", "OPT"])
@@ -225,9 +231,4 @@ def test_models_of_every_kind_are_answered_as_generate_does_or_refused(kind: str
     tokens = {"vocab_size": 400, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.3}
     config = getattr(transformers, f"{kind}Config")(**small, **tokens)
     getattr(transformers, f"{kind}{'LMHeadModel' if kind == 'GPT2' else 'ForCausalLM'}")(config).save_pretrained(folder)
-    try:
-        engine = TransformersEngine(str(folder))
-    except UserError as error:
-        assert f"the model '{folder}' cannot be run in this process" in str(error)
-    else:
-        assert said(engine, None) == generated(folder, None, PROMPTS, 12)
+    assert_as_generate_or_refused(folder)
