@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
 from harness import __version__
+from harness.printable import printable_output
 
 COMMANDS = (
     "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
@@ -69,13 +72,33 @@ def _read_dotenv() -> None:
         raise UserError(f"{DOTENV}: cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
 
 
+_show_other_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+    """Print a warning of ours as one line; those of other packages as Python does."""
+    from harness.errors import HarnessWarning
+
+    if issubclass(category, HarnessWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _show_other_warning(message, category, *rest, **named)
+
+
 def main() -> None:
     """Run the command line; a user's mistake gives one message and exit code 2."""
+    with printable_output():
+        code = _run()
+    sys.exit(code)
+
+
+def _run() -> int:
     from harness.errors import HarnessError
 
+    warnings.showwarning = _show_warning
     try:
         _read_dotenv()
-        code = app(prog_name="harness", standalone_mode=False)
+        code: int = app(prog_name="harness", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
@@ -91,4 +114,4 @@ def main() -> None:
         # The reader of our output is gone; Python would raise the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    sys.exit(code)
+    return code

@@ -16,6 +16,7 @@ HarnessError
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -30,6 +31,10 @@ class UserError(HarnessError):
     """The user's mistake: shown as one message without a traceback."""
 
     exit_code = 2
+
+
+class HarnessWarning(UserWarning):
+    """Something was left out or is not as it should be, and the work goes on without it."""
 
 
 class SpecError(UserError):
@@ -101,3 +106,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     if close:
         return f" (did you mean '{close[0]}'?)"
     return f" (choose from: {', '.join(known)})" if known else ""
+
+
+def warn(message: str) -> None:
+    """Tell the user once, on stderr, what was left out; from Python it is a `HarnessWarning`."""
+    warnings.warn(message, HarnessWarning, stacklevel=2)

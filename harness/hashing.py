@@ -19,10 +19,24 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Digest:
+    """The `digest` of texts that are added one by one and never held together."""
+
+    def __init__(self) -> None:
+        self._running, self._between = hashlib.blake2b(digest_size=8), b""
+
+    def add(self, part: str) -> None:
+        """Add the next text."""
+        self._running.update(self._between + part.encode("utf-8", "surrogatepass"))
+        self._between = b"\x1f"
+
+    def __str__(self) -> str:
+        return self._running.hexdigest()
+
+
 def digest_all(parts: Iterable[str]) -> str:
     """Return the `digest` of these texts, which are read one by one and never held together."""
-    running, between = hashlib.blake2b(digest_size=8), b""
+    running = Digest()
     for part in parts:
-        running.update(between + part.encode("utf-8", "surrogatepass"))
-        between = b"\x1f"
-    return running.hexdigest()
+        running.add(part)
+    return str(running)

@@ -22,6 +22,7 @@ from harness.ask.attempts import Job, Trouble
 from harness.ask.budget import Budget
 from harness.ask.limiter import Brake
 from harness.errors import HarnessError
+from harness.printable import printable
 from harness.store.results import Response
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Progress:
     def notice(self, line: str) -> None:
         """Show a line that stays."""
         if self._live:
-            self._live.console.print(line, markup=False, highlight=False)
+            self._live.console.print(printable(line), markup=False, highlight=False)
             return
         # When nobody reads stderr any more, the asking goes on all the same.
         with contextlib.suppress(OSError):
@@ -109,7 +110,7 @@ class Progress:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=Console(file=getattr(sys.stderr, "unfiltered", sys.stderr)),  # its own codes are wanted
             transient=True,
         )
         self._task = live.add_task("asking", total=self._total, note="")

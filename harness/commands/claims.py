@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import options
+from harness.printable import printable
 from harness.shipped import published
 
 if TYPE_CHECKING:
@@ -36,15 +37,16 @@ def command(results: Path, markdown: Path | None) -> int:
     if markdown is None:
         print(text(found))
     else:
-        markdown.write_text(page(found), encoding="utf-8", newline="\n")
+        markdown.write_text(printable(page(found)), encoding="utf-8", newline="\n")
     return 0
 
 
 def _runs(results: Path) -> list[ScoredRun]:
-    from harness.score.scoring import score_run
+    from harness.errors import warn
+    from harness.score.scoring import score_all
     from harness.store.results import read_manifests
 
-    return [score_run(results, run) for run in read_manifests(results) if run.kind == "benchmark"]
+    return score_all(results, (run for run in read_manifests(results) if run.kind == "benchmark"), warn)
 
 
 def text(found: Sequence[Claim]) -> str:

@@ -75,7 +75,11 @@ class _Files(SimpleHTTPRequestHandler):
         if name not in (LOOPBACK, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN, "ask for 127.0.0.1")
             return None
-        if not Path(self.translate_path(self.path)).resolve().is_relative_to(Path(self.directory).resolve()):
+        # A folder is answered with its index, which may be a link too.
+        asked = Path(self.translate_path(self.path))
+        served = [asked, *(asked / name for name in ("index.html", "index.htm") if (asked / name).exists())]
+        folder = Path(self.directory).resolve()
+        if not all(path.resolve().is_relative_to(folder) and (path.is_dir() or path.is_file()) for path in served):
             self.send_error(HTTPStatus.NOT_FOUND, "no such file in this folder")
             return None
         return super().send_head()

@@ -32,7 +32,7 @@ from harness.commands import options
 @click.option("--dropout", type=click.FloatRange(0, 1), help="Default: 0.05, of a GGUF base 0.")
 @click.option(
     "--target", "target_modules", multiple=True,
-    help="Module to adapt; can be repeated. Default: q_proj and v_proj, of a GGUF base all linear layers.",
+    help="Module to adapt, can be repeated; or all-linear. Default: q_proj, v_proj, of a GGUF base all linear layers.",
 )  # fmt: skip
 @click.option(
     "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: 0.0002, of a GGUF base 0.001."
@@ -73,7 +73,7 @@ def command(
     from dataclasses import asdict
 
     from harness.models.engines.known_bases import is_gguf
-    from harness.train.recipe import engine_for, recipe_for
+    from harness.train.recipe import ALL, engine_for, recipe_for
     from harness.train.train import TrainOptions, configuration, shrink_trained, train
 
     given = {name: value for name, value in recipe.items() if value is not None}
@@ -83,6 +83,8 @@ def command(
         given["alpha"] = alpha
     made = recipe_for(base, rank=rank, bits=int(bits) if bits else None, **given)
     engine = engine or engine_for(base)
+    if ALL in made.target_modules and (engine == "ludwig" or len(made.target_modules) > 1):
+        raise click.UsageError(f"--target {ALL} is for --engine peft, and names all modules by itself")
     if engine == "ludwig" and (is_gguf(base) or made.start or made.longest):
         raise click.UsageError("a GGUF base, --start and --longest need --engine peft")
     chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour)

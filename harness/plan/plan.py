@@ -301,11 +301,7 @@ NOTHING = PastAnswers(frozenset(), 0, None, None)
 
 
 class History:
-    """What has been answered under a results folder. Nothing is written, and no lock is taken.
-
-    Raises:
-        UserError: a manifest cannot be read.
-    """
+    """What has been answered under a results folder. Nothing is written, and no lock is taken."""
 
     def __init__(self, results: Path) -> None:
         self._results = results

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.printable import printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -82,5 +84,5 @@ def write_tables(
 
 
 def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_text(printable(text), encoding="utf-8", newline="\n")
     return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +23,11 @@ from harness.score.answers import VERSION, answer_in, read_gold, text_of
 from harness.score.answers.text import after_marker
 from harness.score.metrics.base import Example, FloatArray, Metric
 from harness.score.metrics.registry import build_all
+from harness.score.metrics.sandbox import Program
 from harness.score.metrics.text import dropped_scripts
 from harness.store.results import Manifest, Response, answered_rows, read_rows
 from harness.tasks.task import CodeAnswer, Task
+from harness.tasks.templates import BoundedEnvironment
 
 PIECE = 10_000
 """Rows that are in memory at once while a run is scored."""
@@ -163,11 +167,23 @@ def _lost_its_end(task: Task, text: str) -> bool:
     return task.answer.type == "number" and text[-1:].isdigit()
 
 
-def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> str:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> Program:
+    """The program of an answer, parted where the tests begin: behind the last place that uses the completion."""
+    mark = secrets.token_hex(16)
+    environment = BoundedEnvironment(mark=("completion", mark))
+    columns = {**row.fields, "completion": completion}
+    given, _, tests = environment.render(environment.from_string(answer.program), columns).partition(mark)
+    if _is_python(tests):
+        return Program(given, tests)
+    return Program(given + tests)  # the answer stands inside a statement of the template
 
-    template = ImmutableSandboxedEnvironment(autoescape=False).from_string(answer.program)
-    return template.render({**row.fields, "completion": completion})
+
+def _is_python(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def score_run(results: Path, manifest: Manifest) -> ScoredRun:

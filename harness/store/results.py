@@ -11,22 +11,22 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Annotated, Any, BinaryIO, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.errors import BusyError, UserError, nearest
-from harness.hashing import digest, digest_all
+from harness.errors import BusyError, UserError, nearest, warn
+from harness.hashing import Digest, digest, digest_all
 from harness.models.entry import Thinking
 from harness.models.prices import Priced
 from harness.rows.evaluation import EvaluationRow
-from harness.rows.origin import Kind, Place
-from harness.tasks.messages import Message
+from harness.rows.origin import KINDS, Kind, Place
 from harness.tasks.task import Task
 
 RESPONSES = "responses.jsonl"
@@ -37,6 +37,8 @@ LABELS_ONLY = "no answer but one of the task's labels was allowed (decode: label
 """What is said of a run wherever its score is shown with others, when `Manifest.labels_only`."""
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 ResponseStatus = Literal["ok", "truncated", "refused", "failed"]
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +54,24 @@ class Response:
     status: ResponseStatus
     completion: str = ""
     model: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    latency_s: float | None = None
-    ttft_s: float | None = None
-    tpot_s: float | None = None
-    attempts: int = 1
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    latency_s: Seconds | None = None
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+    attempts: Count = 1
     at: str = ""
     error: str | None = None
 
 
 FIELDS = tuple(field.name for field in fields(Response))
+_RESPONSE, _ROW = TypeAdapter(Response), TypeAdapter(EvaluationRow)
 
 
 class Manifest(BaseModel):
-    """All that is needed to repeat a run and to score it again."""
+    """All that is needed to repeat a run and to score it again. What a newer version says beyond it is kept."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     task: str
     model: str
@@ -191,22 +194,56 @@ class ResponseLog:
 
 
 def read_responses(folder: Path) -> Iterator[Response]:
-    """Yield the answers of a pair in the order they arrived; an unreadable line is skipped."""
+    """Yield the answers of a pair in the order they arrived; a damaged line is left out, with a warning."""
     path = folder / RESPONSES
     if not path.is_file():
         return
     with path.open("rb") as file:
-        for line in file:
-            if (response := _parsed(line)) is not None:
-                yield response
+        for _, response in _readable(file, path):
+            yield response
 
 
-def _parsed(line: bytes) -> Response | None:
-    """The answer in a line; None for one that only a kill in the middle of a write leaves: its row is asked again."""
+def _readable(file: BinaryIO, path: Path) -> Iterator[tuple[int, Response]]:
+    """Each answer that can be read, with the byte at which its line begins; the others are counted in a warning.
+
+    A last line without its end is what a kill in the middle of a write leaves: its row is asked again.
+    """
+    start = damaged = 0
+    first = ""
+    for number, line in enumerate(file, start=1):
+        try:
+            yield start, _parsed(line)
+        except ValueError as error:
+            if line.endswith(b"\n") and line.strip():
+                damaged += 1
+                first = first or f"{path}:{number}: {error}"
+        start += len(line)
+    if damaged:
+        lines = "this line is" if damaged == 1 else f"this line and {damaged - 1} more of the file are"
+        warn(f"{first}; {lines} left out, and a row without another answer counts as failed")
+
+
+def _parsed(line: bytes) -> Response:
+    """The answer in a line; keys of a newer version are ignored.
+
+    Raises:
+        ValueError: the line holds no answer; says why.
+    """
     try:
-        return Response(**json.loads(line))
-    except (ValueError, TypeError):
-        return None
+        return _RESPONSE.validate_python(json.loads(line))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """In a few words why JSON could not be read as what it should be."""
+    if isinstance(error, ValidationError):
+        detail = error.errors(include_url=False)[0]
+        key = ".".join(map(str, detail["loc"]))
+        return f"{key + ': ' if key else ''}{detail['msg'].removeprefix('Value error, ')}"
+    if isinstance(error, RecursionError):
+        return "its values are nested too deeply"
+    return f"not valid JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
@@ -248,17 +285,27 @@ def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[Evaluation
     """Yield the rows of a run.
 
     Raises:
-        UserError: the file is missing or was cut.
+        UserError: the file is missing, or at its end: it is not the one that was written, by its hash.
     """
     path = rows_path(results, task, fingerprint)
+    running, number = Digest(), 0
     try:
         with path.open(encoding="utf-8") as file:
             for line in file:
-                row = json.loads(line)
-                given = (row["id"], row["prompt"], tuple(row["references"]), row["fields"])
-                yield EvaluationRow(*given, tuple(Message(**message) for message in row.get("messages", ())))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run bench again to write it") from None
+                number += 1
+                content = json.loads(line)
+                row = _ROW.validate_python(content)
+                # Half a surrogate pair is written as an escape, and hashed as it was.
+                running.add(json.dumps(content, ensure_ascii=False) if "\\ud" in line else line.removesuffix("\n"))
+                yield row
+    except (OSError, ValueError, RecursionError) as error:
+        where = f"{path}:{number}" if number else path
+        raise UserError(f"{where}: cannot be read ({_reason(error)}); run bench again to write it") from None
+    if str(running) != fingerprint:
+        raise UserError(
+            f"{path}: its {number} lines are not the rows that were asked (the file was cut or edited); "
+            "run bench again to write it"
+        )
 
 
 def keyed_rows(results: Path, task: str, rows: str, settings: str) -> Iterator[tuple[str, EvaluationRow]]:
@@ -280,15 +327,15 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
     are in their file.
 
     Raises:
-        UserError: the rows are missing or were cut.
+        UserError: the rows are missing, or not those that were asked.
     """
     path = results / manifest.task / manifest.model / RESPONSES
-    asked = keyed_rows(results, manifest.task, manifest.rows, manifest.settings)
+    asked = _counted(keyed_rows(results, manifest.task, manifest.rows, manifest.settings), results, manifest)
     if not path.is_file():
         yield from ((row, None) for _, row in asked)
         return
     with path.open("rb") as file:
-        places = _places(file)
+        places = {response.key: place for place, response in _readable(file, path)}
         for key, row in asked:
             if (place := places.get(key)) is None:
                 yield row, None
@@ -297,15 +344,17 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
                 yield row, _parsed(file.readline())
 
 
-def _places(file: BinaryIO) -> dict[str, int]:
-    """Where the last answer to each key begins, in bytes."""
-    places = {}
-    start = 0
-    for line in file:
-        if (response := _parsed(line)) is not None:
-            places[response.key] = start
-        start += len(line)
-    return places
+def _counted(
+    asked: Iterable[tuple[str, EvaluationRow]], results: Path, manifest: Manifest
+) -> Iterator[tuple[str, EvaluationRow]]:
+    """The rows of a run; an error at their end where they are not as many as its manifest says."""
+    count = 0
+    for one in asked:
+        count += 1
+        yield one
+    if count != manifest.n:
+        path = _manifest_path(results, manifest.task, manifest.model)
+        raise UserError(f"{path}: {manifest.kind}.n is {manifest.n}, but the run has {count} rows; it was edited")
 
 
 def _rows(results: Path, task: str, fingerprint: str) -> Iterable[EvaluationRow]:
@@ -321,15 +370,17 @@ def _few_rows(results: Path, task: str, fingerprint: str) -> tuple[EvaluationRow
     return tuple(read_rows(results, task, fingerprint))
 
 
+def _manifest_path(results: Path, task: str, model: str) -> Path:
+    return results / task / model / "run.json"
+
+
 def write_manifest(results: Path, manifest: Manifest) -> None:
     """Store a manifest beside the answers, in place of the last one of the same kind."""
-    path = results / manifest.task / manifest.model / "run.json"
+    path = _manifest_path(results, manifest.task, manifest.model)
     kept: dict[str, Any] = {}
     if path.is_file():
-        try:
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
             kept = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
-            kept = {}
     kept[manifest.kind] = manifest.model_dump(mode="json", exclude_defaults=False)
     _replace(path, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
 
@@ -337,23 +388,41 @@ def write_manifest(results: Path, manifest: Manifest) -> None:
 def read_manifests(results: Path) -> Iterator[Manifest]:
     """Yield the manifests of all runs under a results folder, by task and model.
 
-    Raises:
-        UserError: a manifest cannot be read.
+    One that cannot be read is left out, with a warning.
     """
     for path in sorted(results.glob("*/*/run.json")):
         try:
-            found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            yield from (Manifest.model_validate(value) for value in found.values())
-        except (OSError, ValueError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: not a manifest of this version ({reason}); run bench again to write it") from None
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, Mapping):
+                raise ValueError(f"expected an object, found {type(found).__name__}")
+        except (OSError, ValueError, RecursionError) as error:
+            warn(f"{path}: left out: {_reason(error)}; run bench again to write it")
+            continue
+        for kind in KINDS:
+            try:
+                if kind in found:
+                    yield _manifest(found[kind], path)
+            except (ValueError, RecursionError) as error:
+                warn(f"{path}: {kind}: left out: {_reason(error)}; run bench again to write it")
+
+
+def _manifest(found: Any, path: Path) -> Manifest:
+    """One manifest of a file. Its names are those of its folders: no other folder is read or written for it."""
+    manifest = Manifest.model_validate(found)
+    if not re.fullmatch("[0-9a-f]{16}", manifest.rows):
+        raise ValueError("rows: expected the 16 hex digits of a hash")
+    for key, folder in (("task", path.parent.parent), ("model", path.parent)):
+        if (name := getattr(manifest, key)) != folder.name:
+            raise ValueError(f"{key} is '{name}', but the folder is named '{folder.name}'")
+    _ = manifest.thinking  # raises where it is malformed
+    return manifest
 
 
 def chosen_runs(results: Path, tasks: Sequence[str], models: Sequence[str]) -> list[Manifest]:
     """Return the manifests of all runs of these tasks and models (empty: of all), by task and model.
 
     Raises:
-        UserError: there is no run, or a name has none; a manifest cannot be read.
+        UserError: there is no run, or a name has none.
     """
     runs = list(read_manifests(results))
     if not runs:

@@ -13,14 +13,24 @@ from harness.hashing import digest
 from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import Message, transcript
 from harness.tasks.tags import Scheme, spans
-from harness.tasks.templates import RowEnvironment, check_addresses, to_json, values
+from harness.tasks.templates import RowEnvironment, check_addresses, to_json
 
 Columns = Mapping[str, Any]
 EXPRESSIONS = ("references", "messages")
 
 
 # What a template may raise on a row whose columns are not as its author thought.
-_RENDERING = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
+_COMPILING = (jinja2.TemplateError, SyntaxError, RecursionError, ValueError, ArithmeticError, MemoryError)
+_RENDERING = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
 
 
 def entities(
@@ -89,7 +99,7 @@ class Prompts:
         if self._messages is None:
             return []
         try:
-            found = self._messages(values(row))
+            found = self._environment.evaluate(self._messages, row)
             if not isinstance(found, list | tuple):
                 str(found)  # says which column is missing or null
             turns = [Message(turn["role"], turn["content"]) for turn in found]
@@ -111,7 +121,7 @@ class Prompts:
         if self._references is None:
             return [self.target(row)]
         try:
-            found = self._references(values(row))
+            found = self._environment.evaluate(self._references, row)
             for item in found if isinstance(found, list | tuple) else [found]:
                 check_addresses(str(item), row, str(self._file.task.references))
             texts = isinstance(found, list | tuple) and bool(found) and all(isinstance(item, str) for item in found)
@@ -131,7 +141,7 @@ class Prompts:
     def _compile(self, key: str, text: str) -> jinja2.Template:
         try:
             return self._environment.from_string(text)
-        except jinja2.TemplateSyntaxError as error:
+        except _COMPILING as error:
             raise SpecError(self._syntax(key, error)) from None
 
     def _compile_expression(self, key: str, text: str | None) -> Any:
@@ -139,11 +149,13 @@ class Prompts:
             return None
         try:
             return self._environment.compile_expression(text, undefined_to_none=False)
-        except jinja2.TemplateSyntaxError as error:
+        except _COMPILING as error:
             raise SpecError(self._syntax(key, error)) from None
 
-    def _syntax(self, key: str, error: jinja2.TemplateSyntaxError) -> str:
-        return self._file.source.problem([key], f"template line {error.lineno}: {error.message}")
+    def _syntax(self, key: str, error: Exception) -> str:
+        if isinstance(error, jinja2.TemplateSyntaxError):
+            return self._file.source.problem([key], f"template line {error.lineno}: {error.message}")
+        return self._file.source.problem([key], f"the template is nested too deeply or too large ({error})")
 
     def _render(self, key: str, template: jinja2.Template, row: Columns) -> str:
         try:

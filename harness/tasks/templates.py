@@ -3,6 +3,7 @@
 Jinja alone prints a null as "None", takes an attribute of Python's before an item of the data and a global before a
 column, and counts a negative index from the end of a list. Each makes a wrong prompt or a wrong right answer of a row,
 or one with an object's address in it, which differs with each process. Here each is an error that names the column.
+How much a template may do is in `bounds.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import jinja2.meta
 from jinja2 import nodes
 from jinja2.filters import do_float, do_int
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from harness.tasks.bounds import Spent, bounded, check_operation, check_size
 
 # A template reaches these only by calling them: a name by itself is a column.
 _FUNCTIONS = ("range", "dict", "namespace", "cycler", "joiner")
@@ -97,11 +100,117 @@ def _holds_null(value: Any) -> bool:
     return kind is dict and any(map(_holds_null, value.values()))
 
 
-class RowEnvironment(ImmutableSandboxedEnvironment):
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja in a sandbox that bounds what a template may do for one row.
+
+    `mark` is a name and a text that is printed behind the last part of a template that uses the name.
+    """
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, mark: tuple[str, str] | None = None, **options: Any) -> None:
+        super().__init__(autoescape=False, **options)
+        self._mark = mark
+        self.spent = Spent()
+        self.bound_filters()
+        self.filters |= {f"{_OURS}each": self._each, f"{_OURS}spent": self._printing, f"{_OURS}made": check_size}
+
+    def bound_filters(self) -> None:
+        """Bound the filters there are so far."""
+        self.filters = {name: bounded(name, made, lambda: self.spent) for name, made in self.filters.items()}
+
+    def render(self, template: jinja2.Template, row: Mapping[str, Any]) -> str:
+        """Render a template of this environment with a row.
+
+        Jinja's own `render` looks each global up through two layers, which takes as long as a short template itself.
+        """
+        self.spent = Spent()
+        context = self.context_class(self, {**self.globals, **row}, template.name, template.blocks)
+        return str(check_size(self.concat(template.root_render_func(context))))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Compute what a template computes."""
+        check_operation(operator, left, right)
+        return check_size(super().call_binop(context, operator, left, right))
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  as Jinja has it
+        """Call what a template calls."""
+        own = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)
+        name = getattr(__obj, "__name__", "") if isinstance(own, str | bytes | int) else ""
+        __self.spent.call(name, ((own,) if name else ()) + args + tuple(kwargs.values()))
+        return check_size(super().call(__context, __obj, *args, **kwargs))
+
+    # With the context, Jinja does not compute them once for all when it compiles.
+    @jinja2.pass_context
+    def _each(self, _: Any, items: Any, printed: int) -> Iterator[Any]:
+        return self.spent.each(items, printed)
+
+    @jinja2.pass_context
+    def _printing(self, _: Any, value: Any, printed: int = 0) -> Any:
+        """Count what is printed; a value is checked before it becomes a text."""
+        self.spent.step(0, printed + len(value) if isinstance(value, str) else 0)
+        return check_size(value)
+
+    def _generate(self, source: nodes.Template, name: Any, filename: Any, defer_init: bool = False) -> str:
+        if self._mark:
+            _print_behind(source, *self._mark)
+        _bound(source)
+        return super()._generate(source, name, filename, defer_init)
+
+
+def _print_behind(tree: nodes.Template, used: str, mark: str) -> None:
+    """Print a text behind the last part of a template that uses a name."""
+
+    def uses(node: nodes.Node) -> bool:
+        return any(isinstance(one, nodes.Name) and one.name == used for one in [node, *node.find_all(nodes.Name)])
+
+    place = max((place for place, part in enumerate(tree.body) if uses(part)), default=-1)
+    if place >= 0 and isinstance(output := tree.body[place], nodes.Output):
+        within = 1 + max(place for place, part in enumerate(output.nodes) if uses(part))
+        output.nodes.insert(within, nodes.TemplateData(mark))
+    else:
+        tree.body.insert(place + 1, nodes.Output([nodes.TemplateData(mark)]))
+
+
+def _bound(tree: nodes.Template) -> None:
+    """Count turns and what is printed, and check the lists and joined texts that a parsed template makes."""
+    for loop in list(tree.find_all(nodes.For)):
+        loop.iter = _through("each", loop.iter, nodes.Const(_static(loop)))
+    for output in list(tree.find_all(nodes.Output)):
+        output.nodes = [one if isinstance(one, nodes.TemplateData) else _through("spent", one) for one in output.nodes]
+    macros: list[nodes.Macro | nodes.CallBlock] = [*tree.find_all(nodes.Macro), *tree.find_all(nodes.CallBlock)]
+    for macro in macros:
+        macro.body.insert(0, nodes.Output([_through("spent", nodes.Const(""), nodes.Const(_static(macro)))]))
+    for parent in list(tree.find_all(nodes.Node)):
+        for field, value in parent.iter_fields():
+            if isinstance(value, list):
+                setattr(parent, field, [_checked(one) for one in value])
+            else:
+                setattr(parent, field, _checked(value))
+
+
+def _static(block: nodes.Node) -> int:
+    """Characters of the text in a block."""
+    return sum(len(data.data) for data in block.find_all(nodes.TemplateData))
+
+
+def _checked(node: Any) -> Any:
+    """A node, checked where it makes a list or joins texts; what a `set` assigns to is none of them."""
+    target = getattr(node, "ctx", "load") != "load"
+    if target or not isinstance(node, nodes.List | nodes.Tuple | nodes.Dict | nodes.Concat):
+        return node
+    return _through("made", node)
+
+
+def _through(name: str, node: nodes.Node, *given: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, f"{_OURS}{name}", list(given), [], None, None, lineno=node.lineno)
+
+
+class RowEnvironment(BoundedEnvironment):
     """Jinja in a sandbox, over the columns of a row as `values` gives them."""
 
     def __init__(self) -> None:
-        super().__init__(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
+        super().__init__(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
         self.globals = {f"{_OURS}{name}": self.globals[name] for name in _FUNCTIONS}
         del self.filters["random"]  # with it each process would ask something else
         self.filters |= {
@@ -122,12 +231,13 @@ class RowEnvironment(ImmutableSandboxedEnvironment):
         return frozenset("self" if name == _SELF else name for name in found)
 
     def render(self, template: jinja2.Template, row: Mapping[str, Any]) -> str:
-        """Render a template of this environment with a row.
+        """Render a template of this environment with a row."""
+        return super().render(template, values(row))
 
-        Jinja's own `render` looks each global up through two layers, which takes as long as a short template itself.
-        """
-        context = self.context_class(self, {**self.globals, **values(row)}, template.name, template.blocks)
-        return self.concat(template.root_render_func(context))
+    def evaluate(self, expression: Any, row: Mapping[str, Any]) -> Any:
+        """Evaluate a compiled expression of this environment with a row."""
+        self.spent = Spent()
+        return expression(values(row))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Read `obj.attribute`: an item of that name before a method of Python's."""

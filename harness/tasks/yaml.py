@@ -15,6 +15,12 @@ from harness.errors import SpecError, nearest
 from harness.plugins import hint
 
 Location = Sequence[str | int]
+MOST_BYTES = 1_000_000
+MOST_DEPTH = 50
+"""Lists and mappings inside each other."""
+TOO_DEEP = f"lists or mappings are nested more than {MOST_DEPTH} deep"
+MOST_VALUES = 50_000
+"""Values of a file, those that an alias repeats counted each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +56,28 @@ def read(path: Path, rewrite: Callable[[str], str] = str) -> Source:
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.scanner import RoundTripScanner, ScannerError
+
+    class Scanner(RoundTripScanner):
+        """Refuses brackets inside brackets before the time for them grows with the square of their number."""
+
+        def fetch_flow_collection_start(self, *token: Any, **to_push: Any) -> None:
+            if len(self.flow_context) >= MOST_DEPTH:
+                raise ScannerError(None, None, TOO_DEEP, self.reader.get_mark())
+            super().fetch_flow_collection_start(*token, **to_push)
 
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise SpecError(f"{path}: larger than {MOST_BYTES:,} bytes, which no file of tasks or models is")
+        text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read: {error}") from None
     try:
-        tree = YAML(typ="rt", pure=True).load(rewrite(text))
+        yaml = YAML(typ="rt", pure=True)
+        yaml.Scanner = Scanner
+        tree = yaml.load(rewrite(text))
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = str(error.problem).partition(" with value")[0]
@@ -64,28 +85,46 @@ def read(path: Path, rewrite: Callable[[str], str] = str) -> Source:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise SpecError(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}") from None
-    except YAMLError as error:
+    except (YAMLError, ValueError, OverflowError) as error:
         raise SpecError(f"{path}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise SpecError(f"{path}: {TOO_DEEP}") from None
     if not isinstance(tree, Mapping):
         raise SpecError(f"{path}:1: expected a mapping of keys, found {type(tree).__name__}")
     positions: dict[tuple[str | int, ...], int] = {}
-    return Source(path, text, _plain(tree, (), positions), positions)
+    return Source(path, text, _plain(path, tree, (), positions), positions)
 
 
-def _plain(node: Any, location: tuple[str | int, ...], positions: dict[tuple[str | int, ...], int]) -> Any:
+def _plain(path: Path, node: Any, location: tuple[str | int, ...], positions: dict[tuple[str | int, ...], int]) -> Any:
+    """A parsed value as plain data; `positions` is filled.
+
+    Raises:
+        SpecError: it has a tag, or is nested too deeply or too large, as aliases that repeat others make it.
+    """
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if tag is not None:
+        raise _refused(path, location, positions, f"the tag {tag} is not allowed, only plain values are")
+    if len(location) > MOST_DEPTH:
+        raise _refused(path, location, positions, TOO_DEEP)
+    if len(positions) > MOST_VALUES:
+        raise _refused(path, location, positions, f"more than {MOST_VALUES:,} values; does an alias repeat others?")
     if isinstance(node, Mapping):
         # What `<<: *other` brings along has no line of its own here; its parent's is used.
         for key, (line, *_) in (node.lc.data or {}).items():  # type: ignore[attr-defined]
             positions[*location, key] = line + 1
-        return {key: _plain(value, (*location, key), positions) for key, value in node.items()}
+        return {key: _plain(path, value, (*location, key), positions) for key, value in node.items()}
     if isinstance(node, list):
         for index in range(len(node)):
             positions[*location, index] = node.lc.item(index)[0] + 1  # type: ignore[attr-defined]
-        return [_plain(value, (*location, index), positions) for index, value in enumerate(node)]
+        return [_plain(path, value, (*location, index), positions) for index, value in enumerate(node)]
     for plain in (bool, int, float, str):
         if isinstance(node, plain):
             return plain(node)
     return node
+
+
+def _refused(path: Path, location: Location, positions: Mapping[tuple[str | int, ...], int], message: str) -> SpecError:
+    return SpecError(Source(path, "", None, positions).problem(location[:3], message))
 
 
 def validate(source: Source, kind: Any, location: Location = (), hidden: Mapping[str, str] | None = None) -> Any:

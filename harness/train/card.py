@@ -12,6 +12,7 @@ from typing import Any
 from harness import __version__
 from harness.errors import DataError
 from harness.models.local import CARD
+from harness.printable import printable
 from harness.rows.training import TrainingRows
 from harness.store.provenance import git_state
 from harness.tasks.catalog import TaskFile
@@ -147,7 +148,7 @@ def write(found: Card, folder: Path) -> None:
         cpu=cpu,
         shrunk=shrunk,
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / "README.md").write_text(printable(text), encoding="utf-8")
     _plot(Curve(**found.curve), found.step, folder / "losses.svg")  # type: ignore[arg-type]
 
 

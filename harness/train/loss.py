@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import UserError
 from harness.train.batches import Tokens
 
 if TYPE_CHECKING:
     import torch
+
+
+ALIKE, ALIKE_BF16 = 1e-3, 0.1
+"""Most that a gradient may differ for the way in which rows are read, as a share of its norm; bf16 rounds each way
+differently."""
 
 
 def answer_loss(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]], device: str = "cpu") -> torch.Tensor:
@@ -56,6 +62,61 @@ def answer_loss(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]]
         finally:
             only_answers.remove()
     return torch.nn.functional.cross_entropy(logits.float(), labels.to(device)[answers])
+
+
+def exact_frame(model: Any, frame: Tokens, rows: Sequence[tuple[Tokens, Tokens]], device: str = "cpu") -> bool | None:
+    """Return whether what prompts share may be read once for a batch; None: rows may not even be read side by side.
+
+    Found out with the longest and the shortest row, by the gradient that each of them gives when it is read whole and
+    alone. Models differ too much to know: windows shorter than a row, positions that are counted from the end, layers
+    that keep a state.
+
+    Raises:
+        UserError: the model cannot be read as it is trained.
+    """
+    import torch
+
+    rows = sorted(rows, key=lambda row: len(row[0]) + len(row[1]))
+    chosen = rows[-1:] + rows[:1]
+    whole = [([*frame, *rest], answer) for rest, answer in chosen]
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+
+    def gradient(loss: torch.Tensor) -> torch.Tensor:
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+        return torch.cat([one.flatten().float() for one in found if one is not None])
+
+    def alike(begin: Tokens, read: Sequence[tuple[Tokens, Tokens]]) -> bool:
+        try:
+            found = gradient(answer_loss(model, begin, read, device))
+        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, NotImplementedError):
+            return False
+        return found.shape == plain.shape and float((found - plain).norm()) <= most * float(plain.norm())
+
+    most = ALIKE_BF16 if model.dtype != torch.float32 or (device == "cpu" and fast_bf16()) else ALIKE
+    was_training = model.training
+    model.eval()
+    try:
+        losses = [_plain_loss(model, read, answer, device) for read, answer in whole]
+        plain = gradient(torch.stack(losses).sum() / sum(len(answer) for _, answer in chosen))
+        if alike(frame, chosen):
+            return True
+        return False if alike([], whole) else None
+    except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        raise UserError(
+            f"this base cannot be trained here: {type(error).__name__}: {error}; try another engine"
+        ) from None
+    finally:
+        model.train(was_training)
+
+
+def _plain_loss(model: Any, read: Tokens, answer: Tokens, device: str) -> torch.Tensor:
+    """The sum of the cross-entropies of an answer's tokens, of one row read whole."""
+    import torch
+
+    with precision(device, model.dtype):
+        logits = model(input_ids=torch.tensor([[*read, *answer]], device=device), use_cache=False).logits
+    wanted = torch.tensor(answer, device=device)
+    return torch.nn.functional.cross_entropy(logits[0, len(read) - 1 : -1].float(), wanted, reduction="sum")
 
 
 def precision(device: str, weights: torch.dtype) -> torch.autocast:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UserError
 from harness.hashing import digest
 from harness.models.engines.gguf import base_folder
-from harness.models.engines.transformers import TIED, context, device
+from harness.models.engines.peft_adapters import TIED
+from harness.models.engines.transformers import context, device
 from harness.rows.training import Pair
 from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
 from harness.train.lora_linear import fuse
-from harness.train.loss import answer_loss, fast_bf16
-from harness.train.recipe import MOST_VALIDATION, Curve, Hyperparameters, Trained, learning_rate_factor
+from harness.train.loss import answer_loss, exact_frame, fast_bf16
+from harness.train.recipe import ALL, MOST_VALIDATION, Curve, Hyperparameters, Trained, learning_rate_factor
 
 if TYPE_CHECKING:
     import torch
@@ -96,11 +97,14 @@ class _Run:
         import torch
 
         self.name, self.model, self.recipe, self.device = name, model, recipe, device
-        self.frame, self.rows = encoded.frame, rows
-        self.validation = sorted(validation, key=_length)
         self.plain_attention = device == "cpu" and encoded.longest <= PLAIN_ATTENTION_TOKENS
         if self.plain_attention:
             model.set_attn_implementation("eager")
+        exact = exact_frame(model, encoded.frame, encoded.rows, device)
+        self.one_by_one = exact is None
+        self.frame = encoded.frame if exact else []
+        self.rows = rows if exact else _whole(encoded.frame, rows)
+        self.validation = sorted(validation if exact else _whole(encoded.frame, validation), key=_length)
         self.steps = recipe.updates(len(rows))
         self.every = recipe.evaluate_every(len(rows), len(validation))
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -203,7 +207,10 @@ class _Run:
         return total
 
     def _parts(self, rows: Rows) -> Iterator[Rows]:
-        """A batch in parts that fit the memory."""
+        """A batch in parts that fit the memory, or row by row where rows beside each other would change each other."""
+        if self.one_by_one:
+            yield from ([row] for row in rows)
+            return
         if not self.plain_attention:
             yield rows
             return
@@ -254,6 +261,11 @@ class _Run:
             "seconds": self.spent,
         }
         checkpoint.save(path, self.name, state)
+
+
+def _whole(frame: Tokens, rows: Rows) -> Rows:
+    """Rows with what all prompts share in each."""
+    return [([*frame, *rest], answer) for rest, answer in rows]
 
 
 def _length(row: tuple[Tokens, Tokens]) -> int:
@@ -319,7 +331,7 @@ def _adapted(base: str, model: Any, recipe: Hyperparameters) -> Any:
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules=list(recipe.target_modules),
+        target_modules=ALL if recipe.target_modules == (ALL,) else list(recipe.target_modules),
         task_type="CAUSAL_LM",
     )
     try:

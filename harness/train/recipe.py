@@ -10,6 +10,8 @@ from harness.models.engines.known_bases import is_gguf
 
 Engine = Literal["ludwig", "peft"]
 
+ALL = "all-linear"
+"""As PEFT has it: every linear layer but the head, whatever their names; alone in `target_modules`."""
 ATTENTION = ("q_proj", "v_proj")
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

@@ -62,7 +62,13 @@ def test_a_link_out_of_the_folder_is_not_followed(report: Path, served: tuple[su
     outside.write_text("secret")
     (report / "link.txt").symlink_to(outside)
     (report / "inside.js").symlink_to(report / "data" / "news.js")
-    assert get(served[1], "/link.txt")[0] == 404
+    (report / "data" / "index.html").symlink_to(outside)
+    (report / "away").symlink_to(report.parent)
+    (report / "old").mkdir()
+    (report / "old" / "index.htm").symlink_to(outside)
+    os.mkfifo(report / "pipe")
+    for path in ("/link.txt", "/data/", "/data/index.html", "/old/", "/away/secret.txt", "/away/", "/pipe"):
+        assert get(served[1], path)[0] == 404, path
     assert get(served[1], "/inside.js") == (200, "rows()")
 
 

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.errors import BusyError, UserError
+from harness.errors import BusyError, HarnessWarning, UserError
+from harness.hashing import digest
 from harness.rows.evaluation import EvaluationRow
 from harness.store.results import (
     Manifest,
@@ -207,16 +208,66 @@ class TestHalfWrittenLine:
             assert "k1" not in log
         assert (folder / "responses.jsonl").read_bytes() == b""
 
-    @pytest.mark.parametrize(
-        "line", [b"{}\n", b"[]\n", b"5\n", b"\n", b"nonsense\n", b'{"key": "k9", "colour": 1}\n', b"\xff\n"]
-    )
-    def test_in_the_middle_costs_no_other_line(self, folder: Path, line: bytes) -> None:
+    def test_that_is_empty_is_no_damage(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        (folder / "responses.jsonl").write_bytes(self.WHOLE + line + self.WHOLE.replace(b"k1", b"k2"))
-        with ResponseLog(folder) as log:
-            assert "k1" in log
-            assert "k2" in log
+        (folder / "responses.jsonl").write_bytes(self.WHOLE + b"\n" + self.WHOLE.replace(b"k1", b"k2"))
         assert keys(folder) == ["k1", "k2"]
+
+
+def line(**changes: Any) -> bytes:
+    return json.dumps({"key": "k9", "row": "r9", "status": "ok", **changes}).encode() + b"\n"
+
+
+class TestDamagedLine:
+    """One line that is no answer costs no other, and is named with its file and number."""
+
+    @pytest.mark.parametrize(
+        ("damaged", "reason"),
+        [
+            (b"{}\n", "key: Field required"),
+            (b"[]\n", "Input should be a dictionary"),
+            (b"5\n", "Input should be a dictionary"),
+            (b"nonsense\n", "not valid JSON"),
+            (b"\xff\n", "can't decode byte"),
+            (b'{"key": "k9", "colour": 1}\n', "row: Field required"),
+            (line(completion=5), "completion: Input should be a valid string"),
+            (line(key=[1]), "key: Input should be a valid string"),
+            (line(status="fine"), "status: Input should be 'ok', 'truncated', 'refused' or 'failed'"),
+            (line(latency_s="x"), "latency_s: Input should be a valid number"),
+            (line(latency_s=-1), "latency_s: Input should be greater than or equal to 0"),
+            (line(latency_s=float("nan")), "latency_s: Input should be"),
+            (line(output_tokens=10**400), "output_tokens: "),
+            (line(input_tokens=-5), "input_tokens: Input should be greater than or equal to 0"),
+            (b"[" * 100_000 + b"]" * 100_000 + b"\n", "its values are nested too deeply"),
+            (line(error=0).replace(b": 0", b": " + b"9" * 5_000), "integer string conversion"),
+        ],
+    )
+    def test_is_left_out_and_named(self, folder: Path, damaged: bytes, reason: str) -> None:
+        folder.mkdir(parents=True)
+        path = folder / "responses.jsonl"
+        path.write_bytes(TestHalfWrittenLine.WHOLE + damaged + TestHalfWrittenLine.WHOLE.replace(b"k1", b"k2"))
+        with pytest.warns(HarnessWarning) as found:
+            assert keys(folder) == ["k1", "k2"]
+        (said,) = [str(warning.message) for warning in found]
+        assert said.startswith(f"{path}:2: ")
+        assert reason in said
+        assert said.endswith("; this line is left out, and a row without another answer counts as failed")
+        with pytest.warns(HarnessWarning, match=f"{path}:2: "), ResponseLog(folder) as log:
+            assert ("k1" in log, "k2" in log, "k9" in log) == (True, True, False)
+
+    def test_of_several_the_first_is_named_and_the_others_are_counted(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "responses.jsonl").write_bytes(b"{}\n[]\n" + TestHalfWrittenLine.WHOLE + b"5\n")
+        with pytest.warns(HarnessWarning, match="jsonl:1: .*; this line and 2 more of the file are left out"):
+            assert keys(folder) == ["k1"]
+
+    def test_is_not_one_that_has_keys_of_a_newer_version(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "responses.jsonl").write_bytes(line(completion="yes", mood={"of": "the server"}))
+        assert [(one.key, one.completion) for one in read_responses(folder)] == [("k9", "yes")]
+        record(folder, answer(1))
+        assert b"of the server" not in (folder / "responses.jsonl").read_bytes().splitlines()[1]
+        assert b'"mood"' in (folder / "responses.jsonl").read_bytes()
 
 
 class TestKilled:
@@ -341,8 +392,38 @@ class TestRows:
         path.parent.mkdir(parents=True)
         if content is not None:
             path.write_bytes(content.encode("utf-8", "surrogatepass"))
-        with pytest.raises(UserError, match=f"{path}: cannot be read .*; run bench again to write it"):
+        with pytest.raises(UserError, match=f"{path}(:1)?: cannot be read .*; run bench again to write it"):
             list(read_rows(tmp_path, "jigsaw", "abc"))
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda text: text[: text.index("\n") + 1],
+            lambda text: text + text.splitlines(keepends=True)[0],
+            lambda text: text.replace('"yes"', '"no"'),
+            lambda text: "",
+            lambda text: "\n".join(reversed(text.splitlines())) + "\n",
+        ],
+        ids=["cut", "longer", "edited", "emptied", "in another order"],
+    )
+    def test_that_are_not_those_that_were_asked_are_not_believed(
+        self, tmp_path: Path, edit: Callable[[str], str]
+    ) -> None:
+        fingerprint = write_rows(tmp_path, "t", (self.ROW, EvaluationRow("other", "p", ("\ud800",), {})))
+        path = rows_path(tmp_path, "t", fingerprint)
+        path.write_text(edit(path.read_text()))
+        with pytest.raises(UserError, match=r"lines are not the rows that were asked \(the file was cut or edited\)"):
+            list(read_rows(tmp_path, "t", fingerprint))
+
+    @pytest.mark.parametrize("row", [{"id": 5}, {"prompt": None}, {"references": "yes"}, {"fields": []}])
+    def test_of_another_form_are_an_error_though_their_hash_is_right(self, tmp_path: Path, row: dict[str, Any]) -> None:
+        text = json.dumps(asdict(self.ROW) | row, ensure_ascii=False)
+        path = rows_path(tmp_path, "t", digest(text))
+        path.parent.mkdir(parents=True)
+        path.write_text(text + "\n")
+        (key,) = row
+        with pytest.raises(UserError, match=rf"{path}:1: cannot be read \({key}: Input should be"):
+            list(read_rows(tmp_path, "t", digest(text)))
 
 
 class TestAnsweredRows:
@@ -386,9 +467,17 @@ class TestAnsweredRows:
             log.append(self.answer(rows[0], manifest, "ok", "first"))
         with (tmp_path / "t" / "m" / "responses.jsonl").open("a") as file:
             file.write('{"key": "' + response_key(manifest.settings, "p") + '", "status"\n')
-        with ResponseLog(tmp_path / "t" / "m") as log:
+        with pytest.warns(HarnessWarning), ResponseLog(tmp_path / "t" / "m") as log:
             log.append(self.answer(rows[1], manifest, "ok", "second"))
-        assert [line and line.completion for _, line in answered_rows(tmp_path, manifest)] == ["first", "second"]
+        with pytest.warns(HarnessWarning, match=r"jsonl:2: .* left out"):
+            answered = [line and line.completion for _, line in answered_rows(tmp_path, manifest)]
+        assert answered == ["first", "second"]
+
+    def test_must_be_as_many_as_the_manifest_says(self, tmp_path: Path) -> None:
+        rows = [EvaluationRow("a", "p", ("yes",), {}), EvaluationRow("b", "q", ("yes",), {})]
+        manifest = self.run(tmp_path, rows).model_copy(update={"n": 24})
+        with pytest.raises(UserError, match=r"run.json: benchmark.n is 24, but the run has 2 rows; it was edited"):
+            list(answered_rows(tmp_path, manifest))
 
     def test_memory_does_not_grow_with_the_answers(self, tmp_path: Path) -> None:
         rows = [EvaluationRow(f"{n}", f"prompt {n}", ("yes",), {}) for n in range(1_000)]
@@ -423,8 +512,8 @@ def manifest() -> Manifest:
     return Manifest(
         task="jigsaw", model="m", kind="benchmark", place="mirror", source="benchmark (mirror)", spec=task,
         task_sha256="1", prompt_hash="2", settings="3", model_settings={"backend": "baseline"}, dataset={"hub": "a/b"},
-        rows="4", n=2, seed=0, versions={"python": "3"}, git={}, started="", finished="", seconds=0.5, asked=2,
-        trouble={"429": 1}, note="für \ud800",
+        rows="0123456789abcdef", n=2, seed=0, versions={"python": "3"}, git={}, started="", finished="", seconds=0.5,
+        asked=2, trouble={"429": 1}, note="für \ud800",
     )  # fmt: skip
 
 
@@ -471,18 +560,55 @@ class TestManifests:
     def test_of_no_results_are_none(self, tmp_path: Path) -> None:
         assert list(read_manifests(tmp_path / "absent")) == []
 
-    @pytest.mark.parametrize("content", [b"{", b"", b"[]", b'{"benchmark": {}}', b'{"benchmark": 5}', b"\xff", b"null"])
-    def test_that_cannot_be_read_are_an_error_that_names_the_file_and_the_way_out(
+    @pytest.mark.parametrize(
+        "content",
+        [b"{", b"", b"[]", b'{"benchmark": {}}', b'{"benchmark": 5}', b"\xff", b"null", b'{"benchmark":' * 50_000],
+    )
+    def test_that_cannot_be_read_are_left_out_and_named_with_the_way_out(
         self, tmp_path: Path, manifest: Manifest, content: bytes
+    ) -> None:
+        for model in ("m", "other"):
+            write_manifest(tmp_path, manifest.model_copy(update={"model": model}))
+        path = tmp_path / "jigsaw" / "m" / "run.json"
+        path.write_bytes(content)
+        with pytest.warns(HarnessWarning) as found:
+            assert [run.model for run in read_manifests(tmp_path)] == ["other"]
+        (said,) = [str(warning.message) for warning in found]
+        assert said.startswith(f"{path}: ")
+        assert said.endswith("; run bench again to write it")
+        assert "left out: " in said
+        assert "\n" not in said
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"task": "../../elsewhere"}, "task is '../../elsewhere', but the folder is named 'jigsaw'"),
+            ({"model": "../n"}, "model is '../n', but the folder is named 'm'"),
+            ({"rows": "../../../secret"}, "rows: expected the 16 hex digits of a hash"),
+            ({"model_settings": {"thinking": 5}}, "Input should be a valid dictionary"),
+        ],
+    )
+    def test_that_name_other_files_than_their_own_are_left_out(
+        self, tmp_path: Path, manifest: Manifest, change: dict[str, Any], reason: str
     ) -> None:
         write_manifest(tmp_path, manifest)
         path = tmp_path / "jigsaw" / "m" / "run.json"
-        path.write_bytes(content)
-        with pytest.raises(UserError) as found:
-            list(read_manifests(tmp_path))
-        assert str(found.value).startswith(f"{path}: not a manifest of this version (")
-        assert str(found.value).endswith("); run bench again to write it")
-        assert "\n" not in str(found.value)
+        document = json.loads(path.read_bytes())
+        document["benchmark"] |= change
+        path.write_text(json.dumps(document))
+        with pytest.warns(HarnessWarning, match=f"{path}: benchmark: left out: {reason}"):
+            assert list(read_manifests(tmp_path)) == []
+
+    def test_keep_what_a_newer_version_says(self, tmp_path: Path, manifest: Manifest) -> None:
+        write_manifest(tmp_path, manifest)
+        path = tmp_path / "jigsaw" / "m" / "run.json"
+        document = json.loads(path.read_bytes())
+        document["benchmark"]["mood"] = "good"
+        document["rehearsal"] = {"of": "another kind"}
+        path.write_text(json.dumps(document))
+        (read,) = read_manifests(tmp_path)
+        write_manifest(tmp_path, read)
+        assert json.loads(path.read_bytes()) == document
 
     @pytest.mark.parametrize("content", [b"{", b"", b"[]", b"\xff", b"null"])
     def test_that_cannot_be_read_are_replaced_by_the_next_run(

@@ -159,3 +159,39 @@ def test_a_long_value_is_cut_in_the_message(problems: Problems) -> None:
 
 def test_a_good_file_has_no_problem(task: Callable[[str], TaskFile]) -> None:
     assert task(GOOD).task.title == "Toxicity"
+
+
+class TestStrangersFiles:
+    """A file of a stranger is an error before it has taken the machine's memory or time, or run anything."""
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a: !!python/object/apply:os.system ['touch ran']\n", r":1: a: the tag .*os.system is not allowed"),
+            ("x: 1\na:\n- !!python/name:os.system\n", r":3: a\.0: the tag .*os.system is not allowed"),
+            ("a: !secret x\n", ":1: a: the tag !secret is not allowed"),
+            ("a: " + "[" * 100_000 + "]" * 100_000, ":1: not valid YAML: lists or mappings are nested more than 50"),
+            ("a: " + "{a: " * 100_000, ": lists or mappings are nested more than 50 deep"),
+            ("\n".join(" " * depth + "a:" for depth in range(1_200)), ": lists or mappings are nested more than 50"),
+            ("\n".join(" " * depth + "a:" for depth in range(100)), ":3: a.a.a: lists or mappings are nested more"),
+            (
+                "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)),
+                "more than 50,000 values; does an alias repeat others",
+            ),
+            ("a: " + "9" * 5_000 + "\n", "not valid YAML"),
+            ("a: " + "x" * 1_000_001, "larger than 1,000,000 bytes"),
+        ],
+    )  # fmt: skip
+    def test_end_as_one_line(self, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "t.yaml"
+        path.write_text(text)
+        with pytest.raises(SpecError, match=message) as found:
+            read(path)
+        assert str(found.value).startswith(str(path))
+        assert len(str(found.value)) < 400
+        assert "\n" not in str(found.value)
+
+    def test_an_alias_that_repeats_little_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.yaml"
+        path.write_text("a: &a {b: [1, 2]}\nc: *a\nd:\n  <<: *a\n  e: 3\n")
+        assert read(path).data == {"a": {"b": [1, 2]}, "c": {"b": [1, 2]}, "d": {"b": [1, 2], "e": 3}}

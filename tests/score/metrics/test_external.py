@@ -130,14 +130,16 @@ def test_the_library_is_imported_only_when_a_score_is_computed() -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("name", ["./metric.py", "metric.py", "someone/metric", "../metric", "here"])
+@pytest.mark.parametrize(
+    "name", ["./metric.py", "metric.py", "someone/metric", "../metric", "rouge", "code_eval", "unheard_of"]
+)
 def test_a_script_that_a_task_names_runs_only_when_it_is_allowed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.plugins._scripts_allowed", False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "here.py").write_text("raise SystemExit('this code was run')")
+    (tmp_path / "rouge").mkdir()
+    (tmp_path / "rouge" / "rouge.py").write_text("raise SystemExit('this code was run')")
     with pytest.raises(UserError, match=f"metric '{name}' .* allow it with --allow-code"):
         score("evaluate", TEXT, ["a"], ["a"], metric=name)
 
@@ -145,3 +147,15 @@ def test_a_script_that_a_task_names_runs_only_when_it_is_allowed(
 def test_a_metric_of_the_librarys_own_collection_needs_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.plugins._scripts_allowed", False)
     assert metric("evaluate", TEXT, metric="sacrebleu").name == "sacrebleu"
+
+
+def test_a_script_that_appears_under_a_known_name_before_the_score_is_computed_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.plugins._scripts_allowed", False)
+    monkeypatch.chdir(tmp_path)
+    built = metric("evaluate", TEXT, metric="rouge")
+    (tmp_path / "rouge").mkdir()
+    (tmp_path / "rouge" / "rouge.py").write_text("raise SystemExit('this code was run')")
+    with pytest.raises(UserError, match="allow it with --allow-code"):
+        built.table([])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
+from harness.score.metrics import sql
 from harness.score.metrics.base import Example
-from harness.score.metrics.sql import MOST_ROWS, open_table, query
+from harness.score.metrics.sql_engine import MOST_ROWS, open_table, query
 from harness.score.metrics.sql_match import parts
 from tests.score.metrics.rows import example, metric, score, spec
 
@@ -154,6 +157,40 @@ def test_queries_only_read_and_within_limits(statement: str) -> None:
     assert kept is not None
     assert kept.rows == [("3",)]
     connection.close()
+
+
+COUNTED = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT {}) "
+HUNGRY = {
+    "many values of a megabyte": COUNTED.format(9_999) + "SELECT zeroblob(1000000) FROM n",
+    "many long texts": COUNTED.format(9_999) + "SELECT hex(zeroblob(400000)) FROM n",
+    "a sorted pile": COUNTED.format(9_999) + "SELECT x FROM n ORDER BY zeroblob(1000000 - x)",
+    "distinct values": COUNTED.format(9_999) + "SELECT COUNT(DISTINCT randomblob(1000000)) FROM n",
+    "steps that take long": COUNTED.format(9_000_000) + "SELECT MAX(hex(randomblob(499999))) FROM n",
+    "a pattern": "SELECT '" + "a" * 90_000 + "' LIKE '" + "%a" * 20_000 + "b'",
+}
+
+
+@pytest.mark.parametrize("name", HUNGRY)
+def test_a_query_that_wants_too_much_is_wrong_and_costs_no_other_row(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.score.metrics.sql.SECONDS", 3.0)
+    simple = 'SELECT COUNT(*) FROM "table"'
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = [row(simple, simple), row(HUNGRY[name], simple), row(simple, simple), row(simple, HUNGRY[name])]
+    stats = metric("execution_accuracy", SQL).table(rows)
+    assert stats.tolist() == [[1, 1], [0, 1], [1, 1], [0, 0]]  # a gold query that cannot be run judges nothing
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+def test_a_query_that_ends_its_process_is_wrong_and_costs_no_other_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    simple = 'SELECT COUNT(*) FROM "table"'
+    assert executed(simple, simple) == 1
+    engine = sql._ENGINE
+    assert engine._process is not None
+    engine._process.kill()
+    engine._process.wait()
+    assert executed(simple, simple) == 1
 
 
 def test_repeated_and_odd_column_names_make_a_table() -> None:
