@@ -21,7 +21,6 @@ from harness.models import openai
 from harness.models.backend import Reply, Request
 from harness.models.batch_api import PASSING, UNFINISHED, VALIDATING, Batch, BatchApi, BatchCalls, Pace
 from harness.models.entry import OpenAIModel
-from harness.models.http import address, secrets_of
 from harness.models.http_errors import Filtered, failure
 from harness.models.openai import OpenAIBackend
 
@@ -80,8 +79,12 @@ class BatchBackend:
         return self._plain.identity
 
     def body(self, request: Request) -> Mapping[str, Any]:
-        """The request's JSON, as it is in the uploaded file."""
+        """The request's JSON, as it is in the uploaded file but for the values of variables."""
         return self._plain.body(request)
+
+    def sent(self, request: Request) -> Mapping[str, Any]:
+        """The request's JSON, with the values of variables."""
+        return self._plain.sent(request)
 
     async def ask(self, request: Request) -> Reply:
         """Ask one request, in a batch of its own.
@@ -109,8 +112,8 @@ class BatchBackend:
         """
         lines: dict[str, _Line] = {}
         for request in requests:
-            body = self.body(request)
-            custom_id = _hash(str(self.identity["address"]), body)
+            body = self._plain.sent(request)
+            custom_id = self._id(request, body)
             if custom_id in lines:
                 lines[custom_id].requests.append(request)
             else:
@@ -121,22 +124,30 @@ class BatchBackend:
         while found or asking.left:
             for line, outcome in found:
                 for request in line.requests:
+                    if isinstance(outcome, Reply):
+                        outcome = openai.ended(outcome, request, self.model)
                     yield request, outcome
             found = await asking.step()
 
     async def aclose(self) -> None:
         """Nothing to release: the transport is the caller's."""
 
+    def _id(self, request: Request, sent: Mapping[str, Any]) -> str:
+        """The id of a request: by the names of variables, unless it was submitted before that was so."""
+        earlier = _hash(str(self.identity["address"]), sent)
+        return earlier if self.ledger.holder(earlier) else _hash(str(self.identity["address"]), self.body(request))
+
     @cached_property
     def calls(self) -> BatchCalls:
         """The calls of the API, with the model's key."""
-        api = BatchApi(self._transport, self.model.base_url, openai.bearer(self.model.api_key), self.secrets)
+        headers = {**openai.bearer(self.model.api_key), **openai.own_headers(self.model)}
+        api = BatchApi(self._transport, self.model.base_url, headers, self.secrets, self.model.query)
         return BatchCalls(api, self.pace, self._state)
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold."""
-        return secrets_of(address(self.model.base_url, ""), openai.key(self.model.api_key))
+        return self._plain.secrets
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -226,7 +237,7 @@ class _Asking:
         """Submit as many of the waiting lines as one batch takes."""
         lines = self._first_that_fit()
         file = await self._calls.upload(
-            self._backend.encoded(line.id, self._backend.body(line.requests[0])) for line in lines
+            self._backend.encoded(line.id, self._backend.sent(line.requests[0])) for line in lines
         )
         self._ledger.submitting(file, [line.id for line in lines])
         batch = await self._calls.create(file, self._backend.endpoint)
@@ -340,8 +351,8 @@ def read(api: openai.Api, line: Mapping[str, Any], secrets: tuple[str, ...] = ()
         if not isinstance(status, int) or not 200 <= status < 300:
             raise failure(status if isinstance(status, int) else 0, json.dumps(body), secrets=secrets)
         return openai.parse(api, body if isinstance(body, dict) else {}, secrets)
-    except Filtered:
-        return Reply("", finish_reason="refusal")
+    except Filtered as error:
+        return openai.filtered(error)
     except AskError as error:
         return error
 

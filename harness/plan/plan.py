@@ -158,7 +158,7 @@ def _settings(connections: Connections, task: PreparedTask, entry: ModelEntry) -
     Raises:
         DataError: the model cannot be asked this task.
     """
-    if "$" in entry.endpoint:
+    if not entry.addressed:
         return ""
     return settings_of(open_backend(connections, task, entry), task.file)
 

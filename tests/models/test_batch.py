@@ -21,7 +21,16 @@ from openai.types import Batch as PublishedBatch
 
 from harness.ask.attempts import Job
 from harness.ask.budget import Budget
-from harness.errors import AskError, BadReply, HarnessError, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import (
+    AskError,
+    Doubtful,
+    HarnessError,
+    ModelRejected,
+    NotUnderstood,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
 from harness.models.backend import Reply
 from harness.models.batch import BatchBackend, read
 from harness.models.batch_api import Pace, batch_of
@@ -165,7 +174,7 @@ def test_partial_failures_leave_the_other_rows_untouched(server: BatchServer, st
     assert isinstance(refused, Rejected)
     assert not isinstance(refused, ModelRejected)
     assert "too long" in str(refused)
-    assert outcomes.pop("row 2") == Reply("", "refusal")
+    assert outcomes.pop("row 2") == Reply("", "refusal", 0, 0)
     assert completions(outcomes) == upper(["row 0", "row 3"])
     assert server.sizes() == [4]
 
@@ -231,12 +240,12 @@ def test_a_row_that_shows_the_account_or_model_at_fault_stops_the_model(
 
 json_line = {
     "good": ({"response": {"status_code": 200, "body": {"choices": [{"text": "a"}]}}}, Reply),
-    "no status": ({"response": {"body": {}}}, BadReply),
-    "odd status": ({"response": {"status_code": "200", "body": {}}}, BadReply),
-    "no body": ({"response": {"status_code": 200, "body": None}}, BadReply),
+    "no status": ({"response": {"body": {}}}, NotUnderstood),
+    "odd status": ({"response": {"status_code": "200", "body": {}}}, NotUnderstood),
+    "no body": ({"response": {"status_code": 200, "body": None}}, NotUnderstood),
     "server error": ({"response": {"status_code": 503, "body": None}}, Unavailable),
     "throttled": ({"response": {"status_code": 429, "body": "slow"}}, Throttled),
-    "wrong key": ({"response": {"status_code": 401, "body": {"error": {"message": "no"}}}}, ModelRejected),
+    "wrong key": ({"response": {"status_code": 401, "body": {"error": {"message": "no"}}}}, Doubtful),
     "expired": ({"response": None, "error": EXPIRED}, Unavailable),
     "no quota": ({"response": None, "error": {"code": "insufficient_quota", "message": "no"}}, ModelRejected),
     "nothing": ({}, Unavailable),

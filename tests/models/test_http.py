@@ -15,8 +15,9 @@ from harness.errors import AskError, BadReply, ModelRejected, Quota, Rejected, T
 from harness.models import http
 from harness.models.backend import Reply
 from harness.models.entry import OpenAIModel
-from harness.models.http import USUAL, Deadlines, Transport, address, public, secrets_of
+from harness.models.http import USUAL, Bounds, Readers, Transport, address, public
 from harness.models.openai import OpenAIBackend
+from harness.secrets import in_url, usable
 from tests.loopback import Fault, Loopback, always
 from tests.models.asking import listen, request, run
 
@@ -32,15 +33,18 @@ async def post(
     transport: httpx.AsyncBaseTransport, url: httpx.URL, body: dict[str, Any], *settings: Any, **more: Any
 ) -> Reply:
     """Post, and return the whole JSON object as the completion."""
-    return await http.post(transport, url, body, lambda reply: Reply(json.dumps(reply)), *settings, **more)
+    read = Readers(
+        lambda reply: Reply(json.dumps(reply)), lambda parts: Reply(json.dumps([part.data for part in parts]))
+    )
+    return await http.post(transport, url, body, read, *settings, **more)
 
 
-def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = USUAL) -> Reply:
+def ask(server: Loopback, secrets: tuple[str, ...] = (), bounds: Bounds = USUAL) -> Reply:
     """Post BODY to the server's chat method with a fresh transport."""
 
     async def asking() -> Reply:
         async with Transport() as transport:
-            return await post(transport, chat(server), BODY, secrets=secrets, deadlines=deadlines)
+            return await post(transport, chat(server), BODY, secrets=secrets, bounds=bounds)
 
     return run(asking())
 
@@ -70,7 +74,7 @@ def test_a_good_answer_is_the_json_object(loopback: Loopback) -> None:
 def test_each_fault_of_a_server_has_its_error(loopback: Loopback, fault: str, expected: type[AskError]) -> None:
     loopback.plan = always(fault)
     with pytest.raises(AskError) as caught:
-        ask(loopback, deadlines=Deadlines(silence=0.3))
+        ask(loopback, bounds=Bounds(silence=0.3))
     assert type(caught.value) is expected
     assert loopback.asked["hello"] == 1, "a request must never be sent twice"
 
@@ -152,9 +156,9 @@ def test_no_message_holds_a_secret_that_the_server_echoes(loopback: Loopback, st
 
 
 def test_secrets_of_an_address_are_its_password_and_long_query_values() -> None:
-    url = httpx.URL("https://me:hunter22@host.invalid/v1?key=abcdefgh&n=1")
-    assert secrets_of(url, "sk-1234", None, "") == ("sk-1234", "hunter22", "abcdefgh")
-    assert public(url) == "https://host.invalid/v1"
+    url = "https://me:hunter22@host.invalid/v1?key=abcdefgh&n=1"
+    assert usable(["sk-1234", None, "", *in_url(url)]) == ("sk-1234", "hunter22", "abcdefgh")
+    assert public(httpx.URL(url)) == "https://host.invalid/v1"
 
 
 @pytest.mark.parametrize(

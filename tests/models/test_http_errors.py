@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import AskError, ModelRejected, Quota, Rejected, Throttled, Unavailable
+from harness.errors import AskError, Doubtful, ModelRejected, Quota, Rejected, Throttled, Unavailable
 from harness.models.http_errors import LONGEST_TEXT, Filtered, failure, quotas, retry_after, until_reset
 from tests.loopback import error
 
@@ -21,10 +21,10 @@ KEY = "sk-planted-0123456789"
     ("status", "expected"),
     [
         (400, Rejected),
-        (401, ModelRejected),
+        (401, Doubtful),
         (402, ModelRejected),
-        (403, ModelRejected),
-        (404, ModelRejected),
+        (403, Doubtful),
+        (404, Doubtful),
         (307, ModelRejected),
         (408, Unavailable),
         (409, Unavailable),
