@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from multiprocessing.connection import Connection
 
 import httpx

@@ -68,6 +68,7 @@ class AskError(HarnessError):
         charged: Whether the attempt may have to be paid for.
         usage: Tokens read and written, where the failed answer says so.
         answered: Whether a server answered at all.
+        loading: Whether the server says that it still loads the model.
     """
 
     def __init__(self, message: str, *, quota: tuple[Quota, ...] = ()) -> None:
@@ -76,6 +77,7 @@ class AskError(HarnessError):
         self.charged = False
         self.usage: tuple[int, int] | None = None
         self.answered = True
+        self.loading = False
 
 
 class Throttled(AskError):

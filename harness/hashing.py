@@ -19,10 +19,26 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Running:
+    """The `digest` of texts that come one by one and are never held together."""
+
+    def __init__(self) -> None:
+        self._hash, self._between = hashlib.blake2b(digest_size=8), b""
+
+    def add(self, part: str) -> None:
+        """Add a text."""
+        self._hash.update(self._between + part.encode("utf-8", "surrogatepass"))
+        self._between = b"\x1f"
+
+    @property
+    def digest(self) -> str:
+        """The `digest` of the texts so far."""
+        return self._hash.hexdigest()
+
+
 def digest_all(parts: Iterable[str]) -> str:
     """Return the `digest` of these texts, which are read one by one and never held together."""
-    running, between = hashlib.blake2b(digest_size=8), b""
+    running = Running()
     for part in parts:
-        running.update(between + part.encode("utf-8", "surrogatepass"))
-        between = b"\x1f"
-    return running.hexdigest()
+        running.add(part)
+    return running.digest

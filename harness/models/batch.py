@@ -48,6 +48,7 @@ class _Sent:
     batch: Batch
     lines: list[_Line]
     new: bool = True
+    without_files: float | None = None
 
 
 class BatchBackend:
@@ -124,9 +125,7 @@ class BatchBackend:
         while found or asking.left:
             for line, outcome in found:
                 for request in line.requests:
-                    if isinstance(outcome, Reply):
-                        outcome = openai.ended(outcome, request, self.model)
-                    yield request, outcome
+                    yield request, _ended(outcome, request, self.model)
             found = await asking.step()
 
     async def aclose(self) -> None:
@@ -204,7 +203,7 @@ class _Asking:
     async def step(self) -> list[_Found]:
         """Do what can be done now, or else wait for a while; return the lines that are done, each with its outcome."""
         found: list[_Found] = []
-        for sent in [sent for sent in self._sent if sent.batch.status not in UNFINISHED]:
+        for sent in [sent for sent in self._sent if self._over(sent)]:
             self._sent.remove(sent)
             found += await self._finished(sent)
         if self._may_submit():
@@ -216,6 +215,13 @@ class _Asking:
         elif not found and self.left:
             found += await self._watch()
         return found
+
+    def _over(self, sent: _Sent) -> bool:
+        """Whether a batch is finished. One that is, and names no file yet, has answers all the same: they are waited for."""
+        if sent.batch.status == "completed" and not (sent.batch.output_file or sent.batch.error_file):
+            sent.without_files = sent.without_files or time.monotonic()
+            return time.monotonic() - sent.without_files >= self._pace.give_up
+        return sent.batch.status not in UNFINISHED
 
     async def _resume(self, file: str, lines: list[_Line]) -> None:
         """Wait for a batch of an earlier run; ask its lines again if it was never submitted."""
@@ -276,6 +282,11 @@ class _Asking:
         batch = sent.batch
         if sent.new and batch.queue_full:
             return self._wait_for_queue(sent)
+        if sent.without_files is not None and not (batch.output_file or batch.error_file):
+            missing_files = (
+                f"batch {batch.id} is completed but names no file of answers; run the same command to look again"
+            )
+            return [(line, ModelRejected(missing_files)) for line in sent.lines]
         try:
             outcomes = await self._outcomes(batch, sent.lines)
         except ModelRejected as refused:
@@ -333,6 +344,13 @@ class _Asking:
         for file in filter(None, (batch.output_file, batch.error_file)):
             found.update(await self._calls.lines(file, batch, take))
         return {line.id: missing(batch, found.get(line.id)) for line in lines}
+
+
+def _ended(outcome: Outcome, request: Request, model: OpenAIModel) -> Outcome:
+    try:
+        return openai.ended(outcome, request, model) if isinstance(outcome, Reply) else outcome
+    except ModelRejected as error:
+        return error
 
 
 def _hash(address: str, body: Mapping[str, Any]) -> str:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, stop_any
+from tenacity.stop import stop_base
 
-from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import BadReply, Doubtful, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.http import Bounds, address, json_object, send
 from harness.models.http_errors import failure
 
@@ -24,6 +25,7 @@ from harness.models.http_errors import failure
 # A file of 50,000 answers may be large.
 _CALLS = Bounds(silence=60.0, size=2_000_000_000)
 _PAGE = 100
+MOST_LOOKS = 5
 T = TypeVar("T")
 QUEUE_FULL = "token_limit_exceeded"
 MOST_ROWS = 50_000
@@ -164,6 +166,14 @@ def _text(reply: Mapping[str, Any], name: str) -> str:
     return value
 
 
+class _Gone(stop_base):
+    """Stops when something has been refused without a reason so often that it is not there."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        return isinstance(error, Doubtful) and retry_state.attempt_number >= MOST_LOOKS
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Times, in seconds, and sizes by which batches are made and watched.
@@ -237,10 +247,12 @@ class BatchCalls:
         Raises:
             ModelRejected: the server refuses it, or has failed for too long.
         """
+        # What was paid for is looked for several times before it is said not to be there.
+        passing = (*PASSING, Doubtful) if batch else PASSING
         retrying = AsyncRetrying(
-            stop=stop_after_delay(self.pace.give_up),
+            stop=stop_any(stop_after_delay(self.pace.give_up), _Gone()),
             wait=self._pause,
-            retry=retry_if_exception_type(PASSING),
+            retry=retry_if_exception_type(passing),
             reraise=True,
         )
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -26,6 +27,7 @@ _ENDS: dict[str, FinishReason | Literal["failed"]] = {
 }
 _THOUGHTS = ("think", "thought", "reason", "analysis")
 _MOST_TOKENS = 10**9
+_SUFFIX = re.compile(r"[-:@.]")
 _END_OF_THINKING = "</think>"
 
 
@@ -143,3 +145,15 @@ def cut(reply: Reply, stops: Iterable[str]) -> Reply:
         return reply
     finish = reply.finish_reason if reply.finish_reason == "refusal" else "stop"
     return replace(reply, completion=reply.completion[: min(places)], finish_reason=finish)
+
+
+def same_model(asked: str, named: str) -> bool:
+    """Whether a server's name for a model may be that of the model that was asked for.
+
+    A vendor adds a date or a tag to a name, a router leaves out or adds the vendor. A name from a variable is not known.
+    """
+    if "${" in asked:
+        return True
+    a, b = (name.lower().rstrip("/").rpartition("/")[2] for name in (asked, named))
+    longer, shorter = max(a, b, key=len), min(a, b, key=len)
+    return longer == shorter or (longer.startswith(shorter) and bool(_SUFFIX.match(longer[len(shorter) :])))

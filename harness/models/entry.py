@@ -339,6 +339,11 @@ class ModelEntry:
             return str(self.model.backend)
         return _PRIVATE.sub("", str(self.model.written("base_url"))).rstrip("/")
 
+    def served(self, task: str) -> str:
+        """The name by which the server knows the model, or its adapter for a task; "" where there is only one."""
+        names = (getattr(self.model, name, None) for name in ("model", "adapter"))
+        return " ".join(str(name) for name in names if name).replace("{task}", task)
+
     @property
     def addressed(self) -> bool:
         """Whether the model's address is known: no variable in it is unset."""

@@ -19,6 +19,8 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -89,7 +91,9 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return the answer, whose body is still to be read."""
-        route = request.url.scheme, _proxy(request.url.scheme, request.url.host)
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        route = url.scheme, _proxy(url.scheme, url.host, port)
         if route not in self._routes:
             self._routes[route] = _carrier(*route)
         try:
@@ -119,7 +123,8 @@ def _carrier(scheme: str, proxy_url: str | None) -> AiohttpTransport:
         except (httpx.InvalidURL, ValueError):
             proxy = None
         if proxy is None or not proxy.url.host or proxy.url.scheme not in ("http", "https"):
-            raise ModelRejected(f"the environment's proxy for {scheme} is not a valid URL: expected http://HOST:PORT")
+            kind = f"a {proxy.url.scheme} proxy, which is not supported" if proxy else "not a valid URL"
+            raise ModelRejected(f"the environment's proxy for {scheme} is {kind}: expected http://HOST:PORT")
         # The transport passes a password on through a class of aiohttp's that is deprecated; aiohttp reads the URL's.
         proxy.url, proxy.auth = httpx.URL(proxy_url), None
     secure = scheme == "https" or (proxy is not None and proxy.url.scheme == "https")
@@ -412,17 +417,66 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise BadReply(f"the answer's compression is broken: {clean(error, secrets)}") from error
     except (httpx.ReadTimeout, TimeoutError) as error:
-        raise Unavailable(f"the server was silent for too long ({clean(error, secrets) or 'no first byte'})") from error
+        silent = Unavailable(f"the server was silent for too long ({clean(error, secrets) or 'no first byte'})")
+        silent.charged = True
+        raise silent from error
     except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"no answer: {clean(error, secrets) or type(error.__cause__ or error).__name__}") from error
+        cause = error.__cause__ or error
+        if wrong := _setting_at_fault(cause):
+            raise ModelRejected(wrong) from error
+        lost = Unavailable(f"no answer: {clean(error, secrets) or type(cause).__name__}")
+        # A connection that is lost after it was made may have carried the request, and its answer have been begun.
+        lost.charged = not isinstance(cause, _NOT_CONNECTED)
+        lost.answered = False
+        raise lost from error
+
+
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+
+
+def _setting_at_fault(cause: BaseException) -> str | None:
+    """Return what is wrong with the machine's settings where that is why a connection fails, which no waiting helps."""
+    if isinstance(cause, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
+        said = getattr(getattr(cause, "certificate_error", cause), "verify_message", "") or "it cannot be verified"
+        return (
+            f"the server's certificate is not trusted ({said}); name the file of the authority that has signed it "
+            "in the environment variable SSL_CERT_FILE"
+        )
+    if isinstance(cause, aiohttp.ClientConnectorSSLError) and "wrong version number" in str(cause).lower():
+        return "the server does not speak TLS at this address: write http:// in place of https://"
+    return None
 
 
 @lru_cache(64)
-def _proxy(scheme: str, host: str) -> str | None:
-    """Return the URL of the environment's proxy for a host; None when it is to be reached directly."""
+def _proxy(scheme: str, host: str, port: int) -> str | None:
+    """Return the URL of the environment's proxy for a server; None when it is to be reached directly."""
     proxies = urllib.request.getproxies()
-    found = None if urllib.request.proxy_bypass(host) else proxies.get(scheme) or proxies.get("all")
-    return f"http://{found}" if found and "://" not in found else found
+    found = proxies.get(scheme) or proxies.get("all")
+    if not found or _direct(host, port, proxies.get("no", "")) or urllib.request.proxy_bypass(host):
+        return None
+    return found if "://" in found else f"http://{found}"
+
+
+def _direct(host: str, port: int, excepted: str) -> bool:
+    """Whether the list in NO_PROXY excepts a server: by `*`, name, address, domain or network, perhaps with a port."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        address = None
+    for entry in filter(None, (part.strip().lower() for part in excepted.split(","))):
+        name, mark, wanted = entry.rpartition(":")
+        if not (mark and wanted.isdecimal() and (name.startswith("[") or ":" not in name)):
+            name, wanted = entry, str(port)
+        name = name.strip("[]").removeprefix("*").removeprefix(".")
+        if wanted != str(port):
+            continue
+        if not name or host.lower() == name or host.lower().endswith("." + name):
+            return True
+        if address is not None and "/" in name:
+            with contextlib.suppress(ValueError):
+                if address in ip_network(name, strict=False):
+                    return True
+    return False
 
 
 @lru_cache(64)
@@ -432,9 +486,25 @@ def _basic(user: str, password: str) -> str:
 
 @lru_cache(1)
 def _certificates() -> ssl.SSLContext:
-    """Return the authorities that are trusted: certifi's, because Python on macOS comes without any, or the user's."""
-    if folder := os.environ.get("SSL_CERT_DIR"):
-        return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"), capath=folder)
-    import certifi
+    """Return the authorities that are trusted: certifi's, because Python on macOS comes without any, or the user's.
 
-    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    Raises:
+        ModelRejected: the file that the environment names cannot be read.
+    """
+    name = next((name for name in _AUTHORITIES if os.environ.get(name)), None)
+    folder = os.environ.get("SSL_CERT_DIR")
+    file = os.environ[name] if name else None
+    if file is None and not folder:
+        import certifi
+
+        file = certifi.where()
+    try:
+        if file and Path(file).is_dir():  # requests takes a folder, too
+            return ssl.create_default_context(capath=file)
+        return ssl.create_default_context(cafile=file, capath=folder)
+    except OSError as error:
+        reason = error.strerror or "it holds no certificate"
+        raise ModelRejected(f"the certificates in {file}, which {name} names, cannot be read: {reason}") from None
+
+
+_AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -112,14 +112,20 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
     if status in _DOUBTFUL:
         return Doubtful(message)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status in _OVERLOADED and wait is not None):
-        return Throttled(message, wait)
+        return _loading(Throttled(message, wait), status in _OVERLOADED)
     if status >= 500 or status in _PASSING:
-        return Unavailable(message, overloaded=status in _OVERLOADED)
+        loading = status == HTTPStatus.SERVICE_UNAVAILABLE and _LOADING.search(said) is not None
+        return _loading(Unavailable(message, overloaded=status in _OVERLOADED), loading)
     if 300 <= status < 400:
         return ModelRejected(f"HTTP {status}: the server redirects to {clean(headers.get('location', '?'), secrets)}")
     if status >= 400 or _TOO_LONG.search(said):
         return Rejected(message)
     return NotUnderstood(message)
+
+
+def _loading(error: AskError, loading: bool) -> AskError:
+    error.loading = loading
+    return error
 
 
 def late_failure(reply: Mapping[str, Any], secrets: Sequence[str] = ()) -> AskError:

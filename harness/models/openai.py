@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import httpx
 
-from harness.errors import UserError
+from harness.errors import ModelRejected, UserError
 from harness.models.backend import Reply, Request
-from harness.models.content import cut, name_of, reply_of, text_of, tokens_of
+from harness.models.content import cut, name_of, reply_of, same_model, text_of, tokens_of
 from harness.models.entry import OpenAIModel, Sampled
 from harness.models.http import Bounds, Event, Readers, address, post, public
 from harness.models.http_errors import Filtered, late_failure
@@ -149,7 +149,17 @@ def filtered(error: Filtered) -> Reply:
 
 
 def ended(reply: Reply, request: Request, model: Sampled) -> Reply:
-    """Return a reply that ends where the request's stop strings say, unless the model is not to be sent any."""
+    """Return a reply that ends where the request's stop strings say, unless the model is not to be sent any.
+
+    Raises:
+        ModelRejected: another model has answered, where the entry forbids it.
+    """
+    asked = str(getattr(model, "model", "")).replace("{task}", request.task)
+    if model.strict_model and asked and reply.model and not same_model(asked, reply.model):
+        other = ModelRejected(f"asked for the model {asked}, the server answers with {reply.model} (strict_model)")
+        other.charged = True
+        other.usage = (reply.input_tokens or 0, reply.output_tokens or 0)
+        raise other
     return reply if "stop" in model.omit else cut(reply, request.stop)
 
 

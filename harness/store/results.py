@@ -12,7 +12,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ SMALL_FILE = 1 << 25
 LABELS_ONLY = "no answer but one of the task's labels was allowed (decode: labels)"
 """What is said of a run wherever its score is shown with others, when `Manifest.labels_only`."""
 _encode = json.JSONEncoder(ensure_ascii=False).encode
-ResponseStatus = Literal["ok", "truncated", "refused", "failed"]
+ResponseStatus = Literal["ok", "truncated", "truncated_prompt", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Response:
 
     `key` names everything that determines the answer; `latency_s` is the time of the last attempt, in seconds, without
     its wait for its turn; `ttft_s` that to its first token and `tpot_s` for each one after it, where it was streamed.
+    `lost` are the tokens read and written, and the seconds, of attempts without an answer that may have to be paid for.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Response:
     attempts: int = 1
     at: str = ""
     error: str | None = None
+    lost: tuple[int, int, float] | None = None
 
 
 FIELDS = tuple(field.name for field in fields(Response))
@@ -94,12 +96,20 @@ class Manifest(BaseModel):
     trouble: dict[str, int] = {}
     incomplete: bool = False
     stopped: str | None = None
+    served: str | None = None
     note: str | None = None
 
     @property
     def labels_only(self) -> bool:
         """Whether no answer but a label was allowed: another question than the one that other models were asked."""
         return self.model_settings.get("decode") == "labels" and bool(self.spec.choices)
+
+    @property
+    def asked_for(self) -> str:
+        """The name of the model or adapter that a server was asked for, "" where there is none."""
+        settings = self.model_settings
+        name = settings.get("model") if settings.get("backend") in ("openai", "anthropic") else None
+        return str(name or "").replace("{task}", self.task)
 
     @property
     def thinking(self) -> Thinking | None:
@@ -178,6 +188,16 @@ class ResponseLog:
         if response.status != "failed":
             self._answered.add(response.key)
 
+    def adopt(self, renamed: Mapping[str, str]) -> int:
+        """Record the answers under old keys under their new ones, too; return how many."""
+        count = 0
+        for response in read_responses(self._folder) if renamed else ():
+            key = renamed.get(response.key)
+            if key is not None and response.status != "failed" and key not in self:
+                self.append(replace(response, key=key))
+                count += 1
+        return count
+
     def _mend(self) -> None:
         """Drop a last line that a killed process left half written."""
         size = self._path.stat().st_size
@@ -204,8 +224,11 @@ def read_responses(folder: Path) -> Iterator[Response]:
 def _parsed(line: bytes) -> Response | None:
     """The answer in a line; None for one that only a kill in the middle of a write leaves: its row is asked again."""
     try:
-        return Response(**json.loads(line))
-    except (ValueError, TypeError):
+        found = json.loads(line)
+        if lost := found.get("lost"):
+            found["lost"] = (int(lost[0]), int(lost[1]), float(lost[2]))
+        return Response(**found)
+    except (ValueError, TypeError, AttributeError, IndexError):
         return None
 
 
@@ -277,7 +300,7 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
     """Yield each row of a run, in the order asked, with its last answer, which may be a failure; None: it has none.
 
     This is the one place where rows and answers meet. Of the answers, memory holds one at a time and where the others
-    are in their file.
+    are in their file. What attempts without an answer took is summed over all that is recorded of the row.
 
     Raises:
         UserError: the rows are missing or were cut.
@@ -288,24 +311,29 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
         yield from ((row, None) for _, row in asked)
         return
     with path.open("rb") as file:
-        places = _places(file)
+        places, lost = _places(file)
         for key, row in asked:
             if (place := places.get(key)) is None:
                 yield row, None
             else:
                 file.seek(place)
-                yield row, _parsed(file.readline())
+                response = _parsed(file.readline())
+                yield row, replace(response, lost=lost[key]) if response and key in lost else response
 
 
-def _places(file: BinaryIO) -> dict[str, int]:
-    """Where the last answer to each key begins, in bytes."""
-    places = {}
+def _places(file: BinaryIO) -> tuple[dict[str, int], dict[str, tuple[int, int, float]]]:
+    """Where the last answer to each key begins, in bytes, and what was lost on it in all, where anything was."""
+    places: dict[str, int] = {}
+    lost: dict[str, tuple[int, int, float]] = {}
     start = 0
     for line in file:
         if (response := _parsed(line)) is not None:
             places[response.key] = start
+            if response.lost:
+                (a, b, c), (d, e, f) = lost.get(response.key, (0, 0, 0.0)), response.lost
+                lost[response.key] = a + d, b + e, c + f
         start += len(line)
-    return places
+    return places, lost
 
 
 def _rows(results: Path, task: str, fingerprint: str) -> Iterable[EvaluationRow]:
@@ -332,6 +360,16 @@ def write_manifest(results: Path, manifest: Manifest) -> None:
             kept = {}
     kept[manifest.kind] = manifest.model_dump(mode="json", exclude_defaults=False)
     _replace(path, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
+
+
+def last_served(folder: Path) -> str | None:
+    """Return what the server of a pair said of its weights in the last run, None where nothing is known of it."""
+    try:
+        runs = json.loads((folder / "run.json").read_text(encoding="utf-8")).values()
+        last = max(runs, key=lambda run: str(run["finished"]))
+        return str(last["served"]) if last.get("served") else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def read_manifests(results: Path) -> Iterator[Manifest]:

@@ -23,6 +23,7 @@ from harness.ask.attempts import Job
 from harness.ask.budget import Budget
 from harness.errors import (
     AskError,
+    BadReply,
     Doubtful,
     HarnessError,
     ModelRejected,
