@@ -247,7 +247,7 @@ Trouble = Literal["throttled", "unavailable", "malformed", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of an endpoint (requests in flight, a minute), of a row (seconds and attempts), and of loading (seconds)."""
+    """Limits of an endpoint (requests in flight, a minute), a row (seconds and attempts) and of loading (seconds)."""
 
     concurrency: int
     requests_per_minute: float | None

@@ -25,8 +25,9 @@ def refuses_all(job: Job, error: Exception) -> bool:
     if not isinstance(error, Doubtful):
         return False
     job.refused += 1
-    doubts = ROWS_IN_DOUBT if job.answered or job.answered_before else ROWS_IN_DOUBT_AT_FIRST
-    return job.refused >= min(doubts, job.pending)
+    if job.answered or job.answered_before:
+        return job.refused >= ROWS_IN_DOUBT
+    return job.refused >= min(ROWS_IN_DOUBT_AT_FIRST, job.pending)
 
 
 def reject(jobs: Sequence[Job], job: Job, reason: str) -> None:

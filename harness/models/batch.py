@@ -217,7 +217,7 @@ class _Asking:
         return found
 
     def _over(self, sent: _Sent) -> bool:
-        """Whether a batch is finished. One that is, and names no file yet, has answers all the same: they are waited for."""
+        """Whether a batch is finished. One that names no file yet has answers all the same, which are waited for."""
         if sent.batch.status == "completed" and not (sent.batch.output_file or sent.batch.error_file):
             sent.without_files = sent.without_files or time.monotonic()
             return time.monotonic() - sent.without_files >= self._pace.give_up

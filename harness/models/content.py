@@ -150,7 +150,8 @@ def cut(reply: Reply, stops: Iterable[str]) -> Reply:
 def same_model(asked: str, named: str) -> bool:
     """Whether a server's name for a model may be that of the model that was asked for.
 
-    A vendor adds a date or a tag to a name, a router leaves out or adds the vendor. A name from a variable is not known.
+    A vendor adds a date or a tag to a name, a router adds the vendor or leaves it out. A name from a variable is not
+    known.
     """
     if "${" in asked:
         return True

@@ -185,7 +185,8 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
     metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
     lines, state, doubts = _recorded(results, manifest)
     if not lines:
-        raise UserError(f"it was never asked{f': {manifest.stopped}' if manifest.stopped else ''}")
+        reason = f" ({manifest.stopped})" if manifest.stopped else ""
+        raise UserError(f"it has answered no row{reason}")
     given = [line for line in lines if line.status != "failed"]
     cache = _cache(results, manifest)
     scores = _load(cache, state, metrics)

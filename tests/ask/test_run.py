@@ -200,7 +200,7 @@ def test_a_second_process_is_refused_while_the_first_is_asking(server: Loopback,
     assert sum(server.asked.values()) == ROWS
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_waits_for_what_is_in_flight(server: Loopback, project: Project, number: int) -> None:
     server.latency = 0.1
     project.model("m", server)
