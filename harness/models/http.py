@@ -488,23 +488,25 @@ def _basic(user: str, password: str) -> str:
 def _certificates() -> ssl.SSLContext:
     """Return the authorities that are trusted: certifi's, because Python on macOS comes without any, or the user's.
 
+    The user's are those of all files and folders that the environment names.
+
     Raises:
-        ModelRejected: the file that the environment names cannot be read.
+        ModelRejected: one of them cannot be read.
     """
-    name = next((name for name in _AUTHORITIES if os.environ.get(name)), None)
-    folder = os.environ.get("SSL_CERT_DIR")
-    file = os.environ[name] if name else None
-    if file is None and not folder:
+    named = {name: os.environ[name] for name in _AUTHORITIES if os.environ.get(name)}
+    if not named:
         import certifi
 
-        file = certifi.where()
-    try:
-        if file and Path(file).is_dir():  # requests takes a folder, too
-            return ssl.create_default_context(capath=file)
-        return ssl.create_default_context(cafile=file, capath=folder)
-    except OSError as error:
-        reason = error.strerror or "it holds no certificate"
-        raise ModelRejected(f"the certificates in {file}, which {name} names, cannot be read: {reason}") from None
+        return ssl.create_default_context(cafile=certifi.where())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name, place in named.items():
+        folder = name == "SSL_CERT_DIR" or Path(place).is_dir()  # requests takes a folder, too
+        try:
+            context.load_verify_locations(**{"capath" if folder else "cafile": place})
+        except OSError as error:
+            reason = error.strerror or "it holds no certificate"
+            raise ModelRejected(f"the certificates in {place}, which {name} names, cannot be read: {reason}") from None
+    return context
 
 
-_AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
