@@ -478,6 +478,30 @@ def test_a_batch_that_the_key_does_not_know_is_not_paid_for_again_unasked(server
     assert completions(ask(server, state, ["a"])) == {"a": "A"}
 
 
+def test_a_completed_batch_that_names_its_files_late_is_paid_for_once(server: BatchServer, state: Path) -> None:
+    server.late_files = 3
+    assert completions(ask(server, state, numbered(3))) == upper(numbered(3))
+    assert server.sizes() == [3]
+    server.late_files = 10**6
+    pace = replace(QUICK, give_up=0.2)
+    outcome = ask(server, state, ["late"], pace)["late"]
+    assert type(outcome) is ModelRejected
+    assert "run the same command to look again" in str(outcome)
+    server.late_files = 0
+    assert completions(ask(server, state, ["late"])) == {"late": "LATE"}
+    assert server.sizes() == [3, 1], "what waited for its files was not submitted again"
+
+
+@pytest.mark.parametrize("kind", ["content", "poll"])
+def test_a_file_or_batch_that_is_not_found_once_is_looked_for_again(
+    server: BatchServer, state: Path, kind: str
+) -> None:
+    missing = openai_error(404, "No such object")
+    server.calls = lambda called, number: missing if called == kind and number == 0 else None
+    assert completions(ask(server, state, numbered(3))) == upper(numbered(3))
+    assert server.sizes() == [3]
+
+
 def test_a_line_cut_by_a_full_disk_does_not_spoil_the_next(server: BatchServer, state: Path) -> None:
     ask(server, state, ["a"])
     with state.open("a") as file:

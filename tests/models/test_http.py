@@ -278,7 +278,9 @@ def test_a_proxy_of_another_kind_is_refused_by_name(monkeypatch: pytest.MonkeyPa
             monkeypatch.setenv("http_proxy", "socks5://me:hunter22@127.0.0.1:1080")
             await post(transport, httpx.URL("http://behind-socks.invalid/v1"), BODY)
 
-    with pytest.raises(ModelRejected, match="environment's proxy for http is not a valid URL") as caught:
+    with pytest.raises(
+        ModelRejected, match="environment's proxy for http is a socks5 proxy, which is not supported"
+    ) as caught:
         run(asking())
     assert "hunter22" not in str(caught.value)
 
@@ -324,3 +326,58 @@ def test_nothing_of_a_netrc_file_or_of_an_earlier_answer_is_sent(
 
     run(asking())
     assert all(not {"Authorization", "Cookie"} & set(received.headers) for received in loopback.received)
+
+
+@pytest.mark.parametrize(
+    ("excepted", "direct"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:8000", True),
+        ("127.0.0.1:9000", False),
+        ("127.0.0.0/8", True),
+        ("10.0.0.0/8", False),
+        ("*", True),
+        ("example.com, 127.0.0.1", True),
+        ("", False),
+    ],
+)
+def test_no_proxy_takes_ports_and_networks(excepted: str, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", excepted)
+    http._proxy.cache_clear()
+    assert (http._proxy("http", "127.0.0.1", 8000) is None) is direct
+    http._proxy.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("excepted", "host", "direct"),
+    [
+        ("corp.example", "models.corp.example", True),
+        (".corp.example", "corp.example", True),
+        ("orp.example", "corp.example", False),
+    ],
+)
+def test_no_proxy_takes_domains(excepted: str, host: str, direct: bool) -> None:
+    assert http._direct(host, 443, excepted) is direct
+
+
+def test_a_server_without_tls_is_named_at_once(loopback: Loopback) -> None:
+    async def asking() -> None:
+        async with Transport() as transport:
+            await post(transport, httpx.URL(loopback.url.replace("http:", "https:")), BODY)
+
+    with pytest.raises(ModelRejected, match="write http:// in place of https://"):
+        run(asking())
+
+
+def test_certificates_that_are_not_there_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    http._certificates.cache_clear()
+
+    async def asking() -> None:
+        async with Transport() as transport:
+            await post(transport, httpx.URL("https://127.0.0.1:9/v1"), BODY)
+
+    with pytest.raises(ModelRejected, match=r"/nowhere/ca\.pem, which SSL_CERT_FILE names, cannot be read"):
+        run(asking())
+    http._certificates.cache_clear()
