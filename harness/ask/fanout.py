@@ -13,7 +13,7 @@ from harness.ask.attempts import Attempts, Job, answer, endpoint_limits, failure
 from harness.ask.budget import Budget
 from harness.ask.limiter import Brake, EndpointLimiter, Gate, GiveUpAfter, Notice, Stopped
 from harness.ask.scope import refuses_all, reject, settle
-from harness.errors import AskError, HarnessError, ModelRejected
+from harness.errors import AskError, HarnessError, ModelRejected, Unavailable
 from harness.models.backend import ListBackend, Reply, Request
 from harness.store.results import Response
 
@@ -198,7 +198,7 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
     except Stopped as stopped:
         _give_up(endpoint)
         # The row stays as it is, but for what was paid for it.
-        return row.failure(stopped) if row.lost else None
+        return row.failure(Unavailable(str(stopped))) if row.lost else None
     except Exception as error:  # noqa: BLE001  the edge: one request's failure must never end the others
         if refuses_all(job, error):
             reject(endpoint.jobs, job, str(error))

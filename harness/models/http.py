@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from harness.errors import AskError, BadReply, ModelRejected, Unavailable, UserError
 from harness.models.backend import Reply
-from harness.models.http_errors import clean, failure, quotas
+from harness.models.http_errors import NO_PASSWORD_FOR_PROXY, clean, failure, quotas
 
 _LAST_PORT = 65535
 # httpx percent-encodes what cannot be in the name of a host instead of refusing it.
@@ -100,6 +101,8 @@ class Transport(httpx.AsyncBaseTransport):
             return await self._routes[route].handle_async_request(request)
         except httpx.ProxyError as error:
             if isinstance(cause := error.__cause__, aiohttp.ClientHttpProxyError):
+                if cause.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                    raise ModelRejected(NO_PASSWORD_FOR_PROXY) from None
                 # The error's own text holds the proxy's URL with its password.
                 raise httpx.ProxyError(f"the proxy answers {cause.status} {cause.message}") from None
             raise
@@ -426,7 +429,7 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
             raise ModelRejected(wrong) from error
         lost = Unavailable(f"no answer: {clean(error, secrets) or type(cause).__name__}")
         # A connection that is lost after it was made may have carried the request, and its answer have been begun.
-        lost.charged = not isinstance(cause, _NOT_CONNECTED)
+        lost.charged = not isinstance(cause, (*_NOT_CONNECTED, httpx.ProxyError))
         lost.answered = False
         raise lost from error
 

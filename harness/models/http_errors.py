@@ -27,6 +27,9 @@ from harness.errors import (
 from harness.secrets import masked
 
 LONGEST_TEXT = 300
+NO_PASSWORD_FOR_PROXY = (
+    "HTTP 407: the environment's proxy does not accept its user and password; expected http://USER:PASSWORD@HOST:PORT"
+)
 # Failures that waiting does not mend, whatever the status they come with.
 _HOPELESS_CODES = {
     "insufficient_quota",
@@ -109,6 +112,8 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
         return ModelRejected(message)
     if status == HTTPStatus.TOO_MANY_REQUESTS and _TOO_LARGE.search(said):
         return Rejected(message)
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return ModelRejected(NO_PASSWORD_FOR_PROXY)
     if status in _DOUBTFUL:
         return Doubtful(message)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status in _OVERLOADED and wait is not None):

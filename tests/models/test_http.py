@@ -265,7 +265,7 @@ def test_a_proxy_that_refuses_the_password_does_not_reveal_it(monkeypatch: pytes
             monkeypatch.setenv("https_proxy", f"http://me:hunter%4022@127.0.0.1:{server.sockets[0].getsockname()[1]}")
             await post(transport, httpx.URL("https://behind-a-proxy.invalid/v1"), BODY)
 
-    with pytest.raises(Unavailable, match="407") as caught:
+    with pytest.raises(ModelRejected, match="407") as caught:
         run(asking())
     assert heads[0].startswith(b"CONNECT behind-a-proxy.invalid:443 ")
     assert b"Proxy-Authorization: Basic bWU6aHVudGVyQDIy" in heads[0]
