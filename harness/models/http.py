@@ -30,7 +30,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from harness.errors import AskError, BadReply, ModelRejected, Unavailable, UserError
 from harness.models.backend import Reply
-from harness.models.http_errors import NO_PASSWORD_FOR_PROXY, clean, failure, quotas
+from harness.models.http_errors import PROXY_REFUSES, clean, failure, quotas
 
 _LAST_PORT = 65535
 # httpx percent-encodes what cannot be in the name of a host instead of refusing it.
@@ -102,7 +102,7 @@ class Transport(httpx.AsyncBaseTransport):
         except httpx.ProxyError as error:
             if isinstance(cause := error.__cause__, aiohttp.ClientHttpProxyError):
                 if cause.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-                    raise ModelRejected(NO_PASSWORD_FOR_PROXY) from None
+                    raise ModelRejected(PROXY_REFUSES) from None
                 # The error's own text holds the proxy's URL with its password.
                 raise httpx.ProxyError(f"the proxy answers {cause.status} {cause.message}") from None
             raise

@@ -27,7 +27,7 @@ from harness.errors import (
 from harness.secrets import masked
 
 LONGEST_TEXT = 300
-NO_PASSWORD_FOR_PROXY = (
+PROXY_REFUSES = (
     "HTTP 407: the environment's proxy does not accept its user and password; expected http://USER:PASSWORD@HOST:PORT"
 )
 # Failures that waiting does not mend, whatever the status they come with.
@@ -113,7 +113,7 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
     if status == HTTPStatus.TOO_MANY_REQUESTS and _TOO_LARGE.search(said):
         return Rejected(message)
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return ModelRejected(NO_PASSWORD_FOR_PROXY)
+        return ModelRejected(PROXY_REFUSES)
     if status in _DOUBTFUL:
         return Doubtful(message)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status in _OVERLOADED and wait is not None):

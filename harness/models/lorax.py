@@ -22,7 +22,7 @@ from harness.models.streaming import lorax_reply, timed
 # LoRAX reports an adapter that does not exist or does not fit like any passing failure, in words only.
 _NO_ADAPTER = re.compile(
     r"repository not found|(401|403|404) client error|no \S* ?weights found"
-    r"|adapter.{0,80}(not found|does not exist|not compatible|incompatible|not supported)",
+    r"|does not support adapter|adapter.{0,80}(not found|does not exist|not compatible|incompatible|not supported)",
     re.IGNORECASE | re.DOTALL,
 )
 
