@@ -317,7 +317,9 @@ def test_one_refused_model_leaves_the_table_of_the_others(server: Loopback, proj
     assert code == 3
     assert "gave up refused on small: HTTP 401: wrong key" in err
     statuses = {entry["model"]: entry["statuses"] for entry in json.loads(out)["results"]}
-    assert statuses["m"]["ok"] == statuses["refused"]["failed"] == ROWS
+    assert statuses["m"]["ok"] == ROWS
+    assert "refused" not in statuses, "a model that has answered nothing has no accuracy"
+    assert "not scored: refused on small: it has answered no row" in err
 
 
 def test_the_manifest_counts_the_trouble_and_says_when_a_score_is_incomplete(
