@@ -30,7 +30,6 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -114,13 +113,13 @@ async def bare_aiohttp(url: str) -> AsyncIterator[Ask]:
 async def bare_post(url: str) -> AsyncIterator[Ask]:
     """Ask with the harness's own way of sending a request, and nothing else of it."""
     from harness.models.http import Transport, address, post
-    from harness.models.openai import parse
+    from harness.models.openai import reader
 
     place = address(url, "/chat/completions")
     async with Transport() as connection:
 
         async def ask(prompt: str) -> object:
-            return await post(connection, place, body(prompt), partial(parse, "chat"))
+            return await post(connection, place, body(prompt), reader("chat"))
 
         yield ask
 

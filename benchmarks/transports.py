@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from multiprocessing.connection import Connection
 
 import httpx
@@ -126,12 +125,12 @@ async def httpx_aiohttp() -> AsyncIterator[Ask]:
 async def ours() -> AsyncIterator[Ask]:
     """Ask as the harness asks."""
     from harness.models.http import Transport, post
-    from harness.models.openai import parse
+    from harness.models.openai import reader
 
     async with Transport() as connection:
 
         async def ask(url: str) -> None:
-            await post(connection, httpx.URL(url), BODY, partial(parse, "chat"))
+            await post(connection, httpx.URL(url), BODY, reader("chat"))
 
         yield ask
 

@@ -9,8 +9,10 @@ HarnessError
     ├── Throttled        429 or 503 with Retry-After: slow down, then ask again
     ├── Unavailable      5xx, a dropped connection, a deadline: ask again
     ├── BadReply         an answer came, but not in the server's own format: ask again
+    │   └── NotUnderstood    it is whole, but holds no answer: ask again once
     └── Rejected         another 4xx: this request can never succeed as it is
-        └── ModelRejected    401, 403, 404 or an unknown model: no request of this model can succeed
+        ├── Doubtful         401, 403 or 404 without a reason: the row's, or the model's when other rows meet it, too
+        └── ModelRejected    a wrong key, no credit or an unknown model: no request of this model can succeed
 """
 
 from __future__ import annotations
@@ -64,11 +66,23 @@ class Quota(NamedTuple):
 
 
 class AskError(HarnessError):
-    """One request brought no usable answer; `quota` is what its headers said of the server's rate limits."""
+    """One request brought no usable answer.
+
+    Attributes:
+        quota: What its headers said of the server's rate limits.
+        charged: Whether the attempt may have to be paid for.
+        usage: Tokens read and written, where the failed answer says so.
+        answered: Whether a server answered at all.
+        loading: Whether the server says that it still loads the model.
+    """
 
     def __init__(self, message: str, *, quota: tuple[Quota, ...] = ()) -> None:
         super().__init__(message)
         self.quota = quota
+        self.charged = False
+        self.usage: tuple[int, int] | None = None
+        self.answered = True
+        self.loading = False
 
 
 class Throttled(AskError):
@@ -80,7 +94,7 @@ class Throttled(AskError):
 
 
 class Unavailable(AskError):
-    """The server failed or could not be reached in time; `overloaded` when it failed because it has too much to do."""
+    """The server failed or could not be reached in time; `overloaded` when it has too much to do, or still loads."""
 
     def __init__(self, message: str, *, overloaded: bool = False, quota: tuple[Quota, ...] = ()) -> None:
         super().__init__(message, quota=quota)
@@ -91,8 +105,16 @@ class BadReply(AskError):
     """The server answered with something that is not a completion."""
 
 
+class NotUnderstood(BadReply):
+    """The server's answer is whole and was probably paid for, but nothing in it is a completion."""
+
+
 class Rejected(AskError):
     """The server refuses this request for good."""
+
+
+class Doubtful(Rejected):
+    """The server refuses, without saying whether this request is at fault or all of the model's."""
 
 
 class ModelRejected(Rejected):

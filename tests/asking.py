@@ -54,6 +54,7 @@ class Pair:
     requests_per_minute: float | None = None
     timeout: float = 5.0
     attempts: int = 6
+    served: str = ""
 
 
 @dataclass
@@ -137,5 +138,5 @@ def _job(pair: Pair, backend: Backend, log: ResponseLog, finished: list[str]) ->
     pending = sum(1 for _ in unanswered())
     return Job(
         pair.task, pair.model, backend, pair.endpoint, limits, unanswered(), pending, log.append, finish,
-        answered_before=pending < len(pair.prompts),
+        answered_before=pending < len(pair.prompts), served=pair.served,
     )  # fmt: skip

@@ -32,13 +32,14 @@ class Fault:
     """One way to fail: an answer with a status and a body, or none.
 
     `act` says what else can happen: `drop` closes the connection before the answer, `reset` does so rudely (TCP RST),
-    `cut` in the middle of the answer, `hang` never answers.
+    `cut` in the middle of the answer, `hang` never answers, `comments` keeps a stream open without an event, `endless`
+    never ends its answer. A body that begins with `data:` is sent as a stream of events.
     """
 
     status: int = 200
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    act: Literal["answer", "drop", "reset", "cut", "hang"] = "answer"
+    act: Literal["answer", "drop", "reset", "cut", "hang", "comments", "endless"] = "answer"
 
 
 def error(status: int, message: str, code: str | None = None, **headers: str) -> Fault:
@@ -129,7 +130,7 @@ class Loopback(Served):
 
     `plan` and `answer` (what to say to a prompt) and `latency` (seconds) may be set at any time. `asked` counts
     the requests by prompt, `answered` those that were answered well, `received` keeps the last 1,000 requests whole,
-    `peak` is the largest number of requests that were in flight at once.
+    `peak` is the largest number of requests that were in flight at once, `listed` what `/v1/models` says.
     """
 
     def __init__(self, latency: float = 0.0, plan: Plan = healthy) -> None:
@@ -139,6 +140,7 @@ class Loopback(Served):
             web.post("/v1/completions", self._completions),
             web.post("/generate", self._generate),
             web.post("/generate_stream", self._generate),
+            web.get("/v1/models", self._models),
             web.get("/counts", self._counts),
             web.get("/answered", self._counts),
         ]
@@ -148,6 +150,7 @@ class Loopback(Served):
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.received: deque[Received] = deque(maxlen=1000)
+        self.listed: list[dict[str, Any]] = []
         self.peak = 0
         self.pause = 0.0
         self._in_flight = 0
@@ -226,6 +229,14 @@ class Loopback(Served):
         assert request.transport is not None
         if fault.act == "hang":
             await asyncio.sleep(ONE_HOUR)
+        if fault.act in ("comments", "endless"):
+            part = b": keep-alive\n\n" if fault.act == "comments" else b'{"choices": "' + b"x" * 100_000
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            for _ in range(10_000):
+                await response.write(part)
+                await asyncio.sleep(0.02 if fault.act == "comments" else 0)
+            return response
         if fault.act == "cut":
             response = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "application/json"})
             await response.prepare(request)
@@ -238,9 +249,11 @@ class Loopback(Served):
             request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         if fault.act in ("drop", "reset"):
             request.transport.close()
-        return web.Response(
-            status=fault.status, text=fault.body, headers=dict(fault.headers), content_type="application/json"
-        )
+        kind = "text/event-stream" if fault.body.startswith("data:") else "application/json"
+        return web.Response(status=fault.status, text=fault.body, headers=dict(fault.headers), content_type=kind)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": self.listed})
 
     async def _counts(self, request: web.Request) -> web.Response:
         return web.json_response(self.asked if request.path == "/counts" else self.answered)

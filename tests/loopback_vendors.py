@@ -124,6 +124,7 @@ class BatchServer(Served):
             as EXPIRED, or None for an answer.
         calls: How the n-th call (from 0) of its kind fails; kinds are `upload`, `create`, `poll`, `list`, `content`.
         ends: Status that the n-th batch (from 0) ends with, and how many of its requests are done by then.
+        late_files: How many times a completed batch is shown before it names its files.
         hold: While set, batches stay in progress.
         token_limit: Most tokens (a word is one) that may be in batches at once.
         others: Tokens in batches of somebody else.
@@ -147,6 +148,7 @@ class BatchServer(Served):
         self.calls: CallPlan = lambda kind, number: None
         self.ends: Callable[[int], tuple[str, int] | None] = lambda number: None
         self.hold = False
+        self.late_files = 0
         self.token_limit: int | None = None
         self.others = 0
         self.heard: Callable[[str], None] = lambda kind: None
@@ -225,7 +227,11 @@ class BatchServer(Served):
 
         def step() -> dict[str, Any]:
             self._advance(batch)
-            return batch.model_dump(mode="json")
+            shown = batch.model_dump(mode="json")
+            if batch.status == "completed" and self.late_files > 0:
+                self.late_files -= 1
+                shown |= {"output_file_id": None, "error_file_id": None}
+            return shown
 
         return await self._answered(request, "poll", step)
 

@@ -54,6 +54,10 @@ def entries(loopback: Loopback, anthropic: AnthropicServer, batches: BatchServer
         "body": f"backend: openai, model: m, base_url: '{url}', extra: {{user: '${{PLANTED}}'}}",
         "password": f"backend: openai, model: m, base_url: '{url.replace('://', '://user:${PLANTED}@')}'",
         "query": f"backend: openai, model: m, base_url: '{url}?key=${{PLANTED}}&v=1'",
+        "path": f"backend: openai, model: m, base_url: '{url}/${{PLANTED}}/v1'",
+        "head": f"backend: openai, model: m, base_url: '{url}', headers: {{api-key: '${{PLANTED}}'}}",
+        "parameter": f"backend: openai, model: m, base_url: '{url}', query: {{sig: '${{PLANTED}}'}}, api: completions",
+        "system": f"backend: openai, model: m, base_url: '{url}', system: 'I am ${{PLANTED}}'",
         "lorax": f"backend: lorax, base_url: '{loopback.url}', adapter: a, {key}, api_token: '${{PLANTED}}'",
         "anthropic": f"backend: anthropic, model: m, base_url: '{anthropic.url}', {key}",
         "batch": f"backend: openai, model: m, base_url: '{batches.openai_url}', {key}, batch: true",
@@ -71,7 +75,6 @@ def test_a_planted_key_is_in_no_file_and_no_output(
         loopback.plan = lambda prompt, attempt: fault
         batches.rows = lambda prompt, attempt: batch_error()
         anthropic.blocks = lambda prompt: []
-        del found["body"]  # no backend knows which values of a body are secrets, so this one is told by the server
     models.write_text("".join(f"{name}: {{{entry}}}\n" for name, entry in found.items()))
     results, out = tmp_path / "results", tmp_path / "out"
     asked = ["--models", str(models), "--task", "jigsaw", "--data", "sample", "--results", str(results)]

@@ -7,19 +7,32 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from harness.ask.limiter import EndpointLimiter, GiveUpAfter, Stopped
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import (
+    AskError,
+    BadReply,
+    Doubtful,
+    ModelRejected,
+    NotUnderstood,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
 from harness.models.backend import Backend, Reply, Request
 from harness.models.entry import Model
+from harness.models.tokens import approximate
 from harness.store.results import Response, ResponseStatus
 
-AGAIN = (Throttled, Unavailable, BadReply)
+AGAIN = (Throttled, Unavailable, BadReply, Doubtful)
+LOADING = 600.0
+MOST_DOUBTS = 2
+"""Attempts after which a refusal without a reason, or an answer that was paid for and not understood, is final."""
 
 
 _STATUS: dict[str, ResponseStatus] = {"length": "truncated", "refusal": "refused"}
@@ -43,22 +56,27 @@ class Attempts:
         limiter: The limits of the endpoint.
         give_up: When the row is given up.
         idle: Called when the row begins to wait for its next attempt.
-        lost: Called when an attempt may have been charged although no answer came.
+        lost: Called with the error of an attempt that may have been charged although no answer came.
+        worst: The maximum tokens of an attempt, read and written.
 
     Attributes:
         attempts: Requests sent.
+        lost: Tokens read and written, and seconds, of the attempts that may have been charged without an answer.
     """
 
     def __init__(
         self, job: Job, key: str, request: Request, limiter: EndpointLimiter, give_up: GiveUpAfter,
-        idle: Callable[[], None], lost: Callable[[], None],
+        idle: Callable[[], None], lost: Callable[[AskError], None], worst: tuple[int, int] = (0, 0),
     ) -> None:  # fmt: skip
         self.attempts = 0
-        self._lost = lost
+        self.lost: tuple[int, int, float] | None = None
+        self._on_lost, self._worst = lost, worst
+        self._doubts = 0
         self._job, self._key, self._request = job, key, request
         self._limiter, self._give_up, self._idle = limiter, give_up, idle
         self._faults = 0
         self._throttled_since = 0.0
+        self._patience = give_up.throttled
         self._seconds = 0.0
 
     async def ask(self) -> Reply:
@@ -89,11 +107,12 @@ class Attempts:
 
     def response(self, reply: Reply) -> Response:
         """The row's response when it was answered; its latency is that of the attempt that succeeded."""
-        return answer(self._key, self._request, reply, latency_s=round(self._seconds, 6), attempts=self.attempts)
+        found = answer(self._key, self._request, reply, latency_s=round(self._seconds, 6), attempts=self.attempts)
+        return replace(found, lost=self.lost) if self.lost else found
 
     def failure(self, error: Exception) -> Response:
         """The row's response when it was not."""
-        return failure(self._key, self._request, error, attempts=self.attempts)
+        return replace(failure(self._key, self._request, error, attempts=self.attempts), lost=self.lost)
 
     async def _attempt(self) -> Reply:
         """Ask once, as soon as the limiter lets it through."""
@@ -104,6 +123,8 @@ class Attempts:
             self.attempts += 1
             reply = await self._reply()
         except AskError as error:
+            if error.charged:
+                self._lose(error, time.monotonic() - sent)
             self._limiter.read_quota(error.quota)
             self._report(error, sent)
             raise
@@ -120,11 +141,16 @@ class Attempts:
             async with asyncio.timeout(self._job.limits.timeout):
                 return await self._job.backend.ask(self._request)
         except TimeoutError:
-            self._lost()
-            raise Unavailable(f"no answer within {self._job.limits.timeout:g} s") from None
-        except BadReply:
-            self._lost()
-            raise
+            error = Unavailable(f"no answer within {self._job.limits.timeout:g} s")
+            error.charged = True
+            raise error from None
+
+    def _lose(self, error: AskError, seconds: float) -> None:
+        """Count an attempt that may have been charged."""
+        read, written = error.usage or self._worst
+        before = self.lost or (0, 0, 0.0)
+        self.lost = (before[0] + read, before[1] + written, round(before[2] + seconds, 6))
+        self._on_lost(error)
 
     def _report(self, error: AskError, sent: float) -> None:
         """Count a failure, for the row and for its endpoint.
@@ -133,26 +159,31 @@ class Attempts:
             ModelRejected: the server asks for so long a pause that it amounts to a refusal.
         """
         self._job.count_trouble(error)
+        loading = self._job.limits.loading if error.loading else None
         if isinstance(error, Throttled):
-            if (error.retry_after or 0.0) > self._give_up.longest_pause:
+            longest = loading or self._give_up.longest_pause
+            if (error.retry_after or 0.0) > longest:
                 # A quota of a day or a month, which other models of the endpoint need not share.
                 raise ModelRejected(f"{error} (come back in {error.retry_after:.0f} s)") from error
             self._throttled_since = self._throttled_since or time.monotonic()
-            self._limiter.throttled(sent, error.retry_after, str(error))
+            self._patience = loading or self._give_up.throttled
+            self._limiter.throttled(sent, error.retry_after, str(error), loading)
         elif isinstance(error, Unavailable):
             if error.overloaded:
                 self._limiter.halve(sent)
-            self._limiter.failed(str(error))
-            # While the whole endpoint is down, it is not the row's fault.
-            self._faults += not self._limiter.down
+            self._limiter.failed(str(error), answered=error.answered, patience=loading)
+            # While the whole endpoint is down, or the model not yet loaded, it is not the row's fault.
+            self._faults += not (self._limiter.down or loading)
         else:
             self._limiter.reachable()
             self._faults += 1
+            self._doubts += isinstance(error, (Doubtful, NotUnderstood))
 
     def _exhausted(self, state: RetryCallState) -> bool:
         """Whether to stop asking; being asked to slow down uses up no attempt, but is given up in the end."""
         throttled = time.monotonic() - self._throttled_since if self._throttled_since else 0.0
-        return self._faults >= self._job.limits.attempts or throttled >= self._give_up.throttled
+        gone = self._faults >= self._job.limits.attempts or self._doubts >= MOST_DOUBTS
+        return gone or throttled >= self._patience
 
     def _wait(self, state: RetryCallState) -> float:
         """Exponential back-off with full jitter; after Retry-After a little jitter, so that not all return at once."""
@@ -167,12 +198,27 @@ class Attempts:
         await self._limiter.sleep(seconds)
 
 
+CUT_FROM_CHARACTERS = 2000
+_CHARACTERS_PER_TOKEN = 8
+
+
+def prompt_was_cut(request: Request, reply: Reply) -> bool:
+    """Whether a server has read far less than the prompt: less than half of its tokens, as they are estimated here.
+
+    Servers cut a prompt that is longer than their context without a word; only the count of its tokens shows it.
+    """
+    length = len(request.prompt)
+    if not reply.input_tokens or length < CUT_FROM_CHARACTERS or reply.input_tokens * _CHARACTERS_PER_TOKEN > length:
+        return False  # as most are, and counting takes time
+    return reply.input_tokens < approximate(request.prompt) / 2
+
+
 def answer(key: str, request: Request, reply: Reply, *, latency_s: float | None, attempts: int) -> Response:
     """Return the response of a row that was answered; `latency_s` is None where it says nothing about the model."""
     return Response(
         key=key,
         row=request.row,
-        status=_STATUS.get(reply.finish_reason, "ok"),
+        status="truncated_prompt" if prompt_was_cut(request, reply) else _STATUS.get(reply.finish_reason, "ok"),
         completion=reply.completion,
         model=reply.model,
         input_tokens=reply.input_tokens,
@@ -201,17 +247,19 @@ Trouble = Literal["throttled", "unavailable", "malformed", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of an endpoint (requests in flight, requests a minute) and of a row (seconds and attempts)."""
+    """Limits of an endpoint (requests in flight, a minute), a row (seconds and attempts) and of loading (seconds)."""
 
     concurrency: int
     requests_per_minute: float | None
     timeout: float
     attempts: int
+    loading: float = LOADING
 
 
 def limits_of(model: Model) -> Limits:
     """The limits that a model's entry states."""
-    return Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts)
+    loading = getattr(model, "loading_timeout", LOADING)
+    return Limits(model.concurrency, model.requests_per_minute, model.timeout, model.attempts, loading)
 
 
 def endpoint_limits(limits: Iterable[Limits]) -> tuple[int, float | None]:
@@ -231,6 +279,8 @@ class Job:
         save: Keeps a response; an OSError ends the run.
         finish: Awaited once, when all rows are settled or the job is stopped.
         answered_before: Whether the model has answered other rows of the task before.
+        served: The name by which the server knows the model, or its adapter.
+        refused: Rows that were refused without a reason since the last answer.
         stopped: Why rows of it were given up.
         in_flight: Rows taken from `requests` and not yet settled.
         settled: Rows that have got a status.
@@ -248,6 +298,8 @@ class Job:
     save: Callable[[Response], None]
     finish: Callable[[], Awaitable[None]]
     answered_before: bool = False
+    served: str = ""
+    refused: int = 0
     stopped: str | None = None
     in_flight: int = 0
     settled: int = 0

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from harness.ask.attempts import Attempts, Job, answer, endpoint_limits, failure
 from harness.ask.budget import Budget
-from harness.ask.limiter import Brake, EndpointLimiter, GiveUpAfter, Notice, Stopped
-from harness.errors import AskError, HarnessError, ModelRejected
+from harness.ask.limiter import Brake, EndpointLimiter, Gate, GiveUpAfter, Notice, Stopped
+from harness.ask.scope import refuses_all, reject, settle
+from harness.errors import AskError, HarnessError, ModelRejected, Unavailable
 from harness.models.backend import ListBackend, Reply, Request
 from harness.store.results import Response
 
@@ -35,17 +35,28 @@ class _Endpoint:
     """One server with the jobs that share it.
 
     There is a worker for each request that may be in flight. A row that waits for its next attempt keeps its worker, so
-    another is hired in its place, up to twice the number.
+    another is hired in its place, up to twice the number; rows of models that rest do not count. While a model rests,
+    the next one is asked.
     """
 
     def __init__(self, name: str, jobs: Sequence[Job], run: _Run) -> None:
         self.jobs = jobs
         self.run = run
         self.workers = 0
-        self._left = deque(jobs)
+        self._left = list(jobs)
         self._most, rate = endpoint_limits(job.limits for job in jobs)
-        self.limiter = EndpointLimiter(name, self._most, rate, run.give_up, run.notice)
-        run.brake.connect(self.limiter)
+        self._limiters: dict[str, EndpointLimiter] = {}
+        gate = Gate(name, self._most, rate, run.give_up, run.notice)
+        served = dict.fromkeys(job.served for job in jobs)
+        for model in served:
+            shown = f"{model} at {name}" if len(served) > 1 else name
+            limiter = EndpointLimiter(shown, self._most, rate, run.give_up, run.notice, gate)
+            self._limiters[model] = limiter
+            run.brake.connect(limiter)
+
+    def limiter(self, job: Job) -> EndpointLimiter:
+        """The limits of a job's model."""
+        return self._limiters[job.served]
 
     def begin(self) -> None:
         """Put the first workers to work."""
@@ -54,19 +65,21 @@ class _Endpoint:
 
     def hire(self) -> None:
         """Add a worker, if there may be one more and there is work for it."""
-        if self._left and self.workers < 2 * self._most:
+        resting = sum(job.in_flight for job in self.jobs if self.limiter(job).resting)
+        if self._left and self.workers < 2 * self._most + resting:
             self.workers += 1
             self.run.group.create_task(_work(self))
 
     def next(self) -> tuple[Job, str, Request] | None:
         """Take the next row. One job is emptied before the next begins, so that finished tasks come early."""
-        while self._left and self.limiter.stopped is None:
-            job = self._left[0]
-            item = None if job.stopped else next(job.requests, None)
+        while self._left:
+            job = next((job for job in self._left if not self.limiter(job).resting), self._left[0])
+            given_up = job.stopped or self.limiter(job).stopped is not None
+            item = None if given_up else next(job.requests, None)
             if item is not None:
                 job.in_flight += 1
                 return job, *item
-            self._left.popleft()
+            self._left.remove(job)
         return None
 
 
@@ -166,30 +179,33 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
     run = endpoint.run
     budget = run.budget
     worst = budget.worst_case(job.model, request)
-    if not await budget.reserve(job.model, worst):
+    if not await budget.reserve(job.model, worst, alone=True):
         run.brake.pull(budget.explanation())
         return None
 
-    def lost() -> None:
+    def lost(error: AskError) -> None:
         # The row's own reservation stands for its next attempt, which must still fit beside this one.
-        if not budget.charge_lost(worst):
+        if not budget.charge_lost(job.model, job.task, worst, error.usage):
             run.brake.pull(budget.explanation())
 
-    row = Attempts(job, key, request, endpoint.limiter, run.give_up, endpoint.hire, lost)
+    limiter, most = endpoint.limiter(job), budget.worst_tokens(job.model, request)
+    row = Attempts(job, key, request, limiter, run.give_up, endpoint.hire, lost, most)
     spent = 0.0
     try:
         reply = await row.ask()
         spent = budget.cost(job.model, request, reply)
         return row.response(reply)
-    except Stopped:
+    except Stopped as stopped:
         _give_up(endpoint)
-    except ModelRejected as error:
-        _reject(endpoint.jobs, job, str(error))
+        # The row stays as it is, but for what was paid for it.
+        return row.failure(Unavailable(str(stopped))) if row.lost else None
     except Exception as error:  # noqa: BLE001  the edge: one request's failure must never end the others
+        if refuses_all(job, error):
+            reject(endpoint.jobs, job, str(error))
+            return row.failure(error) if row.lost else None
         return row.failure(error)
     finally:
         budget.book(job.model, worst, spent)
-    return None
 
 
 async def _ask_lists(job: Job, jobs: Sequence[Job], run: _Run) -> None:
@@ -240,7 +256,7 @@ async def _ask_list(job: Job, jobs: Sequence[Job], rows: dict[Request, tuple[str
                 if response is not None and not _save(run, job, response):
                     return
     except ModelRejected as error:
-        _reject(jobs, job, str(error))
+        reject(jobs, job, str(error))
     except Exception as error:  # noqa: BLE001  the edge: what goes wrong in one backend must never end the others
         job.stopped = f"{type(error).__name__}: {error}"
     finally:
@@ -260,8 +276,8 @@ def _listed(job: Job, jobs: Sequence[Job], key: str, request: Request, outcome: 
         # How long a list waits at the vendor says nothing about the model.
         return answer(key, request, outcome, latency_s=None, attempts=1)
     job.count_trouble(outcome)
-    if isinstance(outcome, ModelRejected):
-        _reject(jobs, job, str(outcome))
+    if refuses_all(job, outcome):
+        reject(jobs, job, str(outcome))
         return None
     return failure(key, request, outcome, attempts=1)
 
@@ -275,33 +291,17 @@ def _save(run: _Run, job: Job, response: Response) -> bool:
         message = f"{reason}; asking has stopped, answers so far are saved. Fix that and run the same command to resume"
         run.brake.pull(reason, HarnessError(message))
         return False
-    job.settled += 1
-    job.answered += response.status != "failed"
-    if not (job.answered or job.answered_before or job.stopped) and job.settled >= run.give_up.first_rows:
-        job.stopped = f"the first {job.settled} rows all failed: {response.error}"
+    settle(job, response, run.give_up.first_rows)
     run.watch(job, response)
     return True
 
 
 def _give_up(endpoint: _Endpoint) -> None:
-    """Stop all jobs of an endpoint that has been given up."""
-    if endpoint.run.brake.reason is None and endpoint.limiter.stopped is not None:
-        for job in endpoint.jobs:
-            if not job.finished and not job.stopped:
-                job.stopped = f"{endpoint.limiter.stopped}; {job.left} rows stay unanswered until the next run"
-
-
-def _reject(jobs: Sequence[Job], job: Job, reason: str) -> None:
-    """Stop a model on this task; on all tasks when two have been refused and none has ever been answered.
-
-    One refusal may be the task's own: its adapter is not there.
-    """
-    job.stopped = job.stopped or reason
-    same = [other for other in jobs if other.model == job.model]
-    refused = sum(other.stopped is not None for other in same)
-    if refused > 1 and not any(other.answered or other.answered_before for other in same):
-        for other in same:
-            other.stopped = other.stopped or reason
+    """Stop all jobs whose model, or endpoint, has been given up."""
+    for job in endpoint.jobs:
+        reason = endpoint.limiter(job).stopped
+        if endpoint.run.brake.reason is None and reason is not None and not job.finished and not job.stopped:
+            job.stopped = f"{reason}; {job.left} rows stay unanswered until the next run"
 
 
 async def _finish(job: Job, brake: Brake) -> None:

@@ -1,4 +1,8 @@
-"""The limits of one endpoint: whether the next request may be sent now, given how the server has answered so far."""
+"""The limits of an endpoint and of each model there: whether the next request may be sent now, by how it has answered.
+
+What a server answers, it answers for one model: pauses and failures of one model of a router, or of one adapter, do not
+hold back the others. What all share is the number of requests in flight and a minute, and the network.
+"""
 
 from __future__ import annotations
 
@@ -53,12 +57,55 @@ class GiveUpAfter:
     first_rows: int = 20
 
 
-class EndpointLimiter:
-    """Lets requests through to one endpoint.
+class Breaker:
+    """Whether something fails everything, since when, and when to try it again.
 
-    Never more than `most` are in flight; fewer for a while after the server has asked to slow down. Requests are
-    spread evenly over the minute when there is a limit to their number. An endpoint that fails everything is down:
-    single requests, further and further apart, find out whether it answers again.
+    Args:
+        name: Its name in messages.
+        give_up: When it is given up.
+        notice: Called with a line of text when it goes down or answers again.
+    """
+
+    def __init__(self, name: str, give_up: GiveUpAfter, notice: Notice) -> None:
+        self.probe_at = 0.0
+        self.reached = False
+        self._name, self._give_up, self._notice = name, give_up, notice
+        self._failures = 0
+        self._since = self._probe_wait = 0.0
+
+    @property
+    def down(self) -> bool:
+        """Whether the last requests have all failed."""
+        return self._failures >= self._give_up.failures
+
+    def reachable(self) -> None:
+        """It has answered, even if with an error of the request."""
+        self.reached = True
+        if self.down:
+            self._notice(f"{self._name} answers again")
+        self._failures = 0
+        self._since = self.probe_at = self._probe_wait = 0.0
+
+    def failed(self, reason: str, patience: float | None = None) -> str | None:
+        """Count a failure; return why it is to be given up, if it is. `patience` replaces the usual one, in seconds."""
+        now = time.monotonic()
+        self._failures += 1
+        self._since = self._since or now
+        if not self.down:
+            return None
+        if self._failures == self._give_up.failures:
+            self._notice(f"{self._name} fails everything ({reason}); trying it with single requests")
+        failing = now - self._since
+        if failing >= (patience or (self._give_up.down if self.reached else self._give_up.never_reached)):
+            return f"{self._name} has answered nothing for {_minutes(failing)} ({reason})"
+        if now >= self.probe_at:
+            self._probe_wait = min(2 * self._probe_wait or self._give_up.first_wait, self._give_up.longest_wait)
+            self.probe_at = now + self._probe_wait
+        return None
+
+
+class Gate:
+    """What all models of an endpoint share.
 
     Args:
         name: The endpoint's name in messages.
@@ -69,26 +116,81 @@ class EndpointLimiter:
     """
 
     def __init__(self, name: str, most: int, per_minute: float | None, give_up: GiveUpAfter, notice: Notice) -> None:
+        self.name, self.most, self.give_up, self.notice = name, most, give_up, notice
+        self.breaker = Breaker(name, give_up, notice)
+        self.throttler = _throttler(per_minute) if per_minute else None
+        self.first_in_line = asyncio.Lock()
+        self.lanes: list[EndpointLimiter] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight."""
+        return sum(lane.in_flight for lane in self.lanes)
+
+    @property
+    def room(self) -> bool:
+        """Whether one more request may be in flight."""
+        return self.in_flight < (1 if self.breaker.down else self.most)
+
+    def pump(self) -> None:
+        """Let through what may go."""
+        for lane in self.lanes:
+            lane.pump()
+
+    def stop(self, reason: str) -> None:
+        """Let no further request through."""
+        for lane in self.lanes:
+            lane.stop(reason)
+
+
+class EndpointLimiter:
+    """Lets requests through to one model of an endpoint, or to all of them where none has a limiter of its own.
+
+    Never more than `most` are in flight; fewer for a while after the server has asked to slow down. Requests are
+    spread evenly over the minute when there is a limit to their number. A model that fails everything is down: single
+    requests, further and further apart, find out whether it answers again.
+
+    Args:
+        name: The endpoint's name in messages.
+        most: Maximum number of requests in flight.
+        per_minute: Maximum number of requests a minute; None for no limit.
+        give_up: When the endpoint is given up.
+        notice: Called with a line of text when the endpoint goes down or answers again.
+        gate: What it shares with other models of the endpoint; one of its own where there is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        most: int,
+        per_minute: float | None,
+        give_up: GiveUpAfter,
+        notice: Notice,
+        gate: Gate | None = None,
+    ) -> None:
         self.in_flight = 0
         self.window = float(most)
         self.stopped: str | None = None
-        self._name, self._most, self._give_up, self._notice = name, most, give_up, notice
+        self._gate = gate or Gate(name, most, per_minute, give_up, notice)
+        self._gate.lanes.append(self)
+        self._breaker = Breaker(name, give_up, notice)
+        self._name, self._most, self._give_up = name, most, give_up
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._waits: set[asyncio.Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._pause_until = self._halved_at = 0.0
-        self._throttler = _throttler(per_minute) if per_minute else None
-        self._first_in_line = asyncio.Lock()
         self._tokens = 0
-        self._reached = False
-        self._failures = 0
-        self._failing_since = self._throttled_since = 0.0
-        self._probe_at = self._probe_wait = 0.0
+        self._throttled_since = 0.0
 
     @property
     def down(self) -> bool:
-        """Whether the last requests have all failed."""
-        return self._failures >= self._give_up.failures
+        """Whether the last requests, of this model or of all, have all failed."""
+        return self._breaker.down or self._gate.breaker.down
+
+    @property
+    def resting(self) -> bool:
+        """Whether other models of the endpoint had better be asked meanwhile."""
+        return self._breaker.down or bool(self._throttled_since) or time.monotonic() < self._pause_until
 
     async def enter(self) -> float:
         """Wait until a request may be sent; return the time on the monotonic clock. `leave` must be called afterwards.
@@ -96,20 +198,26 @@ class EndpointLimiter:
         Raises:
             Stopped: the endpoint was given up, or the run stopped.
         """
-        if self._throttler is None:
+        gate = self._gate
+        if gate.throttler is None:
             await self._admitted()
-        else:
+            return time.monotonic()
+        while True:
+            # Whoever waits for a pause to end does not hold up other models.
+            while len(gate.lanes) > 1 and (pause := self._earliest() - time.monotonic()) > 0:
+                await self.sleep(pause)
             # Waiting at the throttler means polling, so only one request at a time does. It comes before the window:
             # after a pause one request at most is sent ahead of its time, however many have waited.
-            async with self._first_in_line:
-                await self._until_stopped(self._throttler.acquire())  # type: ignore[no-untyped-call]
-                await self._admitted()
-        return time.monotonic()
+            async with gate.first_in_line:
+                await self._until_stopped(gate.throttler.acquire())  # type: ignore[no-untyped-call]
+                if len(gate.lanes) == 1 or self._earliest() <= time.monotonic():
+                    await self._admitted()
+                    return time.monotonic()
 
     def leave(self) -> None:
         """A request has come back, with or without an answer."""
         self.in_flight -= 1
-        self._pump()
+        self._gate.pump()
 
     async def sleep(self, seconds: float) -> None:
         """Wait for some seconds.
@@ -143,14 +251,11 @@ class EndpointLimiter:
 
     def reachable(self) -> None:
         """The endpoint answered, even if with an error of the request or the model."""
-        self._reached = True
-        if self.down:
-            self._notice(f"{self._name} answers again")
-        self._failures = 0
-        self._failing_since = self._probe_at = self._probe_wait = 0.0
+        self._gate.breaker.reachable()
+        self._breaker.reachable()
 
-    def throttled(self, sent: float, retry_after: float | None, reason: str) -> None:
-        """The endpoint answered a request sent at this time with "slow down".
+    def throttled(self, sent: float, retry_after: float | None, reason: str, patience: float | None = None) -> None:
+        """The endpoint answered a request sent at this time with "slow down"; `patience` as for `failed`.
 
         Requests that were already in flight when the window was halved do not halve it again.
         """
@@ -160,7 +265,7 @@ class EndpointLimiter:
         if retry_after:
             self._pause_until = max(self._pause_until, now + retry_after)
         self._throttled_since = self._throttled_since or now
-        if now - self._throttled_since >= self._give_up.throttled:
+        if now - self._throttled_since >= (patience or self._give_up.throttled):
             self.stop(f"{self._name} has asked to slow down for {_minutes(now - self._throttled_since)} ({reason})")
 
     def halve(self, sent: float) -> None:
@@ -169,21 +274,17 @@ class EndpointLimiter:
             self.window = max(1.0, self.window / 2)
             self._halved_at = time.monotonic()
 
-    def failed(self, reason: str) -> None:
-        """The endpoint did not answer, or with a server error."""
-        now = time.monotonic()
-        self._failures += 1
-        self._failing_since = self._failing_since or now
-        if not self.down:
-            return
-        if self._failures == self._give_up.failures:
-            self._notice(f"{self._name} fails everything ({reason}); trying it with single requests")
-        failing = now - self._failing_since
-        if failing >= (self._give_up.down if self._reached else self._give_up.never_reached):
-            self.stop(f"{self._name} has answered nothing for {_minutes(failing)} ({reason})")
-        elif now >= self._probe_at:
-            self._probe_wait = min(2 * self._probe_wait or self._give_up.first_wait, self._give_up.longest_wait)
-            self._probe_at = now + self._probe_wait
+    def failed(self, reason: str, *, answered: bool = True, patience: float | None = None) -> None:
+        """A request has failed: the server answered with an error, for this model, or not at all.
+
+        `patience` is how long it may go on, in seconds, where it is not the usual time.
+        """
+        if answered:
+            self._gate.breaker.reachable()
+            if (given_up := self._breaker.failed(reason, patience)) is not None:
+                self.stop(given_up)
+        elif (given_up := self._gate.breaker.failed(reason)) is not None:
+            self._gate.stop(given_up)
 
     def read_quota(self, quota: Iterable[Quota]) -> None:
         """Pause until the reset when an answer's headers say that the quota of requests or tokens is used up."""
@@ -218,18 +319,22 @@ class EndpointLimiter:
         finally:
             self._waits.discard(limit)
 
+    def _earliest(self) -> float:
+        """When the next request may be sent, by the pauses."""
+        return max(self._pause_until, self._breaker.probe_at, self._gate.breaker.probe_at)
+
     def _admit(self) -> bool:
-        if self.in_flight >= (1 if self.down else int(self.window)):
+        if self.in_flight >= (1 if self._breaker.down else int(self.window)) or not self._gate.room:
             return False  # the next that leaves lets one in
-        now = time.monotonic()
-        earliest = max(self._pause_until, self._probe_at)
-        if now < earliest:
+        earliest = self._earliest()
+        if time.monotonic() < earliest:
             self._wake_at(earliest)
             return False
         self.in_flight += 1
         return True
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
+        """Let through what has waited and may go."""
         while self._waiting and self._admit():
             turn = self._waiting.popleft()
             if turn.done():  # cancelled while it waited
@@ -241,7 +346,7 @@ class EndpointLimiter:
         if self._timer:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._pump)
+        self._timer = loop.call_later(max(0.0, when - time.monotonic()), self.pump)
 
 
 def _throttler(per_minute: float) -> Throttler:

@@ -39,11 +39,15 @@ class PreparedTask:
     seed: int = 0
 
 
-def settings_of(backend: Backend, file: TaskFile) -> str:
-    """Return the hash of everything but the prompt that determines a model's answers to a task."""
+def settings_of(backend: Backend, file: TaskFile, *stamps: str | None) -> str:
+    """Return the hash of everything but the prompt that determines a model's answers to a task.
+
+    `stamps` name the model's weights, where that is known of them.
+    """
     request = Request(file.name, _PROBE, _PROBE, file.task.max_tokens, tuple(file.task.stop))
     frame = [file.task.frame] if file.task.frame else []  # as messages, the same text is another question
-    return digest(repr(sorted(backend.identity.items())), repr(backend.body(request)), *frame)
+    known = [stamp for stamp in stamps if stamp]
+    return digest(repr(sorted(backend.identity.items())), repr(backend.body(request)), *frame, *known)
 
 
 def prepare_task(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = "interrupted"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.1
 
@@ -203,12 +203,14 @@ def interruptible(brake: Brake, notice: Callable[[str], None]) -> Iterator[None]
     if os.name == "nt":  # no signal handlers in its loop: Ctrl-C ends at once there
         yield
         return
-    for number in _SIGNALS:
+    # nohup has the signal of a closed terminal ignored, and so it stays.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number in heard:
             loop.remove_signal_handler(number)
 
 

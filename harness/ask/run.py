@@ -7,7 +7,8 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from harness.ask.attempts import Job, limits_of, now
@@ -29,6 +30,8 @@ from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, load_models
 from harness.models.prices import price_of
+from harness.models.served import may_be_trained_again, stamp
+from harness.secrets import SHORTEST_IN_ANSWERS, masked
 from harness.store.provenance import git_state, versions
 from harness.store.results import (
     Manifest,
@@ -37,6 +40,7 @@ from harness.store.results import (
     answered_rows,
     chosen_runs,
     keyed_rows,
+    last_served,
     write_manifest,
 )
 from harness.tasks.catalog import TaskFile, load_task, task_names
@@ -125,6 +129,8 @@ async def _ask(
 ) -> list[Manifest]:
     _allow_many_files()
     asked: list[PairRun] = []
+    secrets = tuple(dict.fromkeys(secret for _, entry in pairs for secret in entry.model.secrets))
+    say = _masking(say, secrets)
     with contextlib.ExitStack() as logs:
         async with Connections() as connections:
             for task, entry in pairs:
@@ -136,13 +142,16 @@ async def _ask(
                     say(f"skipped {entry.name} on {task.file.name}: {error}")
                     continue
                 log = logs.enter_context(ResponseLog(folder))
-                asked.append(PairRun(task, entry, backend, log, options))
+                served = await served_now(connections, task, entry, options.results, say)
+                asked.append(PairRun(task, entry, backend, log, options, served, secrets))
+                asked[-1].adopt(connections)
             jobs = [pair.job for pair in asked]
             entries = {entry.name: entry.model for _, entry in pairs}
             budget, brake = Budget(options.max_usd, entries), Brake()
             _refuse_unpriced(jobs, budget, options)
             with Progress(jobs, budget) as progress, interruptible(brake, progress.notice):
-                ended = await run(jobs, progress.watch, brake=brake, budget=budget, notice=progress.notice)
+                notice = _masking(progress.notice, secrets)
+                ended = await run(jobs, progress.watch, brake=brake, budget=budget, notice=notice)
     for job in jobs:
         if job.stopped and job.stopped != ended:
             say(f"gave up {job.model} on {job.task}: {job.stopped}")
@@ -152,6 +161,27 @@ async def _ask(
     if ended:
         raise CapReached(ended, manifests)
     return manifests
+
+
+def _masking(say: Callable[[str], None], secrets: Sequence[str]) -> Callable[[str], None]:
+    """Return `say` for lines that may hold secrets."""
+    return lambda line: say(masked(line, secrets))
+
+
+async def served_now(
+    connections: Connections, task: PreparedTask, entry: ModelEntry, results: Path, say: Callable[[str], None]
+) -> str | None:
+    """Return what stands for the weights that a model's server has now; what it last said while it does not tell.
+
+    None where it never told. A change is said.
+    """
+    if not may_be_trained_again(entry.model):
+        return None
+    last = last_served(results / task.file.name / entry.name)
+    now_ = await stamp(connections.transport, entry.model, task.file.name)
+    if last and now_ and last != now_:
+        say(f"{entry.name} on {task.file.name}: its server has other weights than before; all rows are asked again")
+    return now_ or last
 
 
 def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: BenchOptions) -> None:
@@ -168,6 +198,16 @@ def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: BenchOptions)
             "'price: {input: …, output: …}', USD per million tokens, or 'gpu_per_hour' (0 for a server that costs "
             "nothing), or name other models with --model; nothing was asked"
         )
+    priced = {
+        job.model for job in left if (price := budget.price(job.model, job.task)) and price.price and not price.free
+    }
+    endless = dict.fromkeys(job.model for job in left if job.model in priced and not budget.limited(job.model))
+    if options.max_usd is not None and endless:
+        raise UserError(
+            f"--max-usd cannot be kept for {', '.join(endless)}: `omit: [max_tokens]` lets an answer be of any length; "
+            f"in {options.models_file} take max_tokens out of omit, set max_tokens_key: max_completion_tokens, or give "
+            "a limit under the server's own name in extra; nothing was asked"
+        )
 
 
 class PairRun:
@@ -179,6 +219,8 @@ class PairRun:
         backend: The way to reach it; closed by `finish`.
         log: Its answers to the task so far, open for more.
         options: Of the run.
+        served: What stands for the weights under its name, where its server tells.
+        secrets: What nothing that is recorded may hold.
 
     Attributes:
         job: What is asked of it.
@@ -186,13 +228,43 @@ class PairRun:
     """
 
     def __init__(
-        self, task: PreparedTask, entry: ModelEntry, backend: Backend, log: ResponseLog, options: BenchOptions
+        self,
+        task: PreparedTask,
+        entry: ModelEntry,
+        backend: Backend,
+        log: ResponseLog,
+        options: BenchOptions,
+        served: str | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         self.manifest: Manifest | None = None
         self._task, self._entry, self._backend, self._log, self._options = task, entry, backend, log, options
-        self._settings = settings_of(backend, task.file)
+        self._served, self._secrets = served, secrets
+        self._settings = settings_of(backend, task.file, entry.model.revision, served)
         self._began, self._clock = now(), time.perf_counter()
         self.job = self._job()
+
+    def adopt(self, connections: Connections) -> None:
+        """Take over answers that are kept under the key of earlier versions.
+
+        These hashed the values of variables, not their names, and did not ask a server for its weights.
+        """
+        if last_served(self._options.results / self._task.file.name / self._entry.name) not in (None, self._served):
+            return
+        file, revision = self._task.file, self._entry.model.revision
+        unnamed = replace(self._entry, model=self._entry.model.unnamed())
+        earlier = {
+            settings_of(open_backend(connections, self._task, unnamed), file, revision),
+            settings_of(self._backend, file, revision),
+        } - {self._settings}
+        rows = partial(keyed_rows, self._options.results, file.name, self._task.rows)
+        renamed = {
+            old: new
+            for settings in earlier
+            for (old, _), (new, _) in zip(rows(settings), rows(self._settings), strict=True)
+        }
+        if self._log.adopt(renamed):
+            self.job = self._job()
 
     def unanswered(self) -> Iterator[tuple[str, Request]]:
         """Yield the key and the request of each row without an answer; rows with the same prompt are asked once."""
@@ -209,7 +281,11 @@ class PairRun:
         Raises:
             OSError: it cannot be written.
         """
-        self._log.append(response)
+        hide = partial(masked, secrets=self._secrets)
+        completion = masked(response.completion, self._secrets, SHORTEST_IN_ANSWERS)
+        error = None if response.error is None else hide(response.error)
+        model = None if response.model is None else hide(response.model)
+        self._log.append(replace(response, completion=completion, error=error, model=model))
 
     async def finish(self) -> None:
         """Close the backend and record what the run was."""
@@ -230,6 +306,7 @@ class PairRun:
             pending=pending,
             save=self.save,
             finish=self.finish,
+            served=self._entry.served(task.file.name),
             answered_before=pending < task.n,
         )
 
@@ -259,7 +336,8 @@ class PairRun:
             asked=job.settled,
             trouble=dict(job.trouble),
             incomplete=job.left > self._options.max_failures * task.n,
-            stopped=job.stopped,
+            stopped=None if job.stopped is None else masked(job.stopped, self._secrets),
+            served=self._served,
             note=task.origin.note,
         )
 
@@ -327,14 +405,18 @@ def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOption
         raise UserError("a baseline has to be fitted for it; run `harness bench`")
     file = load_task(options.tasks_folder, run.task)
     prepared = prepared_again(run, file)
-    if file.prompt_hash != run.prompt_hash or asyncio.run(_settings(prepared, entry)) != run.settings:
+    if file.prompt_hash != run.prompt_hash or run.settings not in asyncio.run(_settings(prepared, entry, run.served)):
         raise UserError("the model's settings or the task have changed since; run `harness bench`")
     return prepared, entry
 
 
-async def _settings(prepared: PreparedTask, entry: ModelEntry) -> str:
+async def _settings(prepared: PreparedTask, entry: ModelEntry, served: str | None) -> set[str]:
+    """The settings of a pair, as they are hashed now and were by earlier versions."""
+    entries = (entry, replace(entry, model=entry.model.unnamed()))
+    stamps = entry.model.revision, served
     async with Connections() as connections:
         try:
-            return settings_of(open_backend(connections, prepared, entry), prepared.file)
+            opened = [open_backend(connections, prepared, one) for one in entries]
+            return {settings_of(backend, prepared.file, *stamps) for backend in opened}
         except DataError as error:
             raise UserError(str(error)) from None

@@ -38,7 +38,7 @@ def ask(
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
     from harness.report.findings import long_frame
     from harness.report.tables import bench_json, bench_table
-    from harness.report.words import verdicts
+    from harness.report.words import doubts, verdicts
     from harness.score.scoring import score_all
 
     runs = score_all(chosen.results, manifests, say)
@@ -47,7 +47,10 @@ def ask(
         print(bench_json(frame))
     elif runs:
         print(bench_table(frame, verdicts(runs)))
-    return UNANSWERED if capped or any(run.rows.counts()["failed"] for run in runs) else 0
+    for line in doubts(runs):
+        say(line)
+    unasked = len(runs) < len(manifests)
+    return UNANSWERED if capped or unasked or any(run.rows.counts()["failed"] for run in runs) else 0
 
 
 def print_plan(chosen: BenchOptions, *, as_json: bool) -> int:

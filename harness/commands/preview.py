@@ -58,9 +58,7 @@ def command(
 
     async def body() -> object:
         async with Connections() as connections:
-            sent = open_backend(connections, prepared, entries[0]).body(request_for(file, chosen))
-            # A key in the body is shown as the name of its variable.
-            return {**sent, **(entries[0].extra or {})}
+            return open_backend(connections, prepared, entries[0]).body(request_for(file, chosen))
 
     print(json.dumps(asyncio.run(body()), ensure_ascii=False, indent=2))
     return 0

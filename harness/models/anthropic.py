@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import httpx
 
-from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import ModelRejected, Rejected, Throttled, Unavailable
 from harness.models import openai
-from harness.models.backend import FinishReason, Reply, Request
+from harness.models.backend import Reply, Request
+from harness.models.content import count, name_of, reply_of, text_of
 from harness.models.entry import AnthropicModel
-from harness.models.http import Event, address, post, public, secrets_of, stream
+from harness.models.http import Event, Readers, post
+from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import anthropic_reply, timed
 
 # Not the newest, 2026-10-21: that one rejects any temperature, also for the models that still take one.
 VERSION = "2023-06-01"
 # Models since Claude Opus 4.7 have no temperature; they say so in words only, to every request.
 _NO_TEMPERATURE = re.compile(r"temperature`?( is deprecated|: extra inputs)", re.IGNORECASE)
-_FINISH: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "refusal",
-}
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
-def _content(request: Request) -> dict[str, Any]:
+def _content(request: Request, own: str | None) -> dict[str, Any]:
     """The messages, with the system prompt beside them, where this vendor wants it."""
-    system = [message["content"] for message in request.chat if message["role"] == "system"]
-    messages = [message for message in request.chat if message["role"] != "system"]
-    return {**({"system": "\n\n".join(system)} if system else {}), "messages": messages}
+    messages = openai.with_system(request.chat, own)
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    rest = [message for message in messages if message["role"] != "system"]
+    return {**({"system": "\n\n".join(system)} if system else {}), "messages": rest}
 
 
 @dataclass(frozen=True)
@@ -55,15 +51,15 @@ class AnthropicBackend:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Backend and address; the model's name is in the body."""
-        return {"backend": "anthropic", "address": public(self._url)}
+        return {
+            "backend": "anthropic",
+            "address": openai.named_address(self.model, self._url),
+            **openai.beside(self.model),
+        }
 
     def body(self, request: Request) -> Mapping[str, Any]:
         """The request's JSON with all stop sequences, because those that are not sent determine the answer, too."""
-        name = self.model.model.replace("{task}", request.task)
-        settings = openai.sampling(self.model, request, "max_tokens")
-        if "stop" in settings:
-            settings["stop_sequences"] = settings.pop("stop")
-        return {"model": name, **_content(request), **settings, **self.model.extra}
+        return self._body(request, self.model.written("system"), self.model.written("extra"))
 
     async def ask(self, request: Request) -> Reply:
         """Ask once.
@@ -72,10 +68,11 @@ class AnthropicBackend:
             AskError: as `harness.models.http.post` says, but an overloaded server has asked to slow down;
                 BadReply also when the reply is no message, ModelRejected when the model has no temperature.
         """
-        secrets = secrets_of(self._url, openai.key(self.model.api_key))
-        body, blank = without_blank_stops(self.body(request))
+        body = without_blank_stops(self._body(request, self.model.system, self.model.extra))
         try:
-            reply = await self._exchange(body, secrets)
+            reply = await self._exchange(body, self.model.secrets)
+        except Filtered as error:
+            return openai.filtered(error)
         except Unavailable as error:
             if error.overloaded:  # Anthropic's 529, by which it sheds load rather than fails
                 raise Throttled(str(error), quota=error.quota) from error
@@ -84,26 +81,33 @@ class AnthropicBackend:
             if _NO_TEMPERATURE.search(str(error)):
                 raise ModelRejected(f"{error} (leave it out: omit: [temperature])", quota=error.quota) from error
             raise
-        return cut(reply, blank)
+        return openai.ended(reply, request, self.model)
 
     async def aclose(self) -> None:
         """Nothing to release: the transport is the caller's."""
 
     async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
-        limits = openai.deadlines(self.model)
-        if not self.model.stream:
-            return await post(self.transport, self._url, body, parse, self._headers, secrets, limits)
-        streamed = {**body, "stream": True}
-
-        def read(events: list[Event]) -> Reply:
+        def parts(events: list[Event]) -> Reply:
             reply, seconds = anthropic_reply(events, secrets)
-            return timed(parse(reply), seconds)
+            return timed(parse(reply, secrets), seconds)
 
-        return await stream(self.transport, self._url, streamed, read, self._headers, secrets, limits)
+        streamed = self.model.stream
+        sent = {**body, "stream": True} if streamed else body
+        read = Readers(lambda reply: parse(reply, secrets), parts)
+        limits = openai.bounds(self.model)
+        return await post(self.transport, self._url, sent, read, self._headers, secrets, limits, streamed=streamed)
+
+    def _body(self, request: Request, system: str | None, extra: Mapping[str, Any]) -> dict[str, Any]:
+        name = self.model.model.replace("{task}", request.task)
+        settings = openai.sampling(self.model, request, "max_tokens")
+        if "stop" in settings:
+            settings["stop_sequences"] = settings.pop("stop")
+        return {"model": name, **_content(request, system), **settings, **extra}
 
     @cached_property
     def _url(self) -> httpx.URL:
-        return address(self.model.base_url.rstrip("/").removesuffix("/v1"), "/v1/messages")
+        base = self.model.base_url.rstrip("/").removesuffix("/v1")
+        return openai.server(self.model, "/v1/messages", base)
 
     @cached_property
     def _headers(self) -> dict[str, str]:
@@ -111,43 +115,32 @@ class AnthropicBackend:
         # The key is checked as a bearer token is, but has a header of its own.
         if bearer := openai.bearer(self.model.api_key).get("Authorization"):
             headers["x-api-key"] = bearer.removeprefix("Bearer ")
-        return headers
+        return {**headers, **openai.own_headers(self.model)}
 
 
-def without_blank_stops(body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the body as Anthropic accepts it, and the stop sequences of white space that were taken out of it."""
-    stops = body.get("stop_sequences", [])
-    kept, blank = [text for text in stops if text.strip()], [text for text in stops if text and not text.strip()]
+def without_blank_stops(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body as Anthropic accepts it: without stop sequences of white space."""
+    kept = [text for text in body.get("stop_sequences", []) if text.strip()]
     sent = {name: value for name, value in body.items() if name != "stop_sequences"}
-    return sent | ({"stop_sequences": kept} if kept else {}), blank
+    return sent | ({"stop_sequences": kept} if kept else {})
 
 
-def parse(reply: Mapping[str, Any]) -> Reply:
+def parse(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Reply:
     """Read a message: its blocks of text, joined, without the thinking.
 
     A message without text is an answer all the same: nothing was said, or all tokens went into the thinking.
 
     Raises:
-        BadReply: it holds no list of blocks.
+        AskError: the reply is an error in spite of its status 200.
+        NotUnderstood: it holds no list of blocks.
     """
     blocks = reply.get("content")
     if not isinstance(blocks, list):
-        raise BadReply("the reply holds no content")
-    texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+        raise late_failure(reply, secrets)
     usage = reply.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    counts = [count for name in _INPUT if (count := openai.count(usage.get(name))) is not None]
-    name = reply.get("model")
-    return Reply(
-        completion="".join(text for text in texts if isinstance(text, str)),
-        finish_reason=_FINISH.get(str(reply.get("stop_reason")), "unknown"),
-        input_tokens=sum(counts) if counts else None,
-        output_tokens=openai.count(usage.get("output_tokens")),
-        model=name if isinstance(name, str) and name else None,
-    )
-
-
-def cut(reply: Reply, stops: Iterable[str]) -> Reply:
-    """End a reply's text before the first of these strings, as a server would that had been sent them."""
-    places = [place for stop in stops if (place := reply.completion.find(stop)) >= 0]
-    return replace(reply, completion=reply.completion[: min(places)], finish_reason="stop") if places else reply
+    counts = [found for name in _INPUT if (found := count(usage.get(name))) is not None]
+    tokens = sum(counts) if counts else None, count(usage.get("output_tokens"))
+    # A message need not say why it ended: it came as a whole.
+    reason = reply.get("stop_reason") or "end_turn"
+    return reply_of(text_of(blocks), reason, tokens, model=name_of(reply), secrets=secrets)

@@ -21,7 +21,6 @@ from harness.models import openai
 from harness.models.backend import Reply, Request
 from harness.models.batch_api import PASSING, UNFINISHED, VALIDATING, Batch, BatchApi, BatchCalls, Pace
 from harness.models.entry import OpenAIModel
-from harness.models.http import address, secrets_of
 from harness.models.http_errors import Filtered, failure
 from harness.models.openai import OpenAIBackend
 
@@ -49,6 +48,7 @@ class _Sent:
     batch: Batch
     lines: list[_Line]
     new: bool = True
+    without_files: float | None = None
 
 
 class BatchBackend:
@@ -80,8 +80,12 @@ class BatchBackend:
         return self._plain.identity
 
     def body(self, request: Request) -> Mapping[str, Any]:
-        """The request's JSON, as it is in the uploaded file."""
+        """The request's JSON, as it is in the uploaded file but for the values of variables."""
         return self._plain.body(request)
+
+    def sent(self, request: Request) -> Mapping[str, Any]:
+        """The request's JSON, with the values of variables."""
+        return self._plain.sent(request)
 
     async def ask(self, request: Request) -> Reply:
         """Ask one request, in a batch of its own.
@@ -109,8 +113,8 @@ class BatchBackend:
         """
         lines: dict[str, _Line] = {}
         for request in requests:
-            body = self.body(request)
-            custom_id = _hash(str(self.identity["address"]), body)
+            body = self._plain.sent(request)
+            custom_id = self._id(request, body)
             if custom_id in lines:
                 lines[custom_id].requests.append(request)
             else:
@@ -121,22 +125,28 @@ class BatchBackend:
         while found or asking.left:
             for line, outcome in found:
                 for request in line.requests:
-                    yield request, outcome
+                    yield request, _ended(outcome, request, self.model)
             found = await asking.step()
 
     async def aclose(self) -> None:
         """Nothing to release: the transport is the caller's."""
 
+    def _id(self, request: Request, sent: Mapping[str, Any]) -> str:
+        """The id of a request: by the names of variables, unless it was submitted before that was so."""
+        earlier = _hash(str(self.identity["address"]), sent)
+        return earlier if self.ledger.holder(earlier) else _hash(str(self.identity["address"]), self.body(request))
+
     @cached_property
     def calls(self) -> BatchCalls:
         """The calls of the API, with the model's key."""
-        api = BatchApi(self._transport, self.model.base_url, openai.bearer(self.model.api_key), self.secrets)
+        headers = {**openai.bearer(self.model.api_key), **openai.own_headers(self.model)}
+        api = BatchApi(self._transport, self.model.base_url, headers, self.secrets, self.model.query)
         return BatchCalls(api, self.pace, self._state)
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold."""
-        return secrets_of(address(self.model.base_url, ""), openai.key(self.model.api_key))
+        return self._plain.secrets
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -193,7 +203,7 @@ class _Asking:
     async def step(self) -> list[_Found]:
         """Do what can be done now, or else wait for a while; return the lines that are done, each with its outcome."""
         found: list[_Found] = []
-        for sent in [sent for sent in self._sent if sent.batch.status not in UNFINISHED]:
+        for sent in [sent for sent in self._sent if self._over(sent)]:
             self._sent.remove(sent)
             found += await self._finished(sent)
         if self._may_submit():
@@ -205,6 +215,13 @@ class _Asking:
         elif not found and self.left:
             found += await self._watch()
         return found
+
+    def _over(self, sent: _Sent) -> bool:
+        """Whether a batch is finished. One that names no file yet has answers all the same, which are waited for."""
+        if sent.batch.status == "completed" and not (sent.batch.output_file or sent.batch.error_file):
+            sent.without_files = sent.without_files or time.monotonic()
+            return time.monotonic() - sent.without_files >= self._pace.give_up
+        return sent.batch.status not in UNFINISHED
 
     async def _resume(self, file: str, lines: list[_Line]) -> None:
         """Wait for a batch of an earlier run; ask its lines again if it was never submitted."""
@@ -226,7 +243,7 @@ class _Asking:
         """Submit as many of the waiting lines as one batch takes."""
         lines = self._first_that_fit()
         file = await self._calls.upload(
-            self._backend.encoded(line.id, self._backend.body(line.requests[0])) for line in lines
+            self._backend.encoded(line.id, self._backend.sent(line.requests[0])) for line in lines
         )
         self._ledger.submitting(file, [line.id for line in lines])
         batch = await self._calls.create(file, self._backend.endpoint)
@@ -265,6 +282,11 @@ class _Asking:
         batch = sent.batch
         if sent.new and batch.queue_full:
             return self._wait_for_queue(sent)
+        if sent.without_files is not None and not (batch.output_file or batch.error_file):
+            missing_files = (
+                f"batch {batch.id} is completed but names no file of answers; run the same command to look again"
+            )
+            return [(line, ModelRejected(missing_files)) for line in sent.lines]
         try:
             outcomes = await self._outcomes(batch, sent.lines)
         except ModelRejected as refused:
@@ -324,6 +346,13 @@ class _Asking:
         return {line.id: missing(batch, found.get(line.id)) for line in lines}
 
 
+def _ended(outcome: Outcome, request: Request, model: OpenAIModel) -> Outcome:
+    try:
+        return openai.ended(outcome, request, model) if isinstance(outcome, Reply) else outcome
+    except ModelRejected as error:
+        return error
+
+
 def _hash(address: str, body: Mapping[str, Any]) -> str:
     """Return the id of a request, 32 hex digits; the API allows 64."""
     text = json.dumps([address, body], sort_keys=True)
@@ -340,8 +369,8 @@ def read(api: openai.Api, line: Mapping[str, Any], secrets: tuple[str, ...] = ()
         if not isinstance(status, int) or not 200 <= status < 300:
             raise failure(status if isinstance(status, int) else 0, json.dumps(body), secrets=secrets)
         return openai.parse(api, body if isinstance(body, dict) else {}, secrets)
-    except Filtered:
-        return Reply("", finish_reason="refusal")
+    except Filtered as error:
+        return openai.filtered(error)
     except AskError as error:
         return error
 

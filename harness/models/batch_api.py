@@ -8,21 +8,24 @@ import json
 import random
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, stop_any
+from tenacity.stop import stop_base
 
-from harness.errors import BadReply, ModelRejected, Rejected, Throttled, Unavailable
-from harness.models.http import Deadlines, address, json_object, send
+from harness.errors import BadReply, Doubtful, ModelRejected, Rejected, Throttled, Unavailable
+from harness.models.http import Bounds, address, json_object, send
 from harness.models.http_errors import failure
 
 # Maximum silence during a call: a batch has no other deadline.
-_SILENCE = Deadlines(silence=60.0)
+# A file of 50,000 answers may be large.
+_CALLS = Bounds(silence=60.0, size=2_000_000_000)
 _PAGE = 100
+MOST_LOOKS = 5
 T = TypeVar("T")
 QUEUE_FULL = "token_limit_exceeded"
 MOST_ROWS = 50_000
@@ -65,6 +68,7 @@ class BatchApi:
     base_url: str
     headers: Mapping[str, str]
     secrets: tuple[str, ...]
+    query: Mapping[str, str] = field(default_factory=dict)
 
     async def upload(self, requests: BinaryIO) -> str:
         """Upload a JSONL file of requests, from its beginning, and return its id; it is read as it is sent."""
@@ -99,9 +103,9 @@ class BatchApi:
         Raises:
             BadReply: a line is no JSON object. To leave it out would be to ask, and pay, for its row again.
         """
-        response = await self._send("GET", f"/files/{file}/content", accept="*/*")
+        content = await self._send("GET", f"/files/{file}/content", accept="*/*")
         taken = []
-        for text in io.BytesIO(response.content):
+        for text in io.BytesIO(content):
             if not text.strip():
                 continue
             try:
@@ -117,7 +121,7 @@ class BatchApi:
         self, method: str, path: str, query: Mapping[str, Any] | None = None, **body: Any
     ) -> dict[str, Any]:
         """Make a call that is answered by a JSON object."""
-        return json_object((await self._send(method, path, query, **body)).content, self.secrets)
+        return json_object(await self._send(method, path, query, **body), self.secrets)
 
     async def _send(
         self,
@@ -126,10 +130,10 @@ class BatchApi:
         query: Mapping[str, Any] | None = None,
         accept: str = "application/json",
         **body: Any,
-    ) -> httpx.Response:
-        url = address(self.base_url, path).copy_merge_params(query or {})
+    ) -> bytes:
+        url = address(self.base_url, path).copy_merge_params({**self.query, **(query or {})})
         headers = {**self.headers, "Accept": accept}
-        return await send(self.transport, method, url, headers, self.secrets, _SILENCE, **body)
+        return await send(self.transport, method, url, headers, self.secrets, _CALLS, **body)
 
 
 def batch_of(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Batch:
@@ -160,6 +164,14 @@ def _text(reply: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise BadReply(f"the reply holds no {name}")
     return value
+
+
+class _Gone(stop_base):
+    """Stops when something has been refused without a reason so often that it is not there."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        return isinstance(error, Doubtful) and retry_state.attempt_number >= MOST_LOOKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +247,12 @@ class BatchCalls:
         Raises:
             ModelRejected: the server refuses it, or has failed for too long.
         """
+        # What was paid for is looked for several times before it is said not to be there.
+        passing = (*PASSING, Doubtful) if batch else PASSING
         retrying = AsyncRetrying(
-            stop=stop_after_delay(self.pace.give_up),
+            stop=stop_any(stop_after_delay(self.pace.give_up), _Gone()),
             wait=self._pause,
-            retry=retry_if_exception_type(PASSING),
+            retry=retry_if_exception_type(passing),
             reraise=True,
         )
         try:

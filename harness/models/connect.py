@@ -80,19 +80,19 @@ class Connections:
             case OpenAIModel(batch=True) as model if folder is not None:
                 from harness.models.batch import BatchBackend
 
-                return BatchBackend(model, self._shared(), folder / "batches.jsonl")
+                return BatchBackend(model, self.transport, folder / "batches.jsonl")
             case OpenAIModel() as model:
                 from harness.models.openai import OpenAIBackend
 
-                return OpenAIBackend(model, self._shared())
+                return OpenAIBackend(model, self.transport)
             case AnthropicModel() as model:
                 from harness.models.anthropic import AnthropicBackend
 
-                return AnthropicBackend(model, self._shared())
+                return AnthropicBackend(model, self.transport)
             case LoraxModel() as model:
                 from harness.models.lorax import LoraxBackend
 
-                return LoraxBackend(model, self._shared())
+                return LoraxBackend(model, self.transport)
             case LocalModel() | LlamaCppModel() as model:
                 from harness.models.local import LocalBackend, adapter_of
 
@@ -145,7 +145,9 @@ class Connections:
             self._gguf[model.model].add(adapter)
         return self._gguf[model.model]
 
-    def _shared(self) -> Transport:
+    @property
+    def transport(self) -> Transport:
+        """What carries the requests of all served models."""
         if self._transport is None:
             from harness.models.http import Transport
 

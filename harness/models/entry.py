@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from harness.errors import SpecError, UserError, nearest
 from harness.plugins import plugins
+from harness.secrets import MASK, SHORTEST_IN_ANSWERS, in_url, of_proxies, usable
 from harness.tasks.catalog import NAME
 from harness.tasks.task import Strict, names_of
 from harness.tasks.yaml import Source, read, validate
@@ -57,6 +58,34 @@ class Common(Strict):
     requests_per_minute: float | None = Field(None, gt=0, description="Most requests a minute at the endpoint.")
     timeout: float = Field(60, gt=0, description="Deadline of one attempt, in seconds.")
     attempts: int = Field(6, ge=1, description="Most attempts for one row before it counts as failed.")
+    revision: str | None = Field(
+        None, description="Any text that names the weights; change it when they have changed, and all is asked again."
+    )
+    # The entry as the file writes it, with `${VAR}` in place of values; empty for a model that no file describes.
+    _written: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _secrets: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written: the values of all variables of the entry, its keys, headers and query."""
+        headers, query = getattr(self, "headers", {}), getattr(self, "query", {})
+        long = [value for value in (*headers.values(), *query.values()) if len(value) >= SHORTEST_IN_ANSWERS]
+        keys = [getattr(self, "api_key", None), getattr(self, "api_token", None)]
+        return usable([*self._secrets, *keys, *long, *in_url(str(getattr(self, "base_url", ""))), *of_proxies()])
+
+    def written(self, key: str) -> Any:
+        """A setting as the models file writes it: with the names of variables, not their values."""
+        return self._written.get(key, getattr(self, key))
+
+    def remember(self, written: Mapping[str, Any], secrets: Sequence[str]) -> None:
+        """Keep how the file writes the entry, and the values of its variables."""
+        self._written, self._secrets = written, tuple(secrets)
+
+    def unnamed(self) -> Self:
+        """The model without the names of its variables, by which earlier results were not known."""
+        plain = self.model_copy()
+        plain.remember({}, self._secrets)
+        return plain
 
     @field_validator("gpu_per_hour")
     @classmethod
@@ -65,6 +94,23 @@ class Common(Strict):
         if value is not None and seen.data.get("price") is not None:
             raise ValueError("a model has a price for its tokens or a gpu_per_hour, not both")
         return value
+
+
+_MESSAGES = "the task and `system` decide what is asked"
+_ADAPTER = "use backend: lorax with `adapter` and `adapter_source`"
+OWNED = {
+    **dict.fromkeys(("messages", "prompt", "input", "inputs", "parameters", "suffix", "echo"), _MESSAGES),
+    "system": "use the key `system` of the entry",
+    "model": "use the key `model` of the entry",
+    **dict.fromkeys(("adapter_id", "adapter_source"), _ADAPTER),
+    "api_token": "use the key `api_token` of the entry",
+    **dict.fromkeys(("stream", "stream_options"), "use the key `stream` of the entry"),
+}
+"""Keys of a request's body that `extra` may not replace, each with what to use instead."""
+HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+TRANSFER = frozenset(
+    ("host", "content-type", "content-length", "transfer-encoding", "connection", "accept", "accept-encoding", "te")
+)
 
 
 class Sampled(Common):
@@ -81,8 +127,40 @@ class Sampled(Common):
     first_byte_timeout: float | None = Field(
         None, gt=0, description="Deadline of the first byte of an answer, of its first token when it is streamed."
     )
+    loading_timeout: float = Field(
+        600, gt=0, description="How long a server may answer that it is not ready yet (503), in seconds."
+    )
+    body_limit: float = Field(64, gt=0, description="Most megabytes of an answer, unpacked; a longer one is dropped.")
     stream: bool = Field(False, description="Have answers streamed, to record the times of their tokens.")
+    strict_model: bool = Field(False, description="Refuse answers that name another model than the one asked for.")
+    system: str | None = Field(None, description="Text before the task's own system prompt, for a chat model.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Further headers, such as Azure's `api-key`.")
+    query: dict[str, str] = Field(default_factory=dict, description="Further parameters of the URL.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Further keys of the request body, as they are.")
+
+    @field_validator("extra")
+    @classmethod
+    def _asks_the_same_question(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if name in OWNED:
+                raise ValueError(f"'{name}' is not for extra: {OWNED[name]}")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _leaves_the_transfer_alone(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not HEADER.fullmatch(name):
+                raise ValueError(f"'{name}' is not the name of a header")
+            if name.lower() in TRANSFER:
+                raise ValueError(f"the header '{name}' is set by the request itself")
+        return value
+
+
+def _chat_if_system(value: str, seen: ValidationInfo) -> str:
+    if value != "chat" and seen.data.get("system") is not None:
+        raise ValueError(f"`system` needs `api: chat`, not {value}: plain text has no system prompt")
+    return value
 
 
 class OpenAIModel(Sampled):
@@ -95,6 +173,8 @@ class OpenAIModel(Sampled):
     api_key: str | None = None
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     batch: bool = Field(False, description="Ask through the Batch API: half the price, answers within 24 hours.")
+
+    _system_in_chat = field_validator("api")(_chat_if_system)
 
     @field_validator("batch")
     @classmethod
@@ -127,9 +207,11 @@ class LoraxModel(Sampled):
     base_url: str
     adapter: str | None = Field(None, description="Adapter id; `{task}` is replaced by the task's name.")
     adapter_source: Literal["hub", "local", "s3", "pbase"] | None = None
-    api: Literal["generate", "completions", "chat"] = "generate"
+    api: Literal["generate", "completions", "chat"] = Field("generate", validate_default=True)
     api_token: str | None = Field(None, description="Token with which the server fetches a private adapter.")
     api_key: str | None = Field(None, description="Bearer token of the server itself.")
+
+    _system_in_chat = field_validator("api")(_chat_if_system)
 
 
 class RecordedModel(Common):
@@ -227,15 +309,11 @@ _FOLDER = re.compile(r"(\.{1,2}|~[^/]*)?/")
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model of the file. `unset` names the environment variables that it needs and that are not set.
-
-    `extra` is that setting as the file writes it, with its variables not replaced.
-    """
+    """A model of the file. `unset` names the environment variables that it needs and that are not set."""
 
     name: str
     model: Model
     unset: tuple[str, ...]
-    extra: Mapping[str, Any] | None = None
 
     @property
     def missing(self) -> str | None:
@@ -257,15 +335,41 @@ class ModelEntry:
     @property
     def endpoint(self) -> str:
         """What shares limits with this model: the server, or the process itself for models that run in it."""
-        return _PRIVATE.sub("", str(getattr(self.model, "base_url", self.model.backend))).rstrip("/")
+        if not hasattr(self.model, "base_url"):
+            return str(self.model.backend)
+        return _PRIVATE.sub("", str(self.model.written("base_url"))).rstrip("/")
+
+    def served(self, task: str) -> str:
+        """The name by which the server knows the model, or its adapter for a task; "" where there is only one."""
+        names = (getattr(self.model, name, None) for name in ("model", "adapter"))
+        return " ".join(str(name) for name in names if name).replace("{task}", task)
+
+    @property
+    def addressed(self) -> bool:
+        """Whether the model's address is known: no variable in it is unset."""
+        return "${" not in str(getattr(self.model, "base_url", ""))
 
     def public(self) -> dict[str, Any]:
         """The settings as they may be shown and stored: without secrets, and without what is at its default."""
         shown = self.model.model_dump(mode="json", exclude_defaults=True, exclude={"api_key", "api_token"})
-        if "base_url" in shown:
-            shown["base_url"] = _PRIVATE.sub("", shown["base_url"])
-        # A key that goes into the request body is known by its variable only.
-        return {**shown, "extra": self.extra} if self.extra else shown
+        # How an answer is read depends on the markers of its thinking, whoever has set them.
+        named = {name: _by_name(value, self.model.written(name)) for name, value in shown.items() if name != "thinking"}
+        if "base_url" in named:
+            named["base_url"] = _PRIVATE.sub("", str(self.model.written("base_url")))
+        for name in {"headers", "query"} & named.keys():
+            named[name] = {key: value if "${" in value else MASK for key, value in named[name].items()}
+        return shown | named
+
+
+def _by_name(value: Any, written: Any) -> Any:
+    """A setting's value, with what comes from a variable as the file writes it."""
+    if isinstance(written, str):
+        return written if "${" in written else value
+    if isinstance(value, dict) and isinstance(written, Mapping):
+        return {key: _by_name(inner, written.get(key, inner)) for key, inner in value.items()}
+    if isinstance(value, list) and isinstance(written, list) and len(value) == len(written):
+        return [_by_name(*pair) for pair in zip(value, written, strict=True)]
+    return value
 
 
 def model_names(path: Path) -> list[str]:
@@ -328,14 +432,42 @@ def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping
     written = _fill(source.data[name], {}, {})
     data = {**source.data, name: _fill(source.data[name], environment, unset)}
     filled = Source(source.path, source.text, data, source.positions)
-    used = _VARIABLE.findall(json.dumps(source.data[name], ensure_ascii=False, default=str))
-    hidden = {value: f"${{{variable}}}" for variable in used if len(value := environment.get(variable, "")) > 3}
+    used = dict.fromkeys(_VARIABLE.findall(json.dumps(source.data[name], ensure_ascii=False, default=str)))
+    values = {variable: value for variable in used if (value := environment.get(variable, ""))}
+    hidden = {value: f"${{{variable}}}" for variable, value in values.items() if len(value) > 3}
     backend = data[name].get("backend") if isinstance(data[name], dict) else None
     added = plugins().of("backend", BACKENDS).get(str(backend))
-    model = validate(filled, added.made if added else Model, [name], hidden)
+    model: Model = validate(filled, added.made if added else Model, [name], hidden)
     if model.base is not None and model.base not in known:
         raise SpecError(source.problem([name, "base"], f"no model '{model.base}'{nearest(model.base, known)}"))
-    return ModelEntry(name, model, tuple(unset), written.get("extra"))
+    for key, value in carried_by_headers(model):
+        if not (value.isascii() and value.isprintable()):
+            raise SpecError(source.problem([name, *key], UNSENDABLE))
+    # A variable that holds a whole URL names a server; what is private in it is taken out wherever it is shown.
+    addresses = {variable: value for variable, value in values.items() if "://" in value}
+    if isinstance(source.data[name], dict) and "base_url" in source.data[name]:
+        written["base_url"] = _fill(source.data[name]["base_url"], addresses, {})
+    model.remember(written, [value for variable, value in values.items() if not _plain(variable, value, addresses)])
+    return ModelEntry(name, model, tuple(unset))
+
+
+UNSENDABLE = (
+    "it holds a line break or a character outside ASCII, which no header can carry; was more than the key pasted?"
+)
+
+
+def carried_by_headers(model: Common) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield what of an entry travels in the headers of a request, each with its place in the entry."""
+    for name in ("api_key", "api_token"):
+        if value := getattr(model, name, None):
+            yield [name], value.strip()
+    for name, value in getattr(model, "headers", {}).items():
+        yield ["headers", name], value.strip()
+
+
+def _plain(variable: str, value: str, addresses: Mapping[str, str]) -> bool:
+    """Whether a variable's value is no secret: a server's address, or a number such as a limit."""
+    return variable in addresses or (value.isdigit() and len(value) < SHORTEST_IN_ANSWERS)
 
 
 def _fill(value: Any, environment: Mapping[str, str], unset: dict[str, None]) -> Any:

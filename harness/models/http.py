@@ -19,7 +19,10 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from http import HTTPStatus
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import aiohttp
 import httpx
@@ -27,9 +30,8 @@ from httpx_aiohttp import AiohttpTransport
 
 from harness.errors import AskError, BadReply, ModelRejected, Unavailable, UserError
 from harness.models.backend import Reply
-from harness.models.http_errors import clean, failure, quotas
+from harness.models.http_errors import PROXY_REFUSES, clean, failure, quotas
 
-SHORTEST_SECRET = 4
 _LAST_PORT = 65535
 # httpx percent-encodes what cannot be in the name of a host instead of refusing it.
 _HOST = re.compile(rb"[\w.~-]+|[0-9A-Fa-f:.]+")
@@ -41,33 +43,42 @@ _HEADERS = {
     "User-Agent": "lora-leaderboard",
 }
 _JSON = {"Content-Type": "application/json"}
-_STREAM = {**_JSON, "Accept": "text/event-stream"}
+DONE = b"[DONE]"
+"""What ends a stream of OpenAI's kind."""
+MOST_WORDS = 1_000_000
+"""Bytes of an error's body that are read."""
+LONGEST_LINE = 1 << 17
+"""Bytes of a line in the head of an answer."""
+LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a server may take, in seconds; None where there is no limit.
+class Bounds:
+    """How long a server may take, in seconds, and how long its answer may be; None where there is no limit.
 
     Attributes:
         connect: To accept a connection.
         first_byte: From then on, the connection included, to begin its answer.
         silence: Between two parts of it.
+        size: Bytes of the answer, unpacked.
     """
 
     connect: float | None = 10.0
     first_byte: float | None = None
     silence: float | None = None
+    size: int = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A part of a streamed answer, and the seconds from the request to it."""
+    """A part of a streamed answer, and the seconds from the request to it; `done` if it only says that all was sent."""
 
     seconds: float
     data: dict[str, Any]
+    done: bool = False
 
 
-USUAL = Deadlines()
+USUAL = Bounds()
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -81,13 +92,17 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return the answer, whose body is still to be read."""
-        route = request.url.scheme, _proxy(request.url.scheme, request.url.host)
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        route = url.scheme, _proxy(url.scheme, url.host, port)
         if route not in self._routes:
             self._routes[route] = _carrier(*route)
         try:
             return await self._routes[route].handle_async_request(request)
         except httpx.ProxyError as error:
             if isinstance(cause := error.__cause__, aiohttp.ClientHttpProxyError):
+                if cause.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                    raise ModelRejected(PROXY_REFUSES) from None
                 # The error's own text holds the proxy's URL with its password.
                 raise httpx.ProxyError(f"the proxy answers {cause.status} {cause.message}") from None
             raise
@@ -111,7 +126,8 @@ def _carrier(scheme: str, proxy_url: str | None) -> AiohttpTransport:
         except (httpx.InvalidURL, ValueError):
             proxy = None
         if proxy is None or not proxy.url.host or proxy.url.scheme not in ("http", "https"):
-            raise ModelRejected(f"the environment's proxy for {scheme} is not a valid URL: expected http://HOST:PORT")
+            kind = f"a {proxy.url.scheme} proxy, which is not supported" if proxy else "not a valid URL"
+            raise ModelRejected(f"the environment's proxy for {scheme} is {kind}: expected http://HOST:PORT")
         # The transport passes a password on through a class of aiohttp's that is deprecated; aiohttp reads the URL's.
         proxy.url, proxy.auth = httpx.URL(proxy_url), None
     secure = scheme == "https" or (proxy is not None and proxy.url.scheme == "https")
@@ -121,80 +137,141 @@ def _carrier(scheme: str, proxy_url: str | None) -> AiohttpTransport:
     # reused in that instant would be a request lost.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ttl_dns_cache=60, ssl=context)
     # Not trust_env, which looks the proxy up in a thread for every request, and sends what ~/.netrc holds.
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
+    )
     return AiohttpTransport(verify=context, proxy=proxy, client=session)
+
+
+class Readers(NamedTuple):
+    """What makes a reply of an answer that came whole, as a JSON object, or in parts, as server-sent events."""
+
+    whole: Callable[[dict[str, Any]], Reply]
+    parts: Callable[[list[Event]], Reply]
 
 
 async def post(
     transport: httpx.AsyncBaseTransport,
     url: httpx.URL,
     body: Mapping[str, Any],
-    read: Callable[[dict[str, Any]], Reply],
+    read: Readers,
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
-    deadlines: Deadlines = USUAL,
+    bounds: Bounds = USUAL,
+    *,
+    streamed: bool = False,
 ) -> Reply:
-    """Post a JSON object and return what `read` makes of the JSON object that answers it.
+    """Post a JSON object and return what is read in the answer, whole or in parts, whichever way the server sends it.
 
-    No message of an error ever holds one of `secrets`, even where the server echoes it. What the answer's headers say
-    of rate limits is in the reply, or in the error.
+    The deadline of the first byte is that of the first event where the answer is to be `streamed`; comments that keep
+    the connection open are no event. No message of an error ever holds one of `secrets`, even where the server echoes
+    it. What the answer's headers say of rate limits is in the reply, or in the error.
 
     Raises:
         Throttled: 429, or 503 or 529 with Retry-After.
         Unavailable: another 5xx, 408, 409, 424, 425; a connection refused, dropped or silent for too long.
-        BadReply: the answer is not a JSON object.
+        BadReply: the answer is neither a JSON object nor events of such, breaks the limit of its size, or its JSON.
         Filtered: the server's content filter refuses the prompt.
-        Rejected: another 4xx.
-        ModelRejected: 401, 402, 403, 404, a redirect, or a code that says that no request can succeed, such as OpenAI's
-            429 with `insufficient_quota`.
+        Rejected: another 4xx; Doubtful: 401, 403 or 404 without a reason.
+        ModelRejected: 402, a redirect, or a code that says that no request can succeed, such as OpenAI's 429 with
+            `insufficient_quota`; the certificate or the proxy is wrong.
         AskError: what `read` raises.
     """
-    data, sent = json.dumps(body).encode(), {**_JSON, **(headers or {})}
-    async with _exchange(transport, "POST", url, sent, secrets, deadlines, content=data) as (response, begun):
+    started = time.monotonic()
+    data = json.dumps(body).encode()
+    sent = {**_JSON, **({"Accept": "text/event-stream"} if streamed else {}), **(headers or {})}
+    async with _exchange(transport, "POST", url, sent, secrets, bounds, content=data) as (response, begun):
+        found = _Body(started)
+        async for part in _unpacked(response, bounds.size):
+            found.take(part)
+            if found.events or not streamed or found.is_json:
+                begun.reschedule(None)
         begun.reschedule(None)
-        reply = read(json_object(await response.aread(), secrets))
-        return _with_quota(reply, response)
+        try:
+            reply = _read(found, read, secrets)
+        except BadReply as error:
+            error.charged = True
+            raise
+        rest = quotas(response.headers)
+        return replace(reply, quota=rest) if rest else reply
 
 
-async def stream(
-    transport: httpx.AsyncBaseTransport,
-    url: httpx.URL,
-    body: Mapping[str, Any],
-    read: Callable[[list[Event]], Reply],
-    headers: Mapping[str, str] | None = None,
-    secrets: Sequence[str] = (),
-    deadlines: Deadlines = USUAL,
-) -> Reply:
-    """Post a JSON object and return what `read` makes of the server-sent events that answer it, when all have arrived.
+class _Body:
+    """The body of an answer as it arrives: a JSON text, or the data of events with the seconds until each.
+
+    A line of events ends at a line feed, with or without a carriage return before it, and at no other character.
+    """
+
+    def __init__(self, started: float) -> None:
+        self.events: list[tuple[float, bytes]] = []
+        self.is_json = False
+        self._started = started
+        self._parts: list[bytes] = []
+        self._line = bytearray()
+        self._data: list[bytes] = []
+
+    def take(self, part: bytes) -> None:
+        """Add a part."""
+        if not self.is_json and not self.events and not self._data:
+            self.is_json = bytes(self._line + part).lstrip()[:1] in (b"{", b"[")
+        if self.is_json:
+            self._parts += [bytes(self._line), part]
+            self._line.clear()
+            return
+        *whole, rest = part.split(b"\n")
+        for end in whole:
+            self._end_line(bytes(self._line + end).rstrip(b"\r"))
+            self._line.clear()
+        self._line += rest
+
+    @property
+    def text(self) -> bytes:
+        """What is no event: a JSON text, or a line that has not ended."""
+        return b"".join(self._parts) + bytes(self._line)
+
+    def _end_line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+        elif not line and self._data:
+            self.events.append((time.monotonic() - self._started, b"\n".join(self._data)))
+            self._data = []
+        elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")) and not self.events:
+            self._parts.append(line)
+
+
+def _read(found: _Body, read: Readers, secrets: Sequence[str]) -> Reply:
+    if not found.events:
+        return read.whole(json_object(found.text, secrets))
+    whole = [(at, data) for at, data in found.events if data.strip() != DONE]
+    events = [Event(at, json_object(data, secrets)) for at, data in whole]
+    if len(whole) < len(found.events):
+        events.append(Event(found.events[-1][0], {}, done=True))
+    return read.parts(events)
+
+
+async def _unpacked(response: httpx.Response, most: int) -> AsyncIterator[bytes]:
+    """Yield an answer's body, unpacked, in parts.
 
     Raises:
-        AskError: as for `post`; Unavailable when it breaks off, BadReply when an event is not a JSON object.
+        BadReply: it is longer than `most` bytes, or packed in a way that was not asked for.
     """
-    started = time.monotonic()
-    found: list[tuple[float, bytes]] = []
-    lines: list[bytes] = []
-    rest, data = b"", json.dumps(body).encode()
-    sent = {**_STREAM, **(headers or {})}
-    async with _exchange(transport, "POST", url, sent, secrets, deadlines, content=data) as (response, begun):
-        # Not httpx's lines, which end at U+2028, too: a character that JSON may hold as it is.
-        async for part in response.aiter_bytes():
-            begun.reschedule(None)
-            *whole, rest = (rest + part).split(b"\n")
-            for line in (line.rstrip(b"\r") for line in whole):
-                if line.startswith(b"data:"):
-                    lines.append(line[5:].removeprefix(b" "))
-                elif not line and lines:
-                    found.append((time.monotonic() - started, b"\n".join(lines)))
-                    lines = []
-        if not found:
-            raise BadReply(f"the answer is not a stream of events: {clean(rest.decode(errors='replace'), secrets)}")
-        events = [Event(at, json_object(data, secrets)) for at, data in found if data != b"[DONE]"]
-        return _with_quota(read(events), response)
+    packed = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    if len(packed) > 1 or packed[0] in ("br", "zstd"):  # twice packed, a megabyte becomes a terabyte
+        raise _charged(BadReply(f"the answer is packed as {', '.join(packed)}, which was not asked for"))
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > most:
+            raise _charged(BadReply(f"the answer is longer than {most / 1e6:g} MB (body_limit)"))
+        yield part
 
 
-def _with_quota(reply: Reply, response: httpx.Response) -> Reply:
-    found = quotas(response.headers)
-    return replace(reply, quota=found) if found else reply
+def _charged(error: BadReply) -> BadReply:
+    error.charged = True
+    return error
 
 
 async def send(
@@ -203,10 +280,10 @@ async def send(
     url: httpx.URL,
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
-    deadlines: Deadlines = USUAL,
+    bounds: Bounds = USUAL,
     **body: Any,
-) -> httpx.Response:
-    """Send a request and return the answer to it, of status 2xx, read to its end.
+) -> bytes:
+    """Send a request and return the body of the answer to it, of status 2xx.
 
     Args:
         transport: What carries it.
@@ -214,16 +291,15 @@ async def send(
         url: Where to.
         headers: Beside those of every request.
         secrets: What no message may hold.
-        deadlines: How long the server may take.
+        bounds: How long the server may take, and its answer be.
         body: `content`, or `data` and `files`, as `httpx.Request` takes them.
 
     Raises:
-        AskError: as for `post`, without the BadReply.
+        AskError: as for `post`, BadReply only for an answer that is too long.
     """
-    async with _exchange(transport, method, url, headers or {}, secrets, deadlines, **body) as (response, begun):
+    async with _exchange(transport, method, url, headers or {}, secrets, bounds, **body) as (response, begun):
         begun.reschedule(None)
-        await response.aread()
-        return response
+        return b"".join([part async for part in _unpacked(response, bounds.size)])
 
 
 @contextlib.asynccontextmanager
@@ -233,7 +309,7 @@ async def _exchange(
     url: httpx.URL,
     headers: Mapping[str, str],
     secrets: Sequence[str],
-    deadlines: Deadlines,
+    bounds: Bounds,
     **body: Any,
 ) -> AsyncIterator[tuple[httpx.Response, asyncio.Timeout]]:
     """Send a request; give the answer, of status 2xx and still to be read, and the deadline of its first byte."""
@@ -241,32 +317,38 @@ async def _exchange(
         # A key given beside a password in the URL takes its place.
         headers = {"Authorization": _basic(url.username, url.password), **headers}
         url = url.copy_with(userinfo=b"")
-    timeouts = {"connect": deadlines.connect, "read": deadlines.silence}
-    with _translated_errors(secrets):
-        request = httpx.Request(method, url, headers={**_HEADERS, **headers}, extensions={"timeout": timeouts}, **body)
-        async with asyncio.timeout(deadlines.first_byte) as begun:
-            response = await transport.handle_async_request(request)
-            try:
-                if not response.is_success:
-                    begun.reschedule(None)
-                    text = (await response.aread()).decode(errors="replace")
-                    raise failure(response.status_code, text, response.headers, secrets)
-                yield response, begun
-            except AskError as error:
-                error.quota = quotas(response.headers)
-                raise
-            finally:
-                await response.aclose()
+    timeouts = {"connect": bounds.connect, "read": bounds.silence}
+    answering = False
+    try:
+        with _translated_errors(secrets):
+            extensions = {"timeout": timeouts}
+            request = httpx.Request(method, url, headers={**_HEADERS, **headers}, extensions=extensions, **body)
+            async with asyncio.timeout(bounds.first_byte) as begun:
+                response = await transport.handle_async_request(request)
+                answering = response.is_success
+                try:
+                    if not answering:
+                        begun.reschedule(None)
+                        raise failure(response.status_code, await _words(response), response.headers, secrets)
+                    yield response, begun
+                except AskError as error:
+                    error.quota = quotas(response.headers)
+                    raise
+                finally:
+                    await response.aclose()
+    except Unavailable as error:
+        # What was begun has been generated, at least in part, whether it arrived or not.
+        error.charged = error.charged or (answering and error.__cause__ is not None)
+        raise
 
 
-@lru_cache(256)
-def secrets_of(url: httpx.URL, *values: str | None) -> tuple[str, ...]:
-    """Return what messages must not hold: keys, and the password and query values of a URL.
-
-    Values too short to be a secret are left out, because to blot out "1" would spoil every message.
-    """
-    query = (value for value in url.params.values() if len(value) >= 2 * SHORTEST_SECRET)
-    return tuple(value for value in (*values, url.password, *query) if value and len(value) >= SHORTEST_SECRET)
+async def _words(response: httpx.Response) -> str:
+    """The beginning of an error's body."""
+    found = b""
+    with contextlib.suppress(BadReply):
+        async for part in _unpacked(response, MOST_WORDS):
+            found += part
+    return found.decode(errors="replace")
 
 
 def address(base_url: str, path: str) -> httpx.URL:
@@ -301,13 +383,27 @@ def json_object(content: bytes, secrets: Sequence[str] = ()) -> dict[str, Any]:
         BadReply: it holds something else.
     """
     try:
-        reply = json.loads(content)
+        reply = json.loads(content, parse_int=_integer, parse_constant=_no_number)
+    except RecursionError:
+        raise BadReply("the answer's JSON is nested too deeply") from None
     except ValueError as error:
-        text = clean(content.decode(errors="replace"), secrets)
+        text = clean(content[:MOST_WORDS].decode(errors="replace"), secrets)
         raise BadReply(f"the answer is not JSON: {text or 'an empty body'}") from error
+    if isinstance(reply, list) and len(reply) == 1:  # Gemini's errors
+        reply = reply[0]
     if not isinstance(reply, dict):
         raise BadReply(f"the answer is not a JSON object: {clean(content.decode(errors='replace'), secrets)}")
     return reply
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 @contextlib.contextmanager
@@ -324,17 +420,66 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise BadReply(f"the answer's compression is broken: {clean(error, secrets)}") from error
     except (httpx.ReadTimeout, TimeoutError) as error:
-        raise Unavailable(f"the server was silent for too long ({clean(error, secrets) or 'no first byte'})") from error
+        silent = Unavailable(f"the server was silent for too long ({clean(error, secrets) or 'no first byte'})")
+        silent.charged = True
+        raise silent from error
     except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"no answer: {clean(error, secrets) or type(error.__cause__ or error).__name__}") from error
+        cause = error.__cause__ or error
+        if wrong := _setting_at_fault(cause):
+            raise ModelRejected(wrong) from error
+        lost = Unavailable(f"no answer: {clean(error, secrets) or type(cause).__name__}")
+        # A connection that is lost after it was made may have carried the request, and its answer have been begun.
+        lost.charged = not isinstance(cause, (*_NOT_CONNECTED, httpx.ProxyError))
+        lost.answered = False
+        raise lost from error
+
+
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+
+
+def _setting_at_fault(cause: BaseException) -> str | None:
+    """Return what is wrong with the machine's settings where that is why a connection fails, which no waiting helps."""
+    if isinstance(cause, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
+        said = getattr(getattr(cause, "certificate_error", cause), "verify_message", "") or "it cannot be verified"
+        return (
+            f"the server's certificate is not trusted ({said}); name the file of the authority that has signed it "
+            "in the environment variable SSL_CERT_FILE"
+        )
+    if isinstance(cause, aiohttp.ClientConnectorSSLError) and "wrong version number" in str(cause).lower():
+        return "the server does not speak TLS at this address: write http:// in place of https://"
+    return None
 
 
 @lru_cache(64)
-def _proxy(scheme: str, host: str) -> str | None:
-    """Return the URL of the environment's proxy for a host; None when it is to be reached directly."""
+def _proxy(scheme: str, host: str, port: int) -> str | None:
+    """Return the URL of the environment's proxy for a server; None when it is to be reached directly."""
     proxies = urllib.request.getproxies()
-    found = None if urllib.request.proxy_bypass(host) else proxies.get(scheme) or proxies.get("all")
-    return f"http://{found}" if found and "://" not in found else found
+    found = proxies.get(scheme) or proxies.get("all")
+    if not found or _direct(host, port, proxies.get("no", "")) or urllib.request.proxy_bypass(host):
+        return None
+    return found if "://" in found else f"http://{found}"
+
+
+def _direct(host: str, port: int, excepted: str) -> bool:
+    """Whether the list in NO_PROXY excepts a server: by `*`, name, address, domain or network, perhaps with a port."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        address = None
+    for entry in filter(None, (part.strip().lower() for part in excepted.split(","))):
+        name, mark, wanted = entry.rpartition(":")
+        if not (mark and wanted.isdecimal() and (name.startswith("[") or ":" not in name)):
+            name, wanted = entry, str(port)
+        name = name.strip("[]").removeprefix("*").removeprefix(".")
+        if wanted != str(port):
+            continue
+        if not name or host.lower() == name or host.lower().endswith("." + name):
+            return True
+        if address is not None and "/" in name:
+            with contextlib.suppress(ValueError):
+                if address in ip_network(name, strict=False):
+                    return True
+    return False
 
 
 @lru_cache(64)
@@ -344,9 +489,27 @@ def _basic(user: str, password: str) -> str:
 
 @lru_cache(1)
 def _certificates() -> ssl.SSLContext:
-    """Return the authorities that are trusted: certifi's, because Python on macOS comes without any, or the user's."""
-    if folder := os.environ.get("SSL_CERT_DIR"):
-        return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"), capath=folder)
-    import certifi
+    """Return the authorities that are trusted: certifi's, because Python on macOS comes without any, or the user's.
 
-    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    The user's are those of all files and folders that the environment names.
+
+    Raises:
+        ModelRejected: one of them cannot be read.
+    """
+    named = {name: os.environ[name] for name in _AUTHORITIES if os.environ.get(name)}
+    if not named:
+        import certifi
+
+        return ssl.create_default_context(cafile=certifi.where())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name, place in named.items():
+        folder = name == "SSL_CERT_DIR" or Path(place).is_dir()  # requests takes a folder, too
+        try:
+            context.load_verify_locations(**{"capath" if folder else "cafile": place})
+        except OSError as error:
+            reason = error.strerror or "it holds no certificate"
+            raise ModelRejected(f"the certificates in {place}, which {name} names, cannot be read: {reason}") from None
+    return context
+
+
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

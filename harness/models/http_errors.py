@@ -13,9 +13,23 @@ from typing import Any, Literal
 
 import httpx
 
-from harness.errors import AskError, BadReply, ModelRejected, Quota, Rejected, Throttled, Unavailable
+from harness.errors import (
+    AskError,
+    BadReply,
+    Doubtful,
+    ModelRejected,
+    NotUnderstood,
+    Quota,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from harness.secrets import masked
 
 LONGEST_TEXT = 300
+PROXY_REFUSES = (
+    "HTTP 407: the environment's proxy does not accept its user and password; expected http://USER:PASSWORD@HOST:PORT"
+)
 # Failures that waiting does not mend, whatever the status they come with.
 _HOPELESS_CODES = {
     "insufficient_quota",
@@ -23,20 +37,41 @@ _HOPELESS_CODES = {
     "billing_not_active",
     "account_deactivated",
     "invalid_api_key",
+    "invalidapikey",
+    "authentication_error",
+    "insufficient_balance",
     "model_not_found",
     "unsupported_parameter",
     "unsupported_value",
 }
 
 
-_FILTER_CODES = {"content_filter", "content_policy_violation", "data_inspection_failed", "flagged_input"}
+_FILTER_CODES = {
+    *("content_filter", "content_policy_violation", "data_inspection_failed", "flagged_input"),
+    "invalid_prompt",  # OpenAI's word for a prompt that breaks its usage policy
+}
+# What some servers say in words only, whatever the status. Anthropic, DeepSeek, MiniMax and OpenRouter: no credit.
+_NO_CREDIT = re.compile(
+    r"credit balance is too low|insufficient[ _](balance|credits?|funds|quota)|out of credits|balance is not enough",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(r"blocked by (the )?content filter|flagged as potentially violating", re.IGNORECASE)
+_WRONG_KEY = re.compile(r"(invalid|incorrect|wrong) api.?key|api.?key (is )?(not valid|invalid)", re.IGNORECASE)
+# Of a 429: more than the whole limit of a minute, which no waiting helps; and a limit of nothing (Gemini's free tier).
+_TOO_LARGE = re.compile(r"request (is )?too large|(prompt|input) (is )?too (large|long)", re.IGNORECASE)
+_TOO_LONG = re.compile(r"maximum context length|context length exceeded|prompt is too long", re.IGNORECASE)
+_LIMIT_OF_NOTHING = re.compile(r"\blimit: 0\b")
+_LOADING = re.compile(r"\bload(ing|s)\b|not ready|warming up|starting up", re.IGNORECASE)
 # 424 is how LoRAX and TGI report a failure while generating.
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.FAILED_DEPENDENCY, HTTPStatus.TOO_EARLY}
 # 529 is Anthropic's word for 503.
 _OVERLOADED = {HTTPStatus.SERVICE_UNAVAILABLE, 529}
-_MODEL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+# A firewall or a gateway answers so to a single row, too.
+_DOUBTFUL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 # Anthropic names its errors without their numbers where they come in the middle of a stream.
 _STATUSES = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504}
+# A number of seconds that is no waiting time, but a moment after 2001.
+_SINCE_1970 = 1e9
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?)(ms|[dhms])")
 # Of each rate limit the headers for what is left and when it is full again: OpenAI's names, which other servers use,
@@ -66,32 +101,63 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
     said, codes = _explanation(text)
     message = f"HTTP {status}: {clean(said, secrets) or _phrase(status)}"
     wait = retry_after(headers)
-    if codes & _FILTER_CODES:
+    known = {code.lower() for code in codes}
+    if known & _FILTER_CODES or _FILTERED.search(said):
         return Filtered(message)
-    if codes & _HOPELESS_CODES or status in _MODEL:
+    if known & _HOPELESS_CODES or status == HTTPStatus.PAYMENT_REQUIRED or _NO_CREDIT.search(said):
         return ModelRejected(message)
+    if status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS and _WRONG_KEY.search(said):
+        return ModelRejected(message)
+    if status == HTTPStatus.TOO_MANY_REQUESTS and _LIMIT_OF_NOTHING.search(said):
+        return ModelRejected(message)
+    if status == HTTPStatus.TOO_MANY_REQUESTS and _TOO_LARGE.search(said):
+        return Rejected(message)
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return ModelRejected(PROXY_REFUSES)
+    if status in _DOUBTFUL:
+        return Doubtful(message)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status in _OVERLOADED and wait is not None):
-        return Throttled(message, wait)
+        return _loading(Throttled(message, wait), status in _OVERLOADED)
     if status >= 500 or status in _PASSING:
-        return Unavailable(message, overloaded=status in _OVERLOADED)
+        loading = status == HTTPStatus.SERVICE_UNAVAILABLE and _LOADING.search(said) is not None
+        return _loading(Unavailable(message, overloaded=status in _OVERLOADED), loading)
     if 300 <= status < 400:
         return ModelRejected(f"HTTP {status}: the server redirects to {clean(headers.get('location', '?'), secrets)}")
-    return Rejected(message) if status >= 400 else BadReply(message)
+    if status >= 400 or _TOO_LONG.search(said):
+        return Rejected(message)
+    return NotUnderstood(message)
+
+
+def _loading(error: AskError, loading: bool) -> AskError:
+    error.loading = loading
+    return error
 
 
 def late_failure(reply: Mapping[str, Any], secrets: Sequence[str] = ()) -> AskError:
-    """Return the error that a reply, or a part of a stream, means that holds one in spite of its status 200."""
+    """Return the error that a reply, or a part of a stream, means that holds one in spite of its status 200.
+
+    A reply that holds neither an error nor an answer is not understood; what it says is in the message.
+    """
     error = reply.get("error")
     error = error if isinstance(error, dict) else {}
-    status = _STATUSES.get(str(error.get("type")), error.get("code"))
-    status = status if isinstance(status, int) and 400 <= status < 600 else 200
-    return failure(status, json.dumps(reply), secrets=secrets)
+    status = str(_STATUSES.get(str(error.get("type")), error.get("code")))
+    status = status if len(status) == 3 and status.isdecimal() and "400" <= status < "600" else "200"
+    if not (reply.get("error") or _words(reply)):
+        found: AskError = NotUnderstood("the reply holds no answer")
+    else:
+        found = failure(int(status), json.dumps(reply), secrets=secrets)
+    if isinstance(found, NotUnderstood):
+        if reply.get("error"):
+            return BadReply(str(found))
+        found.charged = True  # it may be an answer in an unknown form
+    return found
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds to wait that a server names, at least 0; None when it names none that can be read.
 
-    Reads `retry-after-ms`, then `Retry-After` in seconds or as an HTTP date.
+    Reads `retry-after-ms`, then `Retry-After` in seconds or as an HTTP date, by the server's own clock where its answer
+    tells the time.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
@@ -100,12 +166,22 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             continue
         if math.isfinite(seconds):
             return max(0.0, seconds)
+    date = _date(headers.get("retry-after", ""))
+    return None if date is None else max(0.0, (date - clock(headers)).total_seconds())
+
+
+def clock(headers: Mapping[str, str]) -> datetime:
+    """Return the time of the server that has sent these headers; this machine's where they do not tell."""
+    return _date(headers.get("date", "")) or datetime.now(UTC)
+
+
+def _date(text: str) -> datetime | None:
+    """Return an HTTP date, None where the text is none."""
     try:
-        date = parsedate_to_datetime(headers.get("retry-after", ""))
+        date = parsedate_to_datetime(text)
     except ValueError:
         return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def quotas(headers: httpx.Headers) -> tuple[Quota, ...]:
@@ -114,22 +190,28 @@ def quotas(headers: httpx.Headers) -> tuple[Quota, ...]:
         return ()
     found = []
     for unit, remaining, reset in _QUOTAS:
-        left, seconds = headers.get(remaining, ""), until_reset(headers.get(reset, ""))
+        left, seconds = headers.get(remaining, ""), until_reset(headers.get(reset, ""), clock(headers))
         if left.isdecimal() and seconds is not None:
             found.append(Quota(unit, int(left), seconds))
     return tuple(found)
 
 
-def until_reset(text: str) -> float | None:
-    """Return the seconds that a rate limit's reset header names, None when it cannot be read.
+def until_reset(text: str, now: datetime | None = None) -> float | None:
+    """Return the seconds from `now` that a rate limit's reset header names, None when it cannot be read.
 
-    Reads `1s`, `6m0s`, `20ms`, `1h2m3.5s`, a plain number of seconds, and a date as in ISO 8601.
+    Reads `1s`, `6m0s`, `20ms`, `1h2m3.5s`, a plain number of seconds, a date as in ISO 8601, and the seconds or
+    milliseconds since 1970 of a date.
     """
+    now = now or datetime.now(UTC)
     text = text.strip()
     if text and not _DURATION.sub("", text):
         return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     try:
         seconds = float(text)
+        if seconds >= _SINCE_1970 * 1000:
+            seconds /= 1000
+        if seconds >= _SINCE_1970:
+            seconds -= now.timestamp()
         return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
@@ -138,16 +220,12 @@ def until_reset(text: str) -> float | None:
     except ValueError:
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return max(0.0, (date - now).total_seconds())
 
 
 def clean(text: object, secrets: Sequence[str]) -> str:
-    """Mask secrets, as they are and as JSON writes them, fold white space, and cut to `LONGEST_TEXT` characters."""
-    cleaned = str(text)
-    for secret in sorted(secrets, key=len, reverse=True):
-        for form in (secret, json.dumps(secret)[1:-1]):
-            cleaned = cleaned.replace(form, "***")
-    cleaned = " ".join(cleaned.split())
+    """Mask secrets, however they are encoded, fold white space, and cut to `LONGEST_TEXT` characters."""
+    cleaned = " ".join(masked(str(text), secrets).split())
     return cleaned if len(cleaned) <= LONGEST_TEXT else cleaned[: LONGEST_TEXT - 1] + "…"
 
 
@@ -155,18 +233,35 @@ def _explanation(text: str) -> tuple[str, set[str]]:
     """Return what an error's body says, and the codes in it; servers differ in where they put both."""
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text, set()
+    if isinstance(body, list) and body:  # Gemini's errors
+        body = body[0]
     if not isinstance(body, dict):
         return text, set()
-    error = body.get("error")
-    inner = error if isinstance(error, dict) else body
-    said = error if isinstance(error, str) else inner.get("message") or inner.get("detail")
-    codes = {str(inner.get(key)) for key in ("code", "type", "error_type")}
+    inner = _inner(body)
+    codes = {str(found.get(key)) for found in (body, inner) for key in ("code", "type", "error_type")}
     metadata = inner.get("metadata")
     if isinstance(metadata, dict) and "flagged_input" in metadata:  # OpenRouter's 403 for a moderated prompt
         codes.add("flagged_input")
-    return said if isinstance(said, str) and said else text, codes
+    return _words(body) or text, codes
+
+
+def _inner(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a body that describes the error: `base_resp` is MiniMax's."""
+    for name in ("error", "base_resp"):
+        if isinstance(found := body.get(name), dict):
+            return found
+    return body
+
+
+def _words(body: Mapping[str, Any]) -> str:
+    """What the body of an error says, "" where it says nothing in words."""
+    if isinstance(error := body.get("error"), str):
+        return error
+    inner = _inner(body)
+    said = next((inner[name] for name in ("message", "detail", "msg", "status_msg") if inner.get(name)), "")
+    return said if isinstance(said, str) else json.dumps(said)
 
 
 def _phrase(status: int) -> str:

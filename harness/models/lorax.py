@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import httpx
 
-from harness.errors import BadReply, ModelRejected, Unavailable
+from harness.errors import ModelRejected, Unavailable
 from harness.models import openai
-from harness.models.backend import FinishReason, Reply, Request
+from harness.models.backend import Reply, Request
+from harness.models.content import count, reply_of
 from harness.models.entry import LoraxModel
-from harness.models.http import Event, address, post, public, secrets_of, stream
+from harness.models.http import Event, Readers, post
+from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import lorax_reply, timed
 
-_FINISH: dict[str, FinishReason] = {"eos_token": "stop", "stop_sequence": "stop", "length": "length"}
 # LoRAX reports an adapter that does not exist or does not fit like any passing failure, in words only.
 _NO_ADAPTER = re.compile(
     r"repository not found|(401|403|404) client error|no \S* ?weights found"
-    r"|adapter.{0,80}(not found|does not exist|not compatible|incompatible|not supported)",
+    r"|does not support adapter|adapter.{0,80}(not found|does not exist|not compatible|incompatible|not supported)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -40,12 +41,19 @@ class LoraxBackend:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Backend and address; the adapter is in the body, because it may differ by task."""
-        return {"backend": "lorax", "address": public(self._url)}
+        return {
+            "backend": "lorax",
+            "address": openai.named_address(self.model, self._url),
+            **openai.beside(self.model),
+        }
 
     def body(self, request: Request) -> Mapping[str, Any]:
         """The request's JSON without the token. Decoding is greedy unless the entry gives a temperature above 0."""
+        return self._body(request, self.model.written("system"), self.model.written("extra"))
+
+    def _body(self, request: Request, system: str | None, extra: Mapping[str, Any]) -> dict[str, Any]:
         if self.model.api == "generate":
-            return {"inputs": request.prompt, "parameters": self._parameters(request)}
+            return {"inputs": request.prompt, "parameters": self._parameters(request, extra)}
         settings = openai.sampling(self.model, request, "max_tokens")
         if self.model.api == "completions" and "temperature" in settings:
             # LoRAX rejects a temperature of 0 here, where it decodes greedily unless `n` is given (with chat it is
@@ -53,8 +61,8 @@ class LoraxBackend:
             settings |= {"n": 1} if settings["temperature"] else {}
             settings = {name: value for name, value in settings.items() if name != "temperature" or value}
         source = {"adapter_source": self.model.adapter_source} if self.model.adapter_source else {}
-        text = openai.content(self.model.api, request)
-        return {"model": self._adapter(request), **text, **settings, **source, **self.model.extra}
+        text = openai.content(self.model.api, request, system)
+        return {"model": self._adapter(request), **text, **settings, **source, **extra}
 
     async def ask(self, request: Request) -> Reply:
         """Ask once.
@@ -63,14 +71,15 @@ class LoraxBackend:
             AskError: as `harness.models.http.post` says; BadReply also when there is no answer in the reply,
                 ModelRejected when the server cannot load the adapter.
         """
-        secrets = secrets_of(self._url, openai.key(self.model.api_key), openai.key(self.model.api_token))
         try:
-            reply = await self._exchange(self._sent(request), secrets)
+            reply = await self._exchange(self._sent(request), self.model.secrets)
+        except Filtered as error:
+            return openai.filtered(error)
         except Unavailable as error:
             if self.model.adapter and _NO_ADAPTER.search(str(error)):
                 raise ModelRejected(str(error), quota=error.quota) from error
             raise
-        return replace(reply, completion=_without_stop(reply, request.stop))
+        return openai.ended(reply, request, self.model)
 
     async def aclose(self) -> None:
         """Nothing to release: the transport is the caller's."""
@@ -79,31 +88,30 @@ class LoraxBackend:
         model, transport, url, headers = self.model, self.transport, self._url, self._headers
         if model.api != "generate":
             return await openai.exchange(transport, url, body, headers, secrets, model, model.api)
-        if not model.stream:
-            return await post(transport, url, body, parse, headers, secrets, openai.deadlines(model))
 
-        def read(events: list[Event]) -> Reply:
+        def parts(events: list[Event]) -> Reply:
             reply, seconds = lorax_reply(events, secrets)
-            return timed(parse(reply), seconds)
+            return timed(parse(reply, secrets), seconds)
 
-        place = address(model.base_url, "/generate_stream")
-        return await stream(transport, place, body, read, headers, secrets, openai.deadlines(model))
+        read = Readers(lambda reply: parse(reply, secrets), parts)
+        place = openai.server(model, "/generate_stream") if model.stream else url
+        return await post(transport, place, body, read, headers, secrets, openai.bounds(model), streamed=model.stream)
 
     @cached_property
     def _url(self) -> httpx.URL:
         if self.model.api == "generate":
-            return address(self.model.base_url, "/generate")
+            return openai.server(self.model, "/generate")
         base = self.model.base_url.rstrip("/").removesuffix("/v1")
-        return address(base, "/v1" + openai.PATHS[self.model.api])
+        return openai.server(self.model, "/v1" + openai.PATHS[self.model.api], base)
 
     @cached_property
     def _headers(self) -> dict[str, str]:
-        return openai.bearer(self.model.api_key)
+        return {**openai.bearer(self.model.api_key), **openai.own_headers(self.model)}
 
     def _adapter(self, request: Request) -> str:
         return (self.model.adapter or "").replace("{task}", request.task)
 
-    def _parameters(self, request: Request) -> dict[str, Any]:
+    def _parameters(self, request: Request, extra: Mapping[str, Any]) -> dict[str, Any]:
         parameters: dict[str, Any] = {"details": True, "return_full_text": False}
         if adapter := self._adapter(request):
             parameters["adapter_id"] = adapter
@@ -114,10 +122,10 @@ class LoraxBackend:
         if temperature := settings.pop("temperature", 0):
             parameters["temperature"] = temperature
         parameters["do_sample"] = bool(temperature)
-        return {**parameters, **settings, **self.model.extra}
+        return {**parameters, **settings, **extra}
 
     def _sent(self, request: Request) -> Mapping[str, Any]:
-        body = self.body(request)
+        body = self._body(request, self.model.system, self.model.extra)
         if not (token := openai.key(self.model.api_token)):
             return body
         if self.model.api == "generate":
@@ -125,29 +133,17 @@ class LoraxBackend:
         return {**body, "api_token": token}
 
 
-def parse(reply: Mapping[str, Any]) -> Reply:
+def parse(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Reply:
     """Read the reply of `/generate`.
 
     Raises:
-        BadReply: it holds no generated text.
+        AskError: the reply is an error in spite of its status 200.
+        NotUnderstood: it holds no generated text.
     """
     text = reply.get("generated_text")
     if not isinstance(text, str):
-        raise BadReply("the reply holds no generated_text")
+        raise late_failure(reply, secrets)
     details = reply.get("details")
     details = details if isinstance(details, dict) else {}
-    return Reply(
-        completion=text,
-        finish_reason=_FINISH.get(str(details.get("finish_reason")), "unknown"),
-        input_tokens=openai.count(details.get("prompt_tokens")),
-        output_tokens=openai.count(details.get("generated_tokens")),
-    )
-
-
-def _without_stop(reply: Reply, stop: tuple[str, ...]) -> str:
-    """Take off the stop string that LoRAX, unlike OpenAI, leaves at the end of the text."""
-    if reply.finish_reason == "stop":
-        for end in sorted(stop, key=len, reverse=True):
-            if end and reply.completion.endswith(end):
-                return reply.completion.removesuffix(end)
-    return reply.completion
+    tokens = count(details.get("prompt_tokens")), count(details.get("generated_tokens"))
+    return reply_of(text, details.get("finish_reason") or ("" if text else "eos_token"), tokens, secrets=secrets)

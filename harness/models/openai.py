@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import httpx
 
-from harness.errors import BadReply, UserError
-from harness.models.backend import FinishReason, Reply, Request
+from harness.errors import ModelRejected, UserError
+from harness.models.backend import Reply, Request
+from harness.models.content import cut, name_of, reply_of, same_model, text_of, tokens_of
 from harness.models.entry import OpenAIModel, Sampled
-from harness.models.http import Deadlines, Event, address, post, public, secrets_of, stream
+from harness.models.http import Bounds, Event, Readers, address, post, public
 from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import openai_reply, timed
 
 Api = Literal["chat", "completions"]
 
 PATHS: dict[Api, str] = {"chat": "/chat/completions", "completions": "/completions"}
-_FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "refusal"}
 
 
 @dataclass(frozen=True)
@@ -36,38 +36,50 @@ class OpenAIBackend:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Backend and address; the model's name is in the body, because it may differ by task."""
-        return {"backend": "openai", "address": public(self._url)}
+        return {"backend": "openai", "address": named_address(self.model, self._url), **beside(self.model)}
 
     def body(self, request: Request) -> Mapping[str, Any]:
-        """The request's JSON, whole."""
-        name = self.model.model.replace("{task}", request.task)
-        settings = sampling(self.model, request, self.model.max_tokens_key)
-        return {"model": name, **content(self.model.api, request), **settings, **self.model.extra}
+        """The request's JSON, whole, with the names of variables in place of their values."""
+        return self._body(request, self.model.written("system"), self.model.written("extra"))
+
+    def sent(self, request: Request) -> Mapping[str, Any]:
+        """The request's JSON as it is sent."""
+        return self._body(request, self.model.system, self.model.extra)
 
     async def ask(self, request: Request) -> Reply:
-        """Ask once. A prompt that the server's content filter rejects is answered by a refusal.
+        """Ask once. A prompt that the server's content filter rejects is answered by a refusal, which costs nothing.
 
         Raises:
             AskError: as `harness.models.http.post` says; BadReply also when there is no answer in the reply.
         """
-        secrets = secrets_of(self._url, key(self.model.api_key))
         try:
-            return await exchange(
-                self.transport, self._url, self.body(request), self._headers, secrets, self.model, self.model.api
+            reply = await exchange(
+                self.transport, self._url, self.sent(request), self._headers, self.secrets, self.model, self.model.api
             )
         except Filtered as error:
-            return Reply("", finish_reason="refusal", quota=error.quota)
+            return filtered(error)
+        return ended(reply, request, self.model)
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold."""
+        return self.model.secrets
 
     async def aclose(self) -> None:
         """Nothing to release: the transport is the caller's."""
 
+    def _body(self, request: Request, system: str | None, extra: Mapping[str, Any]) -> dict[str, Any]:
+        name = self.model.model.replace("{task}", request.task)
+        settings = sampling(self.model, request, self.model.max_tokens_key)
+        return {"model": name, **content(self.model.api, request, system), **settings, **extra}
+
     @cached_property
     def _url(self) -> httpx.URL:
-        return address(self.model.base_url, PATHS[self.model.api])
+        return server(self.model, PATHS[self.model.api])
 
     @cached_property
     def _headers(self) -> dict[str, str]:
-        return bearer(self.model.api_key)
+        return {**bearer(self.model.api_key), **own_headers(self.model)}
 
 
 async def exchange(
@@ -84,27 +96,85 @@ async def exchange(
     Raises:
         AskError: as `OpenAIBackend.ask`.
     """
-    if not model.stream:
-        return await post(
-            transport, url, body, lambda reply: parse(api, reply, secrets), headers, secrets, deadlines(model)
-        )
-    streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
 
-    def read(events: list[Event]) -> Reply:
+    sent = {**body, "stream": True, "stream_options": {"include_usage": True}} if model.stream else body
+    return await post(
+        transport, url, sent, reader(api, secrets), headers, secrets, bounds(model), streamed=model.stream
+    )
+
+
+def reader(api: Api, secrets: tuple[str, ...] = ()) -> Readers:
+    """Return what reads a reply, whole or in parts."""
+
+    def parts(events: list[Event]) -> Reply:
         reply, seconds = openai_reply(events, secrets)
         return timed(parse(api, reply, secrets), seconds)
 
-    return await stream(transport, url, streamed, read, headers, secrets, deadlines(model))
+    return Readers(lambda reply: parse(api, reply, secrets), parts)
 
 
-def deadlines(model: Sampled) -> Deadlines:
-    """Return the deadlines of an entry; the one of the whole answer is kept by the caller."""
-    return Deadlines(model.connect_timeout, model.first_byte_timeout)
+def bounds(model: Sampled) -> Bounds:
+    """Return the deadlines of an entry, and how long an answer may be; the deadline of all of it is kept elsewhere."""
+    return Bounds(model.connect_timeout, model.first_byte_timeout, size=round(model.body_limit * 1e6))
 
 
-def content(api: Api, request: Request) -> dict[str, Any]:
+def server(model: Sampled, path: str, base_url: str | None = None) -> httpx.URL:
+    """Return the URL of a server's method, with the entry's own parameters."""
+    url = address(base_url or str(getattr(model, "base_url", "")), path)
+    return url.copy_merge_params(model.query) if model.query else url
+
+
+def own_headers(model: Sampled) -> dict[str, str]:
+    """Return the entry's own headers."""
+    return {name: key(value) for name, value in model.headers.items()}
+
+
+def named_address(model: Sampled, url: httpx.URL) -> str:
+    """Return the address by which answers are kept: without what may be secret, by its variable where it has one."""
+    written = str(model.written("base_url"))
+    path = written.partition("://")[2].partition("/")[2]
+    if "${" not in path:
+        return public(url)
+    return f"{url.scheme}://{url.netloc.decode().rpartition('@')[2]}/{path.partition('?')[0]}"
+
+
+def beside(model: Sampled) -> dict[str, Any]:
+    """Return what identifies a model beside its body and address: its own headers and parameters, by variable."""
+    return {name: model.written(name) for name in ("headers", "query") if getattr(model, name)}
+
+
+def filtered(error: Filtered) -> Reply:
+    """Return the reply to a prompt that a filter has rejected; nobody is charged for it."""
+    return Reply("", finish_reason="refusal", input_tokens=0, output_tokens=0, quota=error.quota)
+
+
+def ended(reply: Reply, request: Request, model: Sampled) -> Reply:
+    """Return a reply that ends where the request's stop strings say, unless the model is not to be sent any.
+
+    Raises:
+        ModelRejected: another model has answered, where the entry forbids it.
+    """
+    asked = str(getattr(model, "model", "")).replace("{task}", request.task)
+    if model.strict_model and asked and reply.model and not same_model(asked, reply.model):
+        other = ModelRejected(f"asked for the model {asked}, the server answers with {reply.model} (strict_model)")
+        other.charged = True
+        other.usage = (reply.input_tokens or 0, reply.output_tokens or 0)
+        raise other
+    return reply if "stop" in model.omit else cut(reply, request.stop)
+
+
+def content(api: Api, request: Request, system: str | None = None) -> dict[str, Any]:
     """Return the prompt's part of the body: messages for a chat model, plain text for a base model."""
-    return {"messages": request.chat} if api == "chat" else {"prompt": request.prompt}
+    return {"messages": with_system(request.chat, system)} if api == "chat" else {"prompt": request.prompt}
+
+
+def with_system(messages: list[dict[str, str]], system: str | None) -> list[dict[str, str]]:
+    """Return the messages with a system prompt, before the task's own where it has one."""
+    if system is None:
+        return messages
+    if messages and messages[0]["role"] == "system":
+        return [{**messages[0], "content": f"{system}\n\n{messages[0]['content']}"}, *messages[1:]]
+    return [{"role": "system", "content": system}, *messages]
 
 
 def sampling(model: Sampled, request: Request, max_tokens_key: str) -> dict[str, Any]:
@@ -123,39 +193,38 @@ def parse(api: Api, reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> 
     """Read the first choice of a reply.
 
     Reasoning text beside the answer (`reasoning_content`) is not part of it. A model that spent all its tokens on
-    reasoning has answered, with nothing, and was cut off.
+    reasoning has answered, with nothing.
 
     Raises:
-        AskError: the reply is an error in spite of its status 200 (OpenRouter sends such).
-        BadReply: it holds no choice, or a choice without an answer.
+        AskError: the reply is an error in spite of its status 200 (OpenRouter sends such), or an answer that failed.
+        NotUnderstood: it holds no choice, or a choice without an answer.
     """
     choices = reply.get("choices")
-    if not choices and reply.get("error"):
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
         raise late_failure(reply, secrets)
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise BadReply("the reply holds no choice")
-    choice: dict[str, Any] = choices[0]
-    finish = _FINISH.get(str(choice.get("finish_reason")), "unknown")
-    text, refused = _chat_text(choice) if api == "chat" else (choice.get("text"), False)
-    if not isinstance(text, str):
-        if finish not in ("length", "refusal"):
-            raise BadReply("the reply's choice holds no text")
-        text = ""
-    usage = reply.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    name = reply.get("model")
-    return Reply(
-        completion=text,
-        finish_reason="refusal" if refused else finish,
-        input_tokens=count(usage.get("prompt_tokens")),
-        output_tokens=count(usage.get("completion_tokens")),
-        model=name if isinstance(name, str) and name else None,
+    text, refused = _said(choice)
+    return reply_of(
+        text,
+        choice.get("finish_reason"),
+        tokens_of(reply.get("usage")),
+        model=name_of(reply),
+        refused=refused,
+        error=choice.get("error") or reply.get("error"),
+        secrets=secrets,
     )
 
 
-def count(value: Any) -> int | None:
-    """Return a token count, None when it is not one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+def _said(choice: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """Return the text of a choice, None where there is none to be found, and whether it is a refusal."""
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return (text_of(choice["text"]) if choice.get("text") is not None else None), False
+    text = text_of(message.get("content"))
+    refusal = message.get("refusal")
+    if not text and isinstance(refusal, str) and refusal:
+        return refusal, True
+    return text or text_of(choice.get("text")) if text is not None else None, False
 
 
 def key(value: str | None) -> str:
@@ -174,17 +243,3 @@ def bearer(api_key: str | None) -> dict[str, str]:
     if not (token.isascii() and token.isprintable()):
         raise UserError("the api_key holds a line break or a character outside ASCII; was more than the key pasted?")
     return {"Authorization": f"Bearer {token}"}
-
-
-def _chat_text(choice: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Return the message's text, and whether it is a refusal. Some servers send text in parts (Mistral's thinkers)."""
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise BadReply("the reply's choice holds no message")
-    text = message.get("content")
-    if isinstance(text, list):
-        parts = [part for part in text if isinstance(part, dict) and part.get("type") == "text"]
-        text = "".join(str(part.get("text", "")) for part in parts)
-    if not text and isinstance(refusal := message.get("refusal"), str) and refusal:
-        return refusal, True
-    return text, False

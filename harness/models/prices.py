@@ -11,8 +11,10 @@ from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from harness.models.entry import BaselineModel, Model, Price, in_batches
+from harness.models.entry import BaselineModel, Model, Price, Sampled, in_batches
 
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens")
+_ANSWERS = ("n", "best_of", "num_return_sequences")
 BATCH_SHARE = 0.5
 """What the Batch API takes of the usual price."""
 _TYPICAL_TOKENS = 1000
@@ -34,7 +36,11 @@ class Priced:
 
 
 class Answered(Protocol):
-    """A recorded answer, as far as its cost goes."""
+    """A recorded response, as far as its cost goes."""
+
+    @property
+    def status(self) -> str:
+        """`failed` where there is no answer."""
 
     @property
     def input_tokens(self) -> int | None:
@@ -51,6 +57,28 @@ class Answered(Protocol):
     @property
     def latency_s(self) -> float | None:
         """Seconds it took."""
+
+    @property
+    def lost(self) -> tuple[int, int, float] | None:
+        """Tokens read and written, and seconds, of the attempts that brought no answer and may have to be paid for."""
+
+
+def most_output(model: Model, limit: int) -> int | None:
+    """Return the most tokens that may be written, and paid for, to answer one request of a task with this limit.
+
+    Counted are the limit that is sent, also as a key of `extra`, and how many answers `extra` asks for. None: no limit
+    is sent.
+    """
+    if not isinstance(model, Sampled):
+        return limit
+    own = [] if "max_tokens" in model.omit else [model.max_tokens or limit]
+    own += [value for key in _LIMITS if (value := _positive(model.extra.get(key)))]
+    answers = max(_positive(model.extra.get(key)) or 1 for key in _ANSWERS)
+    return max(own) * answers if own else None
+
+
+def _positive(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def price_of(model: Model, task: str) -> Priced | None:
@@ -117,31 +145,50 @@ def _newest(today: date) -> date:
 
 
 def usd_of(priced: Priced | None, answers: Sequence[Answered]) -> float | None:
-    """Return what a run's answers cost in USD, None when the price or what it is counted in is not known."""
+    """Return what a run's responses cost in USD, None when the price or what it is counted in is not known.
+
+    Attempts that brought no answer are in it, where they may have to be paid for.
+    """
     if priced is None or priced.free:
         return None if priced is None else 0.0
     if priced.per_hour is not None:
         seconds = busy_seconds(answers)
         return None if seconds is None else priced.per_hour * seconds / 3600
-    usd = 0.0
+    usd = lost_usd(priced, answers) or 0.0
     for line in answers:
+        # A prompt that a filter has refused is not charged; earlier versions kept no counts of it.
+        if line.status == "failed" or (line.status == "refused" and line.input_tokens is line.output_tokens is None):
+            continue
         if priced.price is None or line.input_tokens is None or line.output_tokens is None:
             return None
         usd += priced.price.usd(line.input_tokens, line.output_tokens)
     return usd
 
 
-def busy_seconds(answers: Iterable[Answered]) -> float | None:
-    """The seconds during which at least one of these answers was being waited for, over any number of runs.
+def lost_usd(priced: Priced | None, answers: Iterable[Answered]) -> float | None:
+    """Return the part of the cost of a run that paid for attempts without an answer, None when it is not known."""
+    lost = [line.lost for line in answers if line.lost is not None]
+    if priced is None:
+        return None
+    if priced.per_hour is not None:
+        return priced.per_hour * sum(seconds for _, _, seconds in lost) / 3600
+    return sum(priced.price.usd(read, written) for read, written, _ in lost) if priced.price else 0.0
 
-    None when the time of an answer is not known. Attempts that brought no answer are not in it.
+
+def busy_seconds(answers: Iterable[Answered]) -> float | None:
+    """The seconds during which at least one of these responses was being waited for, over any number of runs.
+
+    None when the time of an answer is not known.
     """
     spans = []
     for line in answers:
-        if not line.at or line.latency_s is None:
+        lost = line.lost[2] if line.lost else 0.0
+        if line.status == "failed" and not lost:
+            continue
+        if not line.at or (line.latency_s is None and line.status != "failed"):
             return None
         end = datetime.fromisoformat(line.at).timestamp()
-        spans.append((end - line.latency_s, end))
+        spans.append((end - (line.latency_s or 0.0) - lost, end))
     busy, until = 0.0, float("-inf")
     for start, end in sorted(spans):
         busy += max(0.0, end - max(start, until))

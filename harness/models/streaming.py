@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.errors import BadReply
+from harness.errors import AskError, BadReply
 from harness.models.backend import Reply
+from harness.models.content import text_of
 from harness.models.http import Event
 from harness.models.http_errors import late_failure
 
@@ -28,29 +29,43 @@ def timed(reply: Reply, seconds: Sequence[float]) -> Reply:
 def openai_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[float]]:
     """Return the reply of which these are the chunks, and the seconds at which text came, thoughts included.
 
+    A server that says that all was sent, without a finish reason, has answered.
+
     Raises:
         AskError: an error came in the middle.
         BadReply: the stream ends before the answer does.
     """
-    choice: dict[str, Any] = {"message": {"content": "", "refusal": ""}, "text": ""}
+    message: dict[str, Any] = {"content": "", "refusal": ""}
+    choice: dict[str, Any] = {"message": message, "text": ""}
     reply: dict[str, Any] = {"choices": [choice]}
-    seconds = []
+    seconds: list[float] = []
+    done = False
     for event in events:
+        done = done or event.done
         if event.data.get("error"):
-            raise late_failure(event.data, secrets)
+            raise broken_off(event.data, secrets, seconds)
         reply |= {name: event.data[name] for name in ("model", "usage") if event.data.get(name)}
         for part in _first(event.data.get("choices")):
-            delta = part.get("delta")
+            # Some servers send a whole message, in one event.
+            delta = part.get("delta") or part.get("message")
             delta = delta if isinstance(delta, dict) else {}
-            for name in ("content", "refusal"):
-                choice["message"][name] += _text(delta.get(name))
+            message["content"] += text_of(delta.get("content")) or ""
+            message["refusal"] += _text(delta.get("refusal"))
             choice["text"] += _text(part.get("text"))
-            choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
-            if _text(part.get("text")) or any(_text(value) for name, value in delta.items() if name != "role"):
+            for name in ("finish_reason", "error"):
+                choice[name] = part.get(name) or choice.get(name)
+            if _text(part.get("text")) or any(value for name, value in delta.items() if name != "role"):
                 seconds.append(event.seconds)
-    if not choice.get("finish_reason"):
+    if not (done or choice.get("finish_reason") or choice.get("error")):
         raise BadReply("the stream of the answer broke off")
     return reply, seconds
+
+
+def broken_off(data: Mapping[str, Any], secrets: tuple[str, ...], seconds: Sequence[float]) -> AskError:
+    """Return the error that came in a stream; what was said before it may have to be paid for."""
+    error = late_failure(data, secrets)
+    error.charged = bool(seconds)
+    return error
 
 
 def anthropic_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[float]]:
@@ -62,11 +77,12 @@ def anthropic_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> t
     """
     reply: dict[str, Any] = {}
     usage: dict[str, Any] = {}
-    texts, seconds = [], []
+    texts: list[str] = []
+    seconds: list[float] = []
     for event in events:
         data = event.data
         if data.get("type") == "error":
-            raise late_failure(data, secrets)
+            raise broken_off(data, secrets, seconds)
         if isinstance(start := data.get("message"), dict):
             reply = dict(start)
         delta = data.get("delta")
@@ -91,10 +107,10 @@ def lorax_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> tuple
         AskError: an error came in the middle.
         BadReply: the stream ends before the text does.
     """
-    seconds = []
+    seconds: list[float] = []
     for event in events:
         if event.data.get("error"):
-            raise late_failure(event.data, secrets)
+            raise broken_off(event.data, secrets, seconds)
         seconds.append(event.seconds)
         if isinstance(event.data.get("generated_text"), str):
             return event.data, seconds

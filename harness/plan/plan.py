@@ -16,8 +16,8 @@ from harness.compare.power import DetectableDifference, detectable
 from harness.errors import DataError, UserError
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
-from harness.models.prices import price_of
-from harness.plan.tokens import Tokenizer, approximate, frame, tokenizer_for
+from harness.models.prices import most_output, price_of
+from harness.models.tokens import Tokenizer, approximate, frame, tokenizer_for
 from harness.rows.evaluation import EvaluationRow
 from harness.store.results import Manifest, read_manifests, read_responses, response_key
 from harness.tasks.catalog import TaskFile, load_task, task_names
@@ -41,7 +41,8 @@ class PairEstimate:
 
     `ask` is the number of prompts to ask: equal prompts are asked once. Tokens are those of all prompts to ask. `usd`
     is None where no price is known; `usd_most` is what it costs when every answer is as long as it may be, None also
-    for a server paid by the hour. `minutes` is the model's own time at the limits of its endpoint, without failures.
+    for a server paid by the hour and where no limit is sent. `minutes` is the model's own time at the limits of its
+    endpoint, without failures.
     """
 
     task: str
@@ -143,7 +144,8 @@ async def _plan(
             lengths: dict[str, _Lengths] = {}
             for entry in entries:
                 try:
-                    settings = _settings(connections, task, entry)
+                    served = next((run.served for run in runs if run.model == entry.name), None)
+                    settings = _settings(connections, task, entry, served)
                 except DataError as error:
                     left_out.setdefault(f"{entry.name} is left out, because {error}", []).append(file.name)
                     continue
@@ -152,15 +154,17 @@ async def _plan(
     return Plan(tuple(pairs), tasks, tuple(filter(None, notes)))
 
 
-def _settings(connections: Connections, task: PreparedTask, entry: ModelEntry) -> str:
+def _settings(connections: Connections, task: PreparedTask, entry: ModelEntry, served: str | None) -> str:
     """The settings by which answers are kept; "" for a model whose address is not known yet, which has none.
+
+    `served` is what its server said of its weights when it was asked last.
 
     Raises:
         DataError: the model cannot be asked this task.
     """
-    if "$" in entry.endpoint:
+    if not entry.addressed:
         return ""
-    return settings_of(open_backend(connections, task, entry), task.file)
+    return settings_of(open_backend(connections, task, entry), task.file, entry.model.revision, served)
 
 
 def _limits(entries: Sequence[ModelEntry]) -> EndpointLimits:
@@ -213,7 +217,8 @@ def _estimate(
     measured = lengths[tokenizer.name]
     characters = sum(map(len, left.values()))
     read = round(measured.per_character * characters) + frame(model) * len(left)
-    longest = model.max_tokens or task.file.task.max_tokens
+    limit = most_output(model, task.file.task.max_tokens)
+    longest = limit or task.file.task.max_tokens
     usual, output_by = _output(task.file.name, entry, model, longest, history, measured.target)
     written = round(usual * len(left))
     seconds, minutes_by = _latency(past, history.elsewhere(name, entry.name), usual)
@@ -221,6 +226,8 @@ def _estimate(
     if in_batches(model):
         minutes, minutes_by = BATCH_MINUTES * bool(left), "the 24 hours that a batch may take"
     usd, usd_most, price_by = _usd(entry, name, (read, written, longest * len(left)), minutes)
+    if limit is None:
+        usd_most = None
     return replace(
         bare,
         input_tokens=read,

@@ -34,7 +34,7 @@ def write_report(results: Path, out: Path, say: Callable[[str], None], *, single
     from harness.report.page import page
     from harness.report.plots.draw import draw_aside, drawings
     from harness.report.published import read
-    from harness.report.words import task_verdicts
+    from harness.report.words import doubts, task_verdicts
     from harness.score.scoring import score_all
     from harness.shipped import published
     from harness.store.results import read_manifests
@@ -50,7 +50,13 @@ def write_report(results: Path, out: Path, say: Callable[[str], None], *, single
     export_scored(results, runs, rows)
     drawn = plots()
     sections = {
-        one.kind: Section(one.board.standings, task_verdicts(one.board), one.slices, drawn.overall(one.kind))
+        one.kind: Section(
+            one.board.standings,
+            task_verdicts(one.board),
+            one.slices,
+            drawn.overall(one.kind),
+            doubts([run for run in runs if run.manifest.kind == one.kind]),
+        )
         for one in found
     }
     return [*pages, *write_tables(frame, figures, sections, out), *drawn.paths, rows]

@@ -63,13 +63,14 @@ is the metric nearest to the published one; "≠" marks a published figure that 
 class Section:
     """What is said of one kind of runs beside its scores.
 
-    `verdicts` and `slices` are by task, `plots` the names of the plots over all tasks.
+    `verdicts` and `slices` are by task, `plots` the names of the plots over all tasks, `doubts` sentences about runs.
     """
 
     standings: Standings
     verdicts: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, Sequence[Slice]] = field(default_factory=dict)
     plots: Sequence[str] = ()
+    doubts: Sequence[str] = ()
 
 
 def markdown(
@@ -91,6 +92,7 @@ def markdown(
             parts.append(_SAMPLE_WARNING)
         parts += [_wide_markdown(rows, models), *_one(labels_only(rows)), standings_markdown(section.standings)]
         parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
+        parts += _one("\n".join(f"- {line}" for line in section.doubts))
         figures = published if kind == "benchmark" else {}
         parts += _beside_published(rows, figures, models)
         for task, _, part in tasks_of(rows):

@@ -387,3 +387,32 @@ def shortened(text: str, width: int, *, end: bool = False) -> str:
         return "\N{HORIZONTAL ELLIPSIS}" + line[-(width - 1) :]
     tail = width // 3
     return f"{line[: width - tail - 1]}\N{HORIZONTAL ELLIPSIS}{line[-tail:]}"
+
+
+def doubts(runs: Sequence[ScoredRun]) -> list[str]:
+    """Return a sentence for all that makes the answers of runs doubtful, and for what was paid in vain."""
+    said = {(run.manifest.task, run.manifest.kind, run.manifest.model): run for run in runs}
+    lines = []
+    for run in runs:
+        manifest, found = run.manifest, run.doubts
+        who = f"{manifest.model} on {manifest.task}"
+        if found.failures:
+            reasons = "; ".join(f"{count:,} × {example}" for count, example in found.failures)
+            lines.append(f"{who}: {plural(sum(count for count, _ in found.failures), 'row')} failed: {reasons}")
+        for name, count in found.others:
+            lines.append(
+                f"{who}: {count:,} of {manifest.n:,} rows were answered by {name}, not by {manifest.asked_for}"
+            )
+        if found.cut:
+            lines.append(
+                f"{who}: the server has cut the prompt of {plural(found.cut, 'row')}, by its count of their tokens "
+                "(status truncated_prompt); give it a longer context"
+            )
+        base = said.get((manifest.task, manifest.kind, str(manifest.model_settings.get("base"))))
+        if base and base.manifest.rows == manifest.rows and base.doubts.said == found.said and len(run.latencies):
+            lines.append(f"{who}: all {manifest.n:,} answers are those of {base.manifest.model}, byte for byte")
+        if run.lost_usd and run.usd is not None:
+            lines.append(
+                f"{who}: of the {small(run.usd)} USD {small(run.lost_usd)} were lost on attempts without an answer"
+            )
+    return lines

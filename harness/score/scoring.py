@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import UserError
-from harness.hashing import digest_all
+from harness.hashing import Digest, digest_all
 from harness.models.entry import Thinking
-from harness.models.prices import usd_of
+from harness.models.prices import lost_usd, usd_of
 from harness.plugins import Kind, plugins
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import VERSION, answer_in, read_gold, text_of
 from harness.score.answers.text import after_marker
+from harness.score.doubts import Doubter, Doubts
 from harness.score.metrics.base import Example, FloatArray, Metric
 from harness.score.metrics.registry import build_all
 from harness.score.metrics.sandbox import Program
@@ -79,6 +80,7 @@ class ScoredRun:
     """A run with its scores and what its answers took: seconds, tokens, USD (None where unknown).
 
     `ttft` and `tpot` are the seconds to the first token and for each further one, empty unless answers were streamed.
+    `lost_usd` is the part of `usd` that paid for attempts without an answer, `doubts` what speaks against the answers.
     `unavailable` names the task's metrics by which no row can be scored; they have no score, rather than the worst one.
     """
 
@@ -90,6 +92,8 @@ class ScoredRun:
     output_tokens: int | None
     usd: float | None
     unavailable: tuple[str, ...] = ()
+    lost_usd: float | None = None
+    doubts: Doubts = field(default_factory=Doubts)
     ttft: FloatArray = field(default_factory=lambda: np.empty(0))
     tpot: FloatArray = field(default_factory=lambda: np.empty(0))
 
@@ -136,12 +140,14 @@ def _example(
     status: Status = "failed"
     if response is not None and response.status != "failed":
         text = text_of(response.completion, thinking)
-        status = response.status
-        if status != "refused" and not (status == "truncated" and _lost_its_end(task, text)):
+        # Of a prompt that the server has cut, the answer is read all the same; it never counts as one that is whole.
+        prompt_cut = response.status == "truncated_prompt"
+        status = "truncated" if response.status == "truncated_prompt" else response.status
+        if status != "refused" and not (status == "truncated" and not prompt_cut and _lost_its_end(task, text)):
             answer = answer_in(text, task.answer)
         if answer is None and status == "ok":
             status = "unparsed"
-        elif answer is not None and task.answer.type in {"label", "number", "regex"}:
+        elif answer is not None and task.answer.type in {"label", "number", "regex"} and not prompt_cut:
             status = "ok"  # cut off after the answer: nothing is lost
     fields = dict(row.fields)
     if isinstance(task.answer, CodeAnswer) and answer is not None:
@@ -193,7 +199,11 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
         UserError: the rows of the run are not there any more, or a metric is unknown.
     """
     metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
-    given, state = _recorded(results, manifest)
+    lines, state, doubts = _recorded(results, manifest)
+    if not lines:
+        reason = f" ({manifest.stopped})" if manifest.stopped else ""
+        raise UserError(f"it has answered no row{reason}")
+    given = [line for line in lines if line.status != "failed"]
     cache = _cache(results, manifest)
     scores = _load(cache, state, metrics)
     if scores is None:
@@ -207,28 +217,37 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
         latencies=_known(line.latency_s for line in given),
         input_tokens=_total(line.input_tokens for line in given),
         output_tokens=_total(line.output_tokens for line in given),
-        usd=usd_of(manifest.price, given),
+        usd=usd_of(manifest.price, lines),
+        lost_usd=lost_usd(manifest.price, lines),
+        doubts=doubts,
         ttft=_known(line.ttft_s for line in given),
         tpot=_known(line.tpot_s for line in given),
         unavailable=tuple(metric.name for metric in metrics if metric not in shown),
     )
 
 
-def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str]:
-    """The answers to a run's prompts, each once and without its text, and a hash of all that its scores depend on."""
+def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str, Doubts]:
+    """The responses to a run's prompts, each once and without its text, and what is doubtful about them.
+
+    Between them comes a hash of all that the run's scores depend on.
+    """
     given: dict[str, Response] = {}
+    doubter = Doubter(manifest.asked_for)
+    said = Digest()
 
     def parts() -> Iterator[str]:
         thinking = "" if manifest.thinking is None else manifest.thinking.model_dump_json()
         yield from (str(VERSION), manifest.rows, manifest.settings, manifest.spec.model_dump_json(), thinking)
         yield from _code(manifest.spec)
         for _, response in answered_rows(results, manifest):
+            doubter.see(response)
+            said.add("" if response is None else f"{response.status}{response.completion}")
             if response is not None and response.key not in given:
                 given[response.key] = replace(response, completion="")
                 yield f"{response.key}{response.status}{response.completion}"
 
     state = digest_all(parts())
-    return [line for line in given.values() if line.status != "failed"], state
+    return list(given.values()), state, doubter.found(str(said))
 
 
 def available(metrics: Sequence[Metric], scores: RowScores) -> tuple[Metric, ...]:

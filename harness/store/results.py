@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ SMALL_FILE = 1 << 25
 LABELS_ONLY = "no answer but one of the task's labels was allowed (decode: labels)"
 """What is said of a run wherever its score is shown with others, when `Manifest.labels_only`."""
 _encode = json.JSONEncoder(ensure_ascii=False).encode
-ResponseStatus = Literal["ok", "truncated", "refused", "failed"]
+ResponseStatus = Literal["ok", "truncated", "truncated_prompt", "refused", "failed"]
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -47,6 +47,7 @@ class Response:
 
     `key` names everything that determines the answer; `latency_s` is the time of the last attempt, in seconds, without
     its wait for its turn; `ttft_s` that to its first token and `tpot_s` for each one after it, where it was streamed.
+    `lost` are the tokens read and written, and the seconds, of attempts without an answer that may have to be paid for.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Response:
     attempts: Count = 1
     at: str = ""
     error: str | None = None
+    lost: tuple[Count, Count, Seconds] | None = None
 
 
 FIELDS = tuple(field.name for field in fields(Response))
@@ -97,12 +99,20 @@ class Manifest(BaseModel):
     trouble: dict[str, int] = {}
     incomplete: bool = False
     stopped: str | None = None
+    served: str | None = None
     note: str | None = None
 
     @property
     def labels_only(self) -> bool:
         """Whether no answer but a label was allowed: another question than the one that other models were asked."""
         return self.model_settings.get("decode") == "labels" and bool(self.spec.choices)
+
+    @property
+    def asked_for(self) -> str:
+        """The name of the model or adapter that a server was asked for, "" where there is none."""
+        settings = self.model_settings
+        name = settings.get("model") if settings.get("backend") in ("openai", "anthropic") else None
+        return str(name or "").replace("{task}", self.task)
 
     @property
     def thinking(self) -> Thinking | None:
@@ -180,6 +190,16 @@ class ResponseLog:
             raise
         if response.status != "failed":
             self._answered.add(response.key)
+
+    def adopt(self, renamed: Mapping[str, str]) -> int:
+        """Record the answers under old keys under their new ones, too; return how many."""
+        count = 0
+        for response in read_responses(self._folder) if renamed else ():
+            key = renamed.get(response.key)
+            if key is not None and response.status != "failed" and key not in self:
+                self.append(replace(response, key=key))
+                count += 1
+        return count
 
     def _mend(self) -> None:
         """Drop a last line that a killed process left half written."""
@@ -324,7 +344,7 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
     """Yield each row of a run, in the order asked, with its last answer, which may be a failure; None: it has none.
 
     This is the one place where rows and answers meet. Of the answers, memory holds one at a time and where the others
-    are in their file.
+    are in their file. What attempts without an answer took is summed over all that is recorded of the row.
 
     Raises:
         UserError: the rows are missing, or not those that were asked.
@@ -335,13 +355,14 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
         yield from ((row, None) for _, row in asked)
         return
     with path.open("rb") as file:
-        places = {response.key: place for place, response in _readable(file, path)}
+        places, lost = _places(file, path)
         for key, row in asked:
             if (place := places.get(key)) is None:
                 yield row, None
             else:
                 file.seek(place)
-                yield row, _parsed(file.readline())
+                response = _parsed(file.readline())
+                yield row, replace(response, lost=lost[key]) if key in lost else response
 
 
 def _counted(
@@ -355,6 +376,18 @@ def _counted(
     if count != manifest.n:
         path = _manifest_path(results, manifest.task, manifest.model)
         raise UserError(f"{path}: {manifest.kind}.n is {manifest.n}, but the run has {count} rows; it was edited")
+
+
+def _places(file: BinaryIO, path: Path) -> tuple[dict[str, int], dict[str, tuple[int, int, float]]]:
+    """Where the last answer to each key begins, in bytes, and what was lost on it in all, where anything was."""
+    places: dict[str, int] = {}
+    lost: dict[str, tuple[int, int, float]] = {}
+    for place, response in _readable(file, path):
+        places[response.key] = place
+        if response.lost:
+            (a, b, c), (d, e, f) = lost.get(response.key, (0, 0, 0.0)), response.lost
+            lost[response.key] = a + d, b + e, c + f
+    return places, lost
 
 
 def _rows(results: Path, task: str, fingerprint: str) -> Iterable[EvaluationRow]:
@@ -383,6 +416,16 @@ def write_manifest(results: Path, manifest: Manifest) -> None:
             kept = dict(json.loads(path.read_text(encoding="utf-8")))
     kept[manifest.kind] = manifest.model_dump(mode="json", exclude_defaults=False)
     _replace(path, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
+
+
+def last_served(folder: Path) -> str | None:
+    """Return what the server of a pair said of its weights in the last run, None where nothing is known of it."""
+    try:
+        runs = json.loads((folder / "run.json").read_text(encoding="utf-8")).values()
+        last = max(runs, key=lambda run: str(run["finished"]))
+        return str(last["served"]) if last.get("served") else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def read_manifests(results: Path) -> Iterator[Manifest]:

@@ -307,7 +307,7 @@ def test_after_a_pause_only_one_request_is_sent_ahead_of_its_time(monkeypatch: p
     def wake(opened: EndpointLimiter, when: float) -> None:
         nonlocal now
         now = max(now, when)
-        opened._pump()
+        opened.pump()
 
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(asyncio, "sleep", sleep)

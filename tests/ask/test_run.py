@@ -200,7 +200,7 @@ def test_a_second_process_is_refused_while_the_first_is_asking(server: Loopback,
     assert sum(server.asked.values()) == ROWS
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_waits_for_what_is_in_flight(server: Loopback, project: Project, number: int) -> None:
     server.latency = 0.1
     project.model("m", server)
@@ -317,7 +317,9 @@ def test_one_refused_model_leaves_the_table_of_the_others(server: Loopback, proj
     assert code == 3
     assert "gave up refused on small: HTTP 401: wrong key" in err
     statuses = {entry["model"]: entry["statuses"] for entry in json.loads(out)["results"]}
-    assert statuses["m"]["ok"] == statuses["refused"]["failed"] == ROWS
+    assert statuses["m"]["ok"] == ROWS
+    assert "refused" not in statuses, "a model that has answered nothing has no accuracy"
+    assert "not scored: refused on small: it has answered no row" in err
 
 
 def test_the_manifest_counts_the_trouble_and_says_when_a_score_is_incomplete(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import AskError, BadReply, ModelRejected, NotUnderstood, Rejected, Throttled, Unavailable
 from harness.models.backend import Backend, Reply, Request
 from harness.models.http import Transport
 
@@ -21,7 +21,7 @@ ERRORS: list[tuple[str, type[AskError]]] = [
     ("error", Unavailable),
     ("drop", Unavailable),
     ("broken", BadReply),
-    ("empty", BadReply),
+    ("empty", NotUnderstood),
     ("invalid", Rejected),
     ("unauthorized", ModelRejected),
     ("missing", ModelRejected),

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable, UserError
-from harness.models.anthropic import VERSION, AnthropicBackend, cut, parse, without_blank_stops
+from harness.errors import AskError, BadReply, Doubtful, ModelRejected, Rejected, Throttled, Unavailable, UserError
+from harness.models.anthropic import VERSION, AnthropicBackend, parse, without_blank_stops
 from harness.models.backend import Reply
+from harness.models.content import cut
 from harness.models.entry import AnthropicModel
 from harness.tasks.messages import Message as Told
 from tests.loopback_vendors import KEY, AnthropicServer, Failure, anthropic_error
@@ -114,7 +115,7 @@ def test_every_body_is_of_anthropics_published_type(
     prompt: str, stop: list[str], max_tokens: int, temperature: float, omit: list[str]
 ) -> None:
     shown = body(model(temperature=temperature, omit=omit), prompt=prompt, stop=tuple(stop), max_tokens=max_tokens)
-    sent, _ = without_blank_stops(shown)
+    sent = without_blank_stops(shown)
     assert PARAMS.validate_python(sent, strict=True)
     assert sent.keys() <= KEYS
     assert all(text.strip() for text in sent.get("stop_sequences", []))
@@ -128,7 +129,7 @@ def test_the_length_cannot_be_left_out() -> None:
 
 
 def test_the_task_is_filled_into_the_models_name_and_extra_keys_win() -> None:
-    sent = body(model(model="claude-{task}", max_tokens=2000, extra={"temperature": 1, "system": "Be brief."}))
+    sent = body(model(model="claude-{task}", max_tokens=2000, system="Be brief.", extra={"temperature": 1}))
     assert sent["model"] == "claude-jigsaw"
     assert (sent["max_tokens"], sent["temperature"], sent["system"]) == (2000, 1, "Be brief.")
 
@@ -236,8 +237,8 @@ def test_a_reply_that_is_not_a_message_is_a_bad_reply(server: AnthropicServer) -
         (400, "invalid_request_error", Rejected),
         (401, "authentication_error", ModelRejected),
         (402, "billing_error", ModelRejected),
-        (403, "permission_error", ModelRejected),
-        (404, "not_found_error", ModelRejected),
+        (403, "permission_error", Doubtful),
+        (404, "not_found_error", Doubtful),
         (413, "request_too_large", Rejected),
         (429, "rate_limit_error", Throttled),
         (500, "api_error", Unavailable),

@@ -21,7 +21,17 @@ from openai.types import Batch as PublishedBatch
 
 from harness.ask.attempts import Job
 from harness.ask.budget import Budget
-from harness.errors import AskError, BadReply, HarnessError, ModelRejected, Rejected, Throttled, Unavailable
+from harness.errors import (
+    AskError,
+    BadReply,
+    Doubtful,
+    HarnessError,
+    ModelRejected,
+    NotUnderstood,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
 from harness.models.backend import Reply
 from harness.models.batch import BatchBackend, read
 from harness.models.batch_api import Pace, batch_of
@@ -165,7 +175,7 @@ def test_partial_failures_leave_the_other_rows_untouched(server: BatchServer, st
     assert isinstance(refused, Rejected)
     assert not isinstance(refused, ModelRejected)
     assert "too long" in str(refused)
-    assert outcomes.pop("row 2") == Reply("", "refusal")
+    assert outcomes.pop("row 2") == Reply("", "refusal", 0, 0)
     assert completions(outcomes) == upper(["row 0", "row 3"])
     assert server.sizes() == [4]
 
@@ -231,12 +241,12 @@ def test_a_row_that_shows_the_account_or_model_at_fault_stops_the_model(
 
 json_line = {
     "good": ({"response": {"status_code": 200, "body": {"choices": [{"text": "a"}]}}}, Reply),
-    "no status": ({"response": {"body": {}}}, BadReply),
-    "odd status": ({"response": {"status_code": "200", "body": {}}}, BadReply),
-    "no body": ({"response": {"status_code": 200, "body": None}}, BadReply),
+    "no status": ({"response": {"body": {}}}, NotUnderstood),
+    "odd status": ({"response": {"status_code": "200", "body": {}}}, NotUnderstood),
+    "no body": ({"response": {"status_code": 200, "body": None}}, NotUnderstood),
     "server error": ({"response": {"status_code": 503, "body": None}}, Unavailable),
     "throttled": ({"response": {"status_code": 429, "body": "slow"}}, Throttled),
-    "wrong key": ({"response": {"status_code": 401, "body": {"error": {"message": "no"}}}}, ModelRejected),
+    "wrong key": ({"response": {"status_code": 401, "body": {"error": {"message": "no"}}}}, Doubtful),
     "expired": ({"response": None, "error": EXPIRED}, Unavailable),
     "no quota": ({"response": None, "error": {"code": "insufficient_quota", "message": "no"}}, ModelRejected),
     "nothing": ({}, Unavailable),
@@ -466,6 +476,30 @@ def test_a_batch_that_the_key_does_not_know_is_not_paid_for_again_unasked(server
     assert not server.batches
     server.batches = kept
     assert completions(ask(server, state, ["a"])) == {"a": "A"}
+
+
+def test_a_completed_batch_that_names_its_files_late_is_paid_for_once(server: BatchServer, state: Path) -> None:
+    server.late_files = 3
+    assert completions(ask(server, state, numbered(3))) == upper(numbered(3))
+    assert server.sizes() == [3]
+    server.late_files = 10**6
+    pace = replace(QUICK, give_up=0.2)
+    outcome = ask(server, state, ["late"], pace)["late"]
+    assert type(outcome) is ModelRejected
+    assert "run the same command to look again" in str(outcome)
+    server.late_files = 0
+    assert completions(ask(server, state, ["late"])) == {"late": "LATE"}
+    assert server.sizes() == [3, 1], "what waited for its files was not submitted again"
+
+
+@pytest.mark.parametrize("kind", ["content", "poll"])
+def test_a_file_or_batch_that_is_not_found_once_is_looked_for_again(
+    server: BatchServer, state: Path, kind: str
+) -> None:
+    missing = openai_error(404, "No such object")
+    server.calls = lambda called, number: missing if called == kind and number == 0 else None
+    assert completions(ask(server, state, numbered(3))) == upper(numbered(3))
+    assert server.sizes() == [3]
 
 
 def test_a_line_cut_by_a_full_disk_does_not_spoil_the_next(server: BatchServer, state: Path) -> None:

@@ -15,8 +15,9 @@ from harness.errors import AskError, BadReply, ModelRejected, Quota, Rejected, T
 from harness.models import http
 from harness.models.backend import Reply
 from harness.models.entry import OpenAIModel
-from harness.models.http import USUAL, Deadlines, Transport, address, public, secrets_of
+from harness.models.http import USUAL, Bounds, Readers, Transport, address, public
 from harness.models.openai import OpenAIBackend
+from harness.secrets import in_url, usable
 from tests.loopback import Fault, Loopback, always
 from tests.models.asking import listen, request, run
 
@@ -32,15 +33,18 @@ async def post(
     transport: httpx.AsyncBaseTransport, url: httpx.URL, body: dict[str, Any], *settings: Any, **more: Any
 ) -> Reply:
     """Post, and return the whole JSON object as the completion."""
-    return await http.post(transport, url, body, lambda reply: Reply(json.dumps(reply)), *settings, **more)
+    read = Readers(
+        lambda reply: Reply(json.dumps(reply)), lambda parts: Reply(json.dumps([part.data for part in parts]))
+    )
+    return await http.post(transport, url, body, read, *settings, **more)
 
 
-def ask(server: Loopback, secrets: tuple[str, ...] = (), deadlines: Deadlines = USUAL) -> Reply:
+def ask(server: Loopback, secrets: tuple[str, ...] = (), bounds: Bounds = USUAL) -> Reply:
     """Post BODY to the server's chat method with a fresh transport."""
 
     async def asking() -> Reply:
         async with Transport() as transport:
-            return await post(transport, chat(server), BODY, secrets=secrets, deadlines=deadlines)
+            return await post(transport, chat(server), BODY, secrets=secrets, bounds=bounds)
 
     return run(asking())
 
@@ -70,7 +74,7 @@ def test_a_good_answer_is_the_json_object(loopback: Loopback) -> None:
 def test_each_fault_of_a_server_has_its_error(loopback: Loopback, fault: str, expected: type[AskError]) -> None:
     loopback.plan = always(fault)
     with pytest.raises(AskError) as caught:
-        ask(loopback, deadlines=Deadlines(silence=0.3))
+        ask(loopback, bounds=Bounds(silence=0.3))
     assert type(caught.value) is expected
     assert loopback.asked["hello"] == 1, "a request must never be sent twice"
 
@@ -152,9 +156,9 @@ def test_no_message_holds_a_secret_that_the_server_echoes(loopback: Loopback, st
 
 
 def test_secrets_of_an_address_are_its_password_and_long_query_values() -> None:
-    url = httpx.URL("https://me:hunter22@host.invalid/v1?key=abcdefgh&n=1")
-    assert secrets_of(url, "sk-1234", None, "") == ("sk-1234", "hunter22", "abcdefgh")
-    assert public(url) == "https://host.invalid/v1"
+    url = "https://me:hunter22@host.invalid/v1?key=abcdefgh&n=1"
+    assert usable(["sk-1234", None, "", *in_url(url)]) == ("sk-1234", "hunter22", "abcdefgh")
+    assert public(httpx.URL(url)) == "https://host.invalid/v1"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +265,7 @@ def test_a_proxy_that_refuses_the_password_does_not_reveal_it(monkeypatch: pytes
             monkeypatch.setenv("https_proxy", f"http://me:hunter%4022@127.0.0.1:{server.sockets[0].getsockname()[1]}")
             await post(transport, httpx.URL("https://behind-a-proxy.invalid/v1"), BODY)
 
-    with pytest.raises(Unavailable, match="407") as caught:
+    with pytest.raises(ModelRejected, match="407") as caught:
         run(asking())
     assert heads[0].startswith(b"CONNECT behind-a-proxy.invalid:443 ")
     assert b"Proxy-Authorization: Basic bWU6aHVudGVyQDIy" in heads[0]
@@ -274,7 +278,9 @@ def test_a_proxy_of_another_kind_is_refused_by_name(monkeypatch: pytest.MonkeyPa
             monkeypatch.setenv("http_proxy", "socks5://me:hunter22@127.0.0.1:1080")
             await post(transport, httpx.URL("http://behind-socks.invalid/v1"), BODY)
 
-    with pytest.raises(ModelRejected, match="environment's proxy for http is not a valid URL") as caught:
+    with pytest.raises(
+        ModelRejected, match="environment's proxy for http is a socks5 proxy, which is not supported"
+    ) as caught:
         run(asking())
     assert "hunter22" not in str(caught.value)
 
@@ -320,3 +326,58 @@ def test_nothing_of_a_netrc_file_or_of_an_earlier_answer_is_sent(
 
     run(asking())
     assert all(not {"Authorization", "Cookie"} & set(received.headers) for received in loopback.received)
+
+
+@pytest.mark.parametrize(
+    ("excepted", "direct"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:8000", True),
+        ("127.0.0.1:9000", False),
+        ("127.0.0.0/8", True),
+        ("10.0.0.0/8", False),
+        ("*", True),
+        ("example.com, 127.0.0.1", True),
+        ("", False),
+    ],
+)
+def test_no_proxy_takes_ports_and_networks(excepted: str, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", excepted)
+    http._proxy.cache_clear()
+    assert (http._proxy("http", "127.0.0.1", 8000) is None) is direct
+    http._proxy.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("excepted", "host", "direct"),
+    [
+        ("corp.example", "models.corp.example", True),
+        (".corp.example", "corp.example", True),
+        ("orp.example", "corp.example", False),
+    ],
+)
+def test_no_proxy_takes_domains(excepted: str, host: str, direct: bool) -> None:
+    assert http._direct(host, 443, excepted) is direct
+
+
+def test_a_server_without_tls_is_named_at_once(loopback: Loopback) -> None:
+    async def asking() -> None:
+        async with Transport() as transport:
+            await post(transport, httpx.URL(loopback.url.replace("http:", "https:")), BODY)
+
+    with pytest.raises(ModelRejected, match="write http:// in place of https://"):
+        run(asking())
+
+
+def test_certificates_that_are_not_there_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    http._certificates.cache_clear()
+
+    async def asking() -> None:
+        async with Transport() as transport:
+            await post(transport, httpx.URL("https://127.0.0.1:9/v1"), BODY)
+
+    with pytest.raises(ModelRejected, match=r"/nowhere/ca\.pem, which SSL_CERT_FILE names, cannot be read"):
+        run(asking())
+    http._certificates.cache_clear()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import AskError, ModelRejected, Quota, Rejected, Throttled, Unavailable
+from harness.errors import AskError, Doubtful, ModelRejected, Quota, Rejected, Throttled, Unavailable
 from harness.models.http_errors import LONGEST_TEXT, Filtered, failure, quotas, retry_after, until_reset
 from tests.loopback import error
 
@@ -21,10 +21,10 @@ KEY = "sk-planted-0123456789"
     ("status", "expected"),
     [
         (400, Rejected),
-        (401, ModelRejected),
+        (401, Doubtful),
         (402, ModelRejected),
-        (403, ModelRejected),
-        (404, ModelRejected),
+        (403, Doubtful),
+        (404, Doubtful),
         (307, ModelRejected),
         (408, Unavailable),
         (409, Unavailable),
@@ -175,3 +175,18 @@ def test_any_reset_header_is_read_or_ignored(text: str) -> None:
 )  # fmt: skip
 def test_what_is_left_of_each_rate_limit_is_read(headers: dict[str, str], expected: tuple[Quota, ...]) -> None:
     assert quotas(httpx.Headers(headers)) == expected
+
+
+def test_a_date_to_wait_for_is_read_by_the_servers_own_clock() -> None:
+    headers = {"Retry-After": "Wed, 21 Oct 2015 07:28:30 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert retry_after(httpx.Headers(headers)) == 30
+
+
+@pytest.mark.parametrize("text", ["1445412510", "1445412510.0", "1445412510000"])
+def test_a_reset_may_be_a_moment_since_1970(text: str) -> None:
+    headers = {
+        "Date": "Wed, 21 Oct 2015 07:28:00 GMT",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": text,
+    }
+    assert quotas(httpx.Headers(headers)) == (Quota("requests", 0, 30.0),)

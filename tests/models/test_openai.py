@@ -134,6 +134,7 @@ def chat_reply(**message: Any) -> dict[str, Any]:
         ({"content": ""}, ("", "stop")),
         ({"content": "ye", "finish_reason": "length"}, ("ye", "length")),
         ({"content": None, "finish_reason": "length"}, ("", "length")),
+        ({"content": None}, ("", "stop")),
         ({"content": "", "finish_reason": "content_filter"}, ("", "refusal")),
         ({"content": None, "finish_reason": "content_filter"}, ("", "refusal")),
         ({"content": None, "refusal": "I can't help"}, ("I can't help", "refusal")),
@@ -172,7 +173,8 @@ def test_text_in_parts_is_joined_without_the_thinking() -> None:
         {"choices": [{}]},
         {"choices": [{"message": None}]},
         {"choices": [{"message": {}}]},
-        {"choices": [{"message": {"content": None}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": None}, "finish_reason": None}]},
+        {"choices": [{"message": {"content": ""}}]},
         {"choices": [{"message": {"content": 12}, "finish_reason": "stop"}]},
     ],
 )
@@ -223,7 +225,7 @@ def test_each_fault_of_the_server_has_its_error(
 
 def test_a_prompt_that_the_content_filter_rejects_is_refused(loopback: Loopback) -> None:
     loopback.plan = lambda prompt, attempt: error(400, "filtered", "content_filter")
-    assert ask(lambda connection: OpenAIBackend(model(loopback), connection)) == Reply("", "refusal")
+    assert ask(lambda connection: OpenAIBackend(model(loopback), connection)) == Reply("", "refusal", 0, 0)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 500])

@@ -18,7 +18,7 @@ from harness.models.anthropic import AnthropicBackend
 from harness.models.anthropic import parse as parse_message
 from harness.models.backend import Reply
 from harness.models.entry import AnthropicModel, LoraxModel, OpenAIModel
-from harness.models.http import Event, Transport, stream
+from harness.models.http import Event, Readers, Transport, post
 from harness.models.lorax import LoraxBackend
 from harness.models.openai import OpenAIBackend, parse
 from harness.models.streaming import anthropic_reply, lorax_reply, openai_reply, timed
@@ -197,7 +197,8 @@ def test_a_line_ends_at_a_line_feed_and_at_no_other_character(end: bytes) -> Non
         [b"data: ", json.dumps({"text": text}, ensure_ascii=False).encode(), end, end, b"data: [DONE]", end, end]
     )
     transport = httpx.MockTransport(lambda asked: httpx.Response(200, content=body))
-    reply = run(stream(transport, httpx.URL("http://server.invalid/v1"), {}, lambda found: Reply(repr(found[0].data))))
+    read = Readers(lambda whole: Reply(""), lambda found: Reply(repr(found[0].data)))
+    reply = run(post(transport, httpx.URL("http://server.invalid/v1"), {}, read, streamed=True))
     assert reply.completion == repr({"text": text})
 
 

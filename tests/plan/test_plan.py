@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
+from harness.models.tokens import CHAT_FRAME, approximate
 from harness.plan.plan import PairEstimate, Plan, plan
-from harness.plan.tokens import CHAT_FRAME, approximate
 from harness.store.results import ResponseLog, read_responses
 from tests.loopback import Loopback
 from tests.runs import ROWS, TASK, Small

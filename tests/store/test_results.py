@@ -131,7 +131,7 @@ class TestResponses:
             "key": "k1", "row": "r1", "status": "ok", "completion": "für\n\u2028", "attempts": 1, "at": "",
         }  # fmt: skip
         assert "für" in first.decode()
-        assert json.loads(second) == asdict(self.FULL)
+        assert json.loads(second) == {name: value for name, value in asdict(self.FULL).items() if name != "lost"}
 
     def test_of_a_pair_that_was_never_asked_are_none(self, folder: Path) -> None:
         assert list(read_responses(folder)) == []
@@ -232,7 +232,7 @@ class TestDamagedLine:
             (b'{"key": "k9", "colour": 1}\n', "row: Field required"),
             (line(completion=5), "completion: Input should be a valid string"),
             (line(key=[1]), "key: Input should be a valid string"),
-            (line(status="fine"), "status: Input should be 'ok', 'truncated', 'refused' or 'failed'"),
+            (line(status="fine"), "status: Input should be 'ok', 'truncated', 'truncated_prompt', 'refused' or 'failed'"),
             (line(latency_s="x"), "latency_s: Input should be a valid number"),
             (line(latency_s=-1), "latency_s: Input should be greater than or equal to 0"),
             (line(latency_s=float("nan")), "latency_s: Input should be"),

@@ -70,6 +70,7 @@ def provenance(run: ScoredRun) -> dict[str, object]:
             ("tokens", tokens),
             ("cost, USD", small(run.usd)),
             *([("stopped", m.stopped)] if m.stopped else []),
+            *(("doubt", line) for line in words.doubts([run])),
             *([("note", m.note)] if m.note else []),
         ],
     }

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from harness.models import tokens
 from harness.models.entry import LoraxModel, OpenAIModel
-from harness.plan import tokens
 
 # Counted with tiktoken 0.14: text, tokens by cl100k_base, tokens by o200k_base.
 COUNTED: dict[str, tuple[str, int, int]] = {

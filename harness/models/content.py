@@ -1,0 +1,160 @@
+"""What an answer says, however it came: its text, why it ended, how many tokens it took, and by which model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from harness.errors import AskError, NotUnderstood, Unavailable
+from harness.models.backend import FinishReason, Reply
+from harness.models.http_errors import clean, late_failure
+
+# The words of OpenAI, Azure, Anthropic, Mistral, Gemini, Cohere, Bedrock, Zhipu, DeepSeek, vLLM, TGI and LoRAX.
+_ENDS: dict[str, FinishReason | Literal["failed"]] = {
+    **dict.fromkeys(("stop", "stop_sequence", "end_turn", "eos", "eos_token", "end", "complete", "completed"), "stop"),
+    **dict.fromkeys(("finish", "finished", "done"), "stop"),
+    # These ask for a next turn, of which there is none here.
+    **dict.fromkeys(("tool_calls", "tool_use", "function_call", "pause_turn"), "unknown"),
+    **dict.fromkeys(("length", "model_length", "max_tokens", "max_output_tokens", "max_length"), "length"),
+    **dict.fromkeys(("model_context_window_exceeded", "context_length", "token_limit", "incomplete"), "length"),
+    **dict.fromkeys(("content_filter", "content_filtered", "refusal", "safety", "image_safety"), "refusal"),
+    **dict.fromkeys(("prohibited_content", "blocklist", "spii", "recitation", "sensitive"), "refusal"),
+    **dict.fromkeys(("guardrail_intervened", "error_toxic", "blocked", "moderation"), "refusal"),
+    **dict.fromkeys(("error", "failed", "insufficient_system_resource", "network_error", "server_error"), "failed"),
+    **dict.fromkeys(("abort", "aborted", "cancelled", "canceled", "timeout", "malformed_function_call"), "failed"),
+}
+_THOUGHTS = ("think", "thought", "reason", "analysis")
+_MOST_TOKENS = 10**9
+_SUFFIX = re.compile(r"[-:@.]")
+_END_OF_THINKING = "</think>"
+
+
+def finish_of(reason: Any) -> FinishReason | Literal["failed"]:
+    """Return what a server's finish reason means; `failed` when generation broke off."""
+    return _ENDS.get(_word(reason), "unknown")
+
+
+def _word(reason: Any) -> str:
+    return reason.partition(":")[0].strip().lower().replace("-", "_") if isinstance(reason, str) else ""
+
+
+def text_of(content: Any) -> str | None:
+    """Return the text of a content: a text, or parts under any type name, without thoughts; None where it is neither.
+
+    No content at all is an empty text: some servers write null when nothing was said, or all of it was thought.
+    """
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        return None
+    return "".join(_part(part) for part in content)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = str(part.get("type", "text")).lower() if isinstance(part, dict) else "other"
+    if kind == "other" or kind == "refusal" or any(name in kind for name in _THOUGHTS) or part.get("thought") is True:
+        return ""
+    text = part.get("text")
+    if isinstance(text, dict):  # OpenAI's assistants: {"value": …}
+        text = text.get("value")
+    return text if isinstance(text, str) else ""
+
+
+def tokens_of(usage: Any) -> tuple[int | None, int | None]:
+    """Return the tokens of the prompt and of the answer, as they are billed; None where they are not known.
+
+    Thoughts are billed as output though some servers leave them out of the answer's count: what is left of the total
+    counts.
+    """
+    usage = usage if isinstance(usage, Mapping) else {}
+    read = count(usage.get("prompt_tokens"))
+    written = count(usage.get("completion_tokens"))
+    details = usage.get("completion_tokens_details")
+    thought = count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    if written is not None and thought and thought > written:
+        written += thought
+    total = count(usage.get("total_tokens"))
+    if total is not None and read is not None and total >= read:
+        written = max(written or 0, total - read)
+    return read, written
+
+
+def count(value: Any) -> int | None:
+    """Return a token count, None when it is not one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
+
+
+def name_of(reply: Mapping[str, Any]) -> str | None:
+    """Return the model that a reply names."""
+    name = reply.get("model")
+    return name if isinstance(name, str) and name else None
+
+
+def reply_of(
+    text: str | None,
+    reason: Any,
+    tokens: tuple[int | None, int | None],
+    *,
+    model: str | None = None,
+    refused: bool = False,
+    error: Any = None,
+    secrets: tuple[str, ...] = (),
+) -> Reply:
+    """Return the reply that was read: its text (None: there is none to be found), finish reason and tokens.
+
+    Zero tokens stand for not counted.
+
+    Raises:
+        AskError: `error`, the one beside the text, or one that the finish reason stands for.
+        NotUnderstood: there is no text, or none and no reason why; or it holds half a surrogate pair.
+    """
+    finish = finish_of(reason)
+    read, written = tokens
+    try:
+        if error:
+            raise late_failure({"error": error}, secrets)
+        if finish == "failed":
+            raise Unavailable(f"the server gave the answer up (finish reason: {clean(reason, secrets)})")
+        if text is None or (not text and not refused and _word(reason) not in _ENDS):
+            raise NotUnderstood("the reply's choice holds no text")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise NotUnderstood("the answer's text holds half a character (a lone surrogate)") from None
+    except AskError as failed:
+        failed.charged = True
+        failed.usage = (read, written) if read is not None and written is not None else None
+        raise
+    known = written if written or (read and not text) else None
+    return Reply(text, "refusal" if refused else finish, read or None, known, model)
+
+
+def cut(reply: Reply, stops: Iterable[str]) -> Reply:
+    """End a reply's text before the first of these strings, after any thinking, where the server has not done so."""
+    start = reply.completion.rfind(_END_OF_THINKING) + 1
+    places = [place for stop in stops if stop and (place := reply.completion.find(stop, start)) >= 0]
+    if not places:
+        return reply
+    finish = reply.finish_reason if reply.finish_reason == "refusal" else "stop"
+    return replace(reply, completion=reply.completion[: min(places)], finish_reason=finish)
+
+
+def same_model(asked: str, named: str) -> bool:
+    """Whether a server's name for a model may be that of the model that was asked for.
+
+    A vendor adds a date or a tag to a name, a router adds the vendor or leaves it out. A name from a variable is not
+    known.
+    """
+    if "${" in asked:
+        return True
+    a, b = (name.lower().rstrip("/").rpartition("/")[2] for name in (asked, named))
+    longer, shorter = max(a, b, key=len), min(a, b, key=len)
+    return longer == shorter or (longer.startswith(shorter) and bool(_SUFFIX.match(longer[len(shorter) :])))

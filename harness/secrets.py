@@ -1,0 +1,88 @@
+"""Secrets in what is written and printed: found in every encoding in which a server may echo them, and masked."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.request import getproxies
+
+MASK = "***"
+SHORTEST = 4
+"""Characters of the shortest text that is masked: to blot out "1" would spoil every message."""
+SHORTEST_IN_ANSWERS = 8
+"""The same in a model's answers, which a key such as "test" must not change; shorter ones are not encoded either."""
+
+
+def masked(text: str, secrets: Sequence[str], shortest: int = SHORTEST) -> str:
+    """Return a text in which each secret of at least `shortest` characters is `MASK`.
+
+    Found are secrets as they are, percent-encoded, as JSON or HTML writes them, also in part; in hexadecimal; and in
+    Base64, also as a part of something longer, such as a whole header.
+    """
+    found = _pattern(tuple(secrets), shortest)
+    return text if found is None else found.sub(MASK, text)
+
+
+def usable(values: Iterable[str | None]) -> tuple[str, ...]:
+    """Return those values that are long enough to be kept secret, each once, without white space around them."""
+    stripped = (value.strip() for value in values if value)
+    return tuple(dict.fromkeys(value for value in stripped if len(value) >= SHORTEST))
+
+
+def in_url(url: str) -> list[str]:
+    """Return what a URL holds that may be secret: user and password, and long values of its query; decoded, too."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # what is wrong with it is said where it is used
+        return []
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    found = [password] if password and len(user) < SHORTEST_IN_ANSWERS else [user, password]
+    found += [value for _, value in parse_qsl(parts.query) if len(value) >= SHORTEST_IN_ANSWERS]
+    return [form for text in found for form in (text, unquote(text))]
+
+
+def of_proxies() -> list[str]:
+    """Return the users and passwords in the URLs of the environment's proxies."""
+    return [secret for proxy in getproxies().values() for secret in in_url(proxy if "://" in proxy else f"//{proxy}")]
+
+
+@lru_cache(64)
+def _pattern(secrets: tuple[str, ...], shortest: int) -> re.Pattern[str] | None:
+    texts = {form for secret in secrets if len(secret) >= shortest for form in (secret, *_encoded(secret))}
+    longest_first = sorted(texts, key=lambda text: (-len(text), text))
+    return re.compile("|".join("".join(map(_spelt, text)) for text in longest_first)) if texts else None
+
+
+@lru_cache(256)
+def _spelt(character: str) -> str:
+    """Return a pattern for a character however a URL, JSON or HTML may spell it."""
+    if character.isascii() and character.isalnum():
+        return re.escape(character)
+    once = json.dumps(character)[1:-1]
+    percent = quote(character, safe="", errors="replace")
+    if len(percent) == 1:
+        percent = f"%{ord(character):02X}"
+    unicode = f"\\u{ord(character):04x}" if ord(character) < 0x10000 else once
+    forms = {character, once, json.dumps(once)[1:-1], html.escape(character), f"&#{ord(character)};", f"\\{character}"}
+    forms |= {percent, percent.lower(), percent.replace("%", "%25"), percent.lower().replace("%", "%25")}
+    forms |= {unicode, unicode.upper().replace("\\U", "\\u")} | ({"+"} if character == " " else set())
+    return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))})"
+
+
+def _encoded(secret: str) -> set[str]:
+    """Return a secret in hexadecimal, and what of its Base64 is the same whatever stands before and after it."""
+    if len(secret) < SHORTEST_IN_ANSWERS:
+        return set()
+    data = secret.encode("utf-8", "surrogatepass")
+    found = {data.hex(), data.hex().upper()}
+    for before in range(3):
+        # Each character of Base64 holds 6 bits; those that hold a bit of something else are left out.
+        text = base64.b64encode(b"\0" * before + data).decode()
+        inside = text[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+        found |= {inside, inside.replace("+", "-").replace("/", "_")}
+    return found

@@ -1,0 +1,167 @@
+"""Whose failure it is: the row's, the model's, the endpoint's; and what an attempt that brought nothing has cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.ask.budget import Budget
+from harness.ask.limiter import GiveUpAfter
+from harness.models.entry import OpenAIModel, Price
+from tests.asking import QUICK, Pair, ask, openai, prompts
+from tests.loopback import FAULTS, Fault, Loopback, error
+
+PRICE = Price(input=1_000_000, output=10_000_000)  # 1 USD and 10 USD a token, to reckon by hand
+BLOCKED = Fault(403, "<html>Attention Required! | Cloudflare</html>")
+
+
+def test_a_403_for_one_row_is_the_rows_own(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: BLOCKED if prompt == "row 17" else None
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(60), concurrency=4)])
+    assert asked.statuses() == {"ok": 59, "failed": 1}
+    assert asked.jobs[0].stopped is None
+    assert loopback.asked["row 17"] == 2
+
+
+def test_even_when_it_is_the_first_of_all(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: BLOCKED if prompt == "row 0" else None
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(20), concurrency=1)])
+    assert asked.statuses() == {"ok": 19, "failed": 1}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_bare_refusal_is_passing_once(loopback: Loopback, tmp_path: Path, status: int) -> None:
+    loopback.plan = lambda prompt, attempt: Fault(status, "no") if attempt == 0 and prompt != "row 5" else None
+    assert ask(tmp_path, [Pair(openai(loopback), prompts(10))]).statuses() == {"ok": 10}
+
+
+def test_several_rows_that_are_refused_are_the_models_failure(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: BLOCKED if int(prompt.split()[1]) >= 10 else None
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(500), concurrency=2)])
+    assert asked.jobs[0].stopped is not None
+    assert asked.statuses()["failed"] <= 5
+    assert sum(loopback.asked.values()) <= 10 + 2 * 7
+
+
+def test_a_key_that_never_worked_costs_a_few_requests(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: Fault(401, '{"error": "Unauthorized"}')
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(500), concurrency=4)])
+    assert "401" in str(asked.jobs[0].stopped)
+    assert sum(loopback.asked.values()) <= 2 * 2 * 4, "each of the workers, and of those hired while they wait, twice"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code"),
+    [
+        (400, "Your credit balance is too low to access the Anthropic API.", None),
+        (200, "insufficient balance", None),
+        (429, "Quota exceeded for metric: x, limit: 0", None),
+        (402, "pay", None),
+    ],
+)
+def test_a_spent_credit_stops_the_model_on_the_first_answer(
+    loopback: Loopback, tmp_path: Path, status: int, message: str, code: str | None
+) -> None:
+    loopback.plan = lambda prompt, attempt: error(status, message, code) if len(loopback.answered) >= 20 else None
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(200), concurrency=1)])
+    assert message in str(asked.jobs[0].stopped)
+    assert sum(loopback.asked.values()) == 21
+
+
+def test_a_429_that_no_waiting_helps_is_the_rows_own(loopback: Loopback, tmp_path: Path) -> None:
+    large = error(429, "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 14022.")
+    loopback.plan = lambda prompt, attempt: large if prompt == "row 3" else None
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(10))])
+    assert asked.statuses() == {"ok": 9, "failed": 1}
+    assert loopback.asked["row 3"] == 1
+
+
+def test_a_prompt_against_the_usage_policy_is_refused(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: (
+        error(400, "Invalid prompt", "invalid_prompt") if prompt == "row 3" else None
+    )
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(10))])
+    assert asked.statuses() == {"ok": 9, "refused": 1}
+    assert loopback.asked["row 3"] == 1
+
+
+def two_models(server: Loopback, sick: Fault) -> list[Pair]:
+    """A sick and a healthy model of one router; which one was asked is in the prompt."""
+    server.plan = lambda prompt, attempt: sick if "sick" in prompt else None
+    shared: dict[str, Any] = {"endpoint": "router", "concurrency": 4}
+    return [
+        Pair(openai(server, model=name), [f"{name} {number}" for number in range(60)], name, served=name, **shared)
+        for name in ("sick", "well")
+    ]
+
+
+@pytest.mark.parametrize("fault", ["error", "throttle"])
+def test_one_model_of_a_router_does_not_take_another_with_it(loopback: Loopback, tmp_path: Path, fault: str) -> None:
+    give_up = GiveUpAfter(0.05, 0.2, never_reached=1.0, throttled=1.0)
+    asked = ask(tmp_path, two_models(loopback, FAULTS[fault]), give_up=give_up)
+    assert asked.statuses("well") == {"ok": 60}
+    assert asked.jobs[1].stopped is None
+    assert asked.jobs[0].stopped is not None
+    assert "sick at router" in asked.jobs[0].stopped
+    sick = sum(count for prompt, count in loopback.asked.items() if "sick" in prompt)
+    assert sick < 60, "a few tries, not the same again and again"
+
+
+def test_a_lost_network_is_everybodys(tmp_path: Path) -> None:
+    with Loopback() as gone:
+        pairs = two_models(gone, FAULTS["error"])
+    asked = ask(tmp_path, pairs, give_up=GiveUpAfter(0.02, 0.1, never_reached=0.3))
+    assert all("router has answered nothing" in str(job.stopped) for job in asked.jobs)
+    assert sum("fails everything" in line for line in asked.notices) == 1
+
+
+def test_a_model_that_loads_has_a_patience_of_its_own(loopback: Loopback, tmp_path: Path) -> None:
+    loading = error(503, "Loading model")
+    loopback.plan = lambda prompt, attempt: loading if sum(loopback.asked.values()) < 25 else None
+    impatient = GiveUpAfter(0.02, 0.05, never_reached=0.1)
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(5), attempts=1)], give_up=impatient)
+    assert asked.statuses() == {"ok": 5}
+
+
+@pytest.mark.parametrize("fault", ["cut", "drop", "reset", "broken", "empty"])
+def test_an_attempt_that_may_have_been_charged_is_booked_and_recorded(
+    loopback: Loopback, tmp_path: Path, fault: str
+) -> None:
+    loopback.plan = lambda prompt, attempt: FAULTS[fault] if attempt == 0 else None
+    budget = Budget(None, {"m": OpenAIModel(backend="openai", model="m", price=PRICE)})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(1))], budget=budget)
+    (response,) = asked.responses["m"]
+    assert response.lost is not None
+    assert response.lost[:2] == (2, 4), "the whole prompt, of five bytes, and the longest answer"
+    assert budget.spent == pytest.approx((2 + 10) + (2 + 40))
+
+
+def test_what_a_failed_answer_says_of_its_tokens_is_booked(loopback: Loopback, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 1}
+    failed = {"choices": [{"message": {"content": "y"}, "finish_reason": "error"}], "usage": usage}
+    loopback.plan = lambda prompt, attempt: Fault(body=json.dumps(failed)) if attempt == 0 else None
+    budget = Budget(None, {"m": OpenAIModel(backend="openai", model="m", price=PRICE)})
+    ask(tmp_path, [Pair(openai(loopback), prompts(1))], budget=budget)
+    assert budget.spent == pytest.approx((2 + 10) + (5 + 10))
+
+
+def test_a_refusal_and_an_error_of_the_server_cost_nothing(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: FAULTS["error"] if attempt == 0 else error(400, "no", "content_filter")
+    budget = Budget(None, {"m": OpenAIModel(backend="openai", model="m", price=PRICE)})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(3))], budget=budget)
+    assert asked.statuses() == {"refused": 3}
+    assert budget.spent == 0
+
+
+def test_a_model_that_writes_more_than_its_limit_is_found_out_by_one_row(loopback: Loopback, tmp_path: Path) -> None:
+    """At a cap of 3 USD, 40 rows at once would cost 40 USD: each answer takes 25 times its worst case."""
+    loopback.answer = lambda prompt: " ".join(["word"] * 100)
+    worst = 2 + 4 * 10
+    budget = Budget(60.0 * worst, {"m": OpenAIModel(backend="openai", model="m", price=PRICE)})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(40), concurrency=40)], budget=budget, give_up=QUICK)
+    assert budget.spent <= 60.0 * worst
+    assert asked.jobs[0].answered == 2
+    assert "could pass the limit" in str(asked.ended)
