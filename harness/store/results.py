@@ -220,8 +220,9 @@ def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
     def written(file: BinaryIO) -> Iterator[str]:
         for row in rows:
             content = asdict(row)
-            if not row.messages:
-                del content["messages"]
+            for name in ("messages", "cluster"):
+                if not content[name]:
+                    del content[name]
             line = json.dumps(content, ensure_ascii=False, default=str)
             file.write(_utf8(line + "\n"))
             yield line
@@ -256,7 +257,8 @@ def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[Evaluation
             for line in file:
                 row = json.loads(line)
                 given = (row["id"], row["prompt"], tuple(row["references"]), row["fields"])
-                yield EvaluationRow(*given, tuple(Message(**message) for message in row.get("messages", ())))
+                messages = tuple(Message(**message) for message in row.get("messages", ()))
+                yield EvaluationRow(*given, messages, row.get("cluster"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run bench again to write it") from None
 

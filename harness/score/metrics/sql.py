@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.score.answers.sql_tokens import Token, tokens, with_table_quoted
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
+from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio, share_of
 from harness.tasks.task import SqlAnswer
 
 MOST_ROWS = 10_000
@@ -54,7 +54,8 @@ def execution_accuracy(answer: SqlAnswer) -> Metric:
     def summary(means: FloatArray) -> FloatArray:
         return ratio(means[..., 0], means[..., 1])
 
-    return Metric("execution_accuracy", stats, summary, kind="corpus", scorable=1)
+    basis = share_of("judged rows", lambda s: (s[..., 0], s[..., 1]))
+    return Metric("execution_accuracy", stats, summary, kind="corpus", scorable=1, basis=basis)
 
 
 @dataclass(frozen=True, slots=True)
