@@ -341,6 +341,8 @@ def family(pair: ModelPair | None) -> str:
     """Which comparisons p-values and intervals are corrected for; without a pair, in general."""
     if pair is None:
         over = "all comparisons of one model with the others on the tasks of both"
+    elif pair.comparisons == 1:
+        return "The p-value and interval are of one comparison, and so not corrected."
     elif pair.rivals == 1:
         over = plural(pair.comparisons, "comparison")
     else:

@@ -68,7 +68,9 @@ def test_the_gate_says_first_what_is_and_is_not_ruled_out() -> None:
 
 
 def test_the_family_is_one_sentence() -> None:
-    assert family(ModelPair("a", "b", {"x": LOST})).startswith("P-values and intervals are corrected for 1 comparison ")
+    assert family(ModelPair("a", "b", {"x": LOST})) == (
+        "The p-value and interval are of one comparison, and so not corrected."
+    )
     assert family(ModelPair("a", "b", {"x": LOST, "y": OPEN}, rivals=5)) == (
         "P-values and intervals are corrected for 10 comparisons, of one model with each of 5 others on 2 tasks "
         "(Holm's correction over the tasks, Bonferroni's over the models)."
