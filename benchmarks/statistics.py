@@ -227,10 +227,13 @@ def main() -> None:
     trials = parser.parse_args().trials
     plain = {name: case for name, case in SCORES.items() if not case.per_cluster}
     rows = [[name, *(_shown(coverage(case, n, trials)) for n in SIZES)] for name, case in plain.items()]
-    print(tabulate(rows, ["score", *(f"n = {n:,}" for n in SIZES)], "github"), end="\n\n")
+    print(tabulate(rows, ["score", *(f"n = {n:,}" for n in SIZES)], "github", disable_numparse=True), end="\n\n")
     grouped = {name: case for name, case in SCORES.items() if case.per_cluster}
     rows = [[name, *(_shown(coverage(case, n, trials)) for n in CLUSTER_SIZES)] for name, case in grouped.items()]
-    print(tabulate(rows, ["score", *(f"{n // 7} clusters" for n in CLUSTER_SIZES)], "github"), end="\n\n")
+    print(
+        tabulate(rows, ["score", *(f"{n // 7} clusters" for n in CLUSTER_SIZES)], "github", disable_numparse=True),
+        end="\n\n",
+    )
     rows = []
     for name, case in VERDICTS.items():
         for models in MODELS:
