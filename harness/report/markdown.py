@@ -289,7 +289,7 @@ def latex(df: pd.DataFrame, models: Sequence[str]) -> str:
             task,
             metric_of[task],
             *(
-                number(score) + (r"\textsuperscript{\dag}" if (task, model) in broken else "")
+                number(score) + (" †" if (task, model) in broken else "")
                 for model, score in zip(wide.columns, scores, strict=True)
             ),
         ]

@@ -176,4 +176,4 @@ def test_an_incomplete_run_is_marked_wherever_its_score_stands(benchmark: pd.Dat
     assert "0.410 †" in text
     assert f"† tfidf on jigsaw {note} tfidf on e2e_nlg {note}" in text
     assert "700 of 1,000 rows have no answer" in csv(broken)
-    assert r"0.410\textsuperscript{\dag}" in latex(broken, MODELS)
+    assert "0.410 †" in latex(broken, MODELS)
