@@ -116,6 +116,7 @@ def bench(
         Interrupted: the user stopped it.
     """
     from harness.ask.run import BenchOptions, bench
+    from harness.score.rules import current_rules
     from harness.score.scoring import score_all
 
     options = BenchOptions(
@@ -131,7 +132,7 @@ def bench(
         max_failures=max_failures,
     )
     manifests = _outside_the_loop(lambda: bench(options, say))
-    return BenchResults(score_all(options.results, manifests, say))
+    return BenchResults(score_all(options.results, manifests, say, current_rules(options.tasks_folder)))
 
 
 def score(
@@ -162,20 +163,27 @@ def compare(
     tasks: Names = (),
     kind: Literal["benchmark", "sample"] | None = None,
     results: Folder = "results",
+    tasks_folder: Folder | None = None,
+    recorded_rules: bool = False,
+    across_prompts: bool = False,
+    say: Callable[[str], None] = print,
 ) -> ModelPair:
-    """Compare two models on the same recorded rows, task by task, with p-values after Holm's correction.
+    """Compare two models on the same recorded rows, task by task, corrected for all that are recorded.
 
     Raises:
-        UserError: a name is wrong, or the two were not asked the same rows of any task.
+        UserError: a name is wrong, or the two were not asked one task together.
     """
-    from harness.compare.paired import compare_recorded
+    from harness.compare.paired import compare_recorded, recorded_runs
+    from harness.score.rules import chosen_rules
 
-    return compare_recorded(Path(results), a, b, _several(tasks), kind)[0]
+    rules = chosen_rules(_path(tasks_folder), recorded=recorded_rules)
+    runs = recorded_runs(Path(results), _several(tasks), (a, b), kind, rules, say)
+    return compare_recorded(runs, a, b, across_prompts=across_prompts)[0]
 
 
 def report(
     *, results: Folder = "results", out: Folder = "reports", single_file: bool = False,
-    say: Callable[[str], None] = print,
+    tasks_folder: Folder | None = None, recorded_rules: bool = False, say: Callable[[str], None] = print,
 ) -> list[Path]:  # fmt: skip
     """Rebuild the page, tables and plots from what is recorded, and return the files written.
 
@@ -183,8 +191,10 @@ def report(
         UserError: no runs are recorded.
     """
     from harness.report import write_report
+    from harness.score.rules import chosen_rules
 
-    return write_report(Path(results), Path(out), say, single_file=single_file)
+    rules = chosen_rules(_path(tasks_folder), recorded=recorded_rules)
+    return write_report(Path(results), Path(out), say, rules, single_file=single_file)
 
 
 def train(

@@ -6,15 +6,15 @@ import math
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from harness.ask.prepare import unreadable_gold
 from harness.errors import HarnessError, UserError
-from harness.rows.evaluation import EvaluationRow, Subset, choose
-from harness.rows.origin import locate
+from harness.rows.evaluation import EvaluationRow, Subset, choose, identify, identity, row_id
+from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
 from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
@@ -33,6 +33,8 @@ SHOWN = 2000
 TOLERANCE = 1e-6
 SIGMAS = 5.0
 """How far the score of shuffled answers may be from chance, in standard errors."""
+MOST_DISTINCT, SHORTEST_TEXT = 0.98, 40
+"""A column is shared by rows where at most this share of its values differ, and they are this long in characters."""
 MOST_PROGRAMS = 100
 """Rows whose programs are run."""
 T = TypeVar("T")
@@ -51,6 +53,17 @@ class Checked:
     balance: tuple[tuple[str, int], ...] = ()
     guarded: Guarded | None = None
     file: TaskFile | None = None
+    shared: tuple[SharedColumn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SharedColumn:
+    """A column of the prompt whose values repeat: so many in so many evaluated rows, in the mean of that length."""
+
+    name: str
+    values: int
+    rows: int
+    length: float
 
 
 def check(folder: Path | None, name: str, data: str | None, *, strict: bool) -> Checked:
@@ -102,6 +115,32 @@ def check(folder: Path | None, name: str, data: str | None, *, strict: bool) -> 
         balance=_balance(file, subset) if subset else (),
         guarded=guarded,
         file=file,
+        shared=(attempt(lambda: shared_columns(file, prompts, origin, evaluated)) if subset else None) or (),
+    )
+
+
+def shared_columns(
+    file: TaskFile, prompts: Prompts, origin: Origin, evaluated: Collection[str]
+) -> tuple[SharedColumn, ...]:
+    """The columns of the prompt that hold a text, as a passage or a document, which several evaluated rows share."""
+    values: dict[str, list[str]] = {name: [] for name in sorted(prompts.prompt_columns)}
+    lengths = dict.fromkeys(values, 0)
+    left = set(evaluated)
+    for row in origin.splits[file.task.evaluation.split].read(identity(file, prompts)):
+        if (name := identify(file, prompts, row)) in left:
+            left.discard(name)
+            for column, seen in values.items():
+                seen.append(row_id(row, [column]))
+                lengths[column] += len(str(row.get(column)))
+    found = [
+        SharedColumn(column, len(set(seen)), len(seen), lengths[column] / max(len(seen), 1))
+        for column, seen in values.items()
+    ]
+    return tuple(
+        sorted(
+            (one for one in found if one.values <= MOST_DISTINCT * one.rows and one.length >= SHORTEST_TEXT),
+            key=lambda one: -one.length,
+        )
     )
 
 
@@ -161,11 +200,24 @@ def describe(checked: Checked) -> str:
         lines.append(f"  labels: {shares}" + (" …" if len(checked.balance) > 20 else ""))
     if checked.guarded:
         lines.append(f"  {_guards(checked.guarded)}")
+    lines += _clusters(checked, subset)
     for row in subset.rows[:3]:
         lines.append(f"  --- row {row.id}")
         lines += [f"  | {line}" for line in _shortened(row.prompt).splitlines()]
         lines.append(f"  target: {' || '.join(row.references)}")
     return "\n".join(lines)
+
+
+def _clusters(checked: Checked, subset: Subset) -> list[str]:
+    """How many clusters the rows form, or which column they could be told from."""
+    named = checked.file.task.evaluation.cluster if checked.file else None
+    if named is not None:
+        return [f"  {len({row.cluster for row in subset.rows}):,} clusters of rows by {named}"]
+    return [
+        f"  {one.rows:,} rows share {one.values:,} values of {one.name}: rows with the same one are not independent; "
+        f"consider evaluation: {{cluster: {one.name}}}"
+        for one in checked.shared[:1]
+    ]
 
 
 def _guards(guarded: Guarded) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,16 @@ def scored(
     usd: float | None = None,
     base: str | None = None,
     failed: int = 0,
+    clusters: Sequence[int] | None = None,
+    task_spec: Mapping[str, Any] = MappingProxyType({}),
     **manifest: Any,
 ) -> ScoredRun:
-    """A run with one statistic a row; the last `failed` rows have no answer."""
+    """A run with one statistic a row; the last `failed` rows have no answer, and the right one would score 1."""
     n = len(scores)
     spec = Task.model_validate(
         {
             "title": task.title(), "category": "classification", "prompt": "{{ text }}", "target": "{{ label }}",
-            "answer": {"type": "text"}, "metrics": ["exact_match"], "max_tokens": 4,
+            "answer": {"type": "text"}, "metrics": ["exact_match"], "max_tokens": 4, **task_spec,
         }
     )  # fmt: skip
     fields: dict[str, Any] = {
@@ -51,7 +54,11 @@ def scored(
     }  # fmt: skip
     statuses: list[Status] = ["ok"] * (n - failed) + ["failed"] * failed
     table = np.asarray(scores, dtype=np.float64).reshape(n, 1)
-    rows = RowScores(tuple(ids or (f"{i:04}" for i in range(n))), tuple(statuses), {metric.name: table})
+    answered = np.arange(n)[:, None] < n - failed
+    answers_right = {metric.name: np.where(answered, table, metric.best)} if failed else {}
+    names = tuple(ids or (f"{i:04}" for i in range(n)))
+    grouped = None if clusters is None else np.asarray(clusters, dtype=np.int64)
+    rows = RowScores(names, tuple(statuses), {metric.name: table}, answers_right, grouped)
     return ScoredRun(Manifest(**fields | manifest), (metric,), rows, np.array([]), None, None, usd)
 
 

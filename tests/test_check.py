@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.check import guard
+from harness.check import check, describe, guard
 from harness.errors import SpecError
 from harness.rows.evaluation import EvaluationRow
 from harness.tasks.catalog import load_task
@@ -184,3 +184,20 @@ def test_a_metric_without_ends_must_prefer_the_right_answers(
     metric = {"evaluate": {"metric": str(tmp_path / "errors" / "errors.py"), "higher_is_better": higher_is_better}}
     found = guard(task(answer={"type": "text"}, metrics=[metric]), rows("red", "blue", "green"))
     assert (found.problems == ()) is sound
+
+
+def test_a_text_that_rows_share_is_proposed_as_their_cluster(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    passages = [f"Passage {n % 4}, which is long enough to be a text of its own." for n in range(20)]
+    lines = [json.dumps({"passage": p, "q": f"q{n}", "a": "yes", "_split": "test"}) for n, p in enumerate(passages)]
+    (tmp_path / "samples" / "shared.jsonl").write_text("\n".join(lines))
+    text = (
+        "title: Shared\ncategory: reading\ndataset: {splits: {test: test}}\nprompt: '{{ passage }} {{ q }}'\n"
+        "target: '{{ a }}'\nanswer: {type: text}\nmetrics: [exact_match]\nmax_tokens: 4\n"
+    )
+    (tmp_path / "shared.yaml").write_text(text)
+    said = describe(check(tmp_path, "shared", "sample", strict=True))
+    assert "20 rows share 4 values of passage: rows with the same one are not independent" in said
+    assert "consider evaluation: {cluster: passage}" in said
+    (tmp_path / "shared.yaml").write_text(text + "evaluation: {split: test, cluster: passage}\n")
+    assert "4 clusters of rows by passage" in describe(check(tmp_path, "shared", "sample", strict=True))

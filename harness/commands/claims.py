@@ -43,10 +43,12 @@ def command(results: Path, markdown: Path | None) -> int:
 
 def _runs(results: Path) -> list[ScoredRun]:
     from harness.errors import warn
+    from harness.score.rules import current_rules
     from harness.score.scoring import score_all
     from harness.store.results import read_manifests
 
-    return score_all(results, (run for run in read_manifests(results) if run.kind == "benchmark"), warn)
+    wanted = [run for run in read_manifests(results) if run.kind == "benchmark"]
+    return score_all(results, wanted, warn, current_rules(None))
 
 
 def text(found: Sequence[Claim]) -> str:

@@ -10,10 +10,10 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.compare.deciding_rows import RowDifference
-    from harness.compare.paired import Comparison
+    from harness.compare.paired import Comparison, ModelPair
     from harness.score.scoring import ScoredRun
 
 WIDTH = 100
@@ -30,31 +30,74 @@ WIDTH = 100
     help="A task by name; again for more. Default: all that both have run.",
 )
 @options.kind
+@click.option(
+    "--confirm",
+    "fresh",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Results of a bench with another --seed: compare on its rows, too, leaving out those asked before.",
+)
+@options.across_prompts
+@options.recorded_rules
+@options.tasks_folder
 @options.results
 @options.code
-def command(a: str, b: str, tasks: tuple[str, ...], kind: str | None, results: Path) -> int:
+def command(
+    a: str,
+    b: str,
+    tasks: tuple[str, ...],
+    kind: str | None,
+    fresh: Path | None,
+    across_prompts: bool,
+    recorded_rules: bool,
+    tasks_folder: Path | None,
+    results: Path,
+) -> int:
     """Compare models A and B on each task that both have run.
 
     Prints the verdict and the ten rows on which they differ most.
 
-    p-values are corrected for the number of tasks.
+    All answers are scored by the task file as it is now. p-values and intervals are corrected for all models that are
+    recorded and all tasks.
     """
+    from harness.compare.confirmation import confirm
     from harness.compare.deciding_rows import deciding_rows
-    from harness.compare.paired import compare_recorded
+    from harness.compare.paired import compare_recorded, recorded_runs
     from harness.report.words import compared as tally
+    from harness.score.rules import chosen_rules
 
-    compared, both = compare_recorded(results, a, b, tasks, kind)
+    rules = chosen_rules(tasks_folder, recorded=recorded_rules)
+
+    def scored(folder: Path) -> list[ScoredRun]:
+        return recorded_runs(folder, tasks, (a, b), kind, rules, lambda line: click.echo(line, err=True))
+
+    runs = scored(results)
+    compared, both = compare_recorded(runs, a, b, across_prompts=across_prompts)
     for task, found in compared.tasks.items():
         first, second = both[task, a], both[task, b]
         rows = deciding_rows(results, first, second)
-        print(block(found, first, second, rows, len(compared.tasks)), end="\n\n")
+        print(block(found, first, second, rows, across=task in compared.across), end="\n\n")
     print(tally(compared))
+    if fresh is not None:
+        print("\n" + confirmed(confirm(runs, scored(fresh), a, b), both))
     return 0
 
 
-def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[RowDifference], tasks: int) -> str:
-    """The verdict on one of so many tasks and the rows that decide it, each at most 100 characters wide."""
-    from harness.report.words import comparison, number, shortened, signed
+def confirmed(found: ModelPair, both: Mapping[tuple[str, str], ScoredRun]) -> str:
+    """The verdicts on rows that had no part in picking the model."""
+    from harness.report.words import capital, comparison, family
+
+    lines = ["On fresh rows:"]
+    for task, one in found.tasks.items():
+        metric = both[task, found.a].metrics[0].name if (task, found.a) in both else "score"
+        lines.append(f"  {task}: {capital(comparison(found.a, found.b, metric, one))}.")
+    lines += [f"  {task}: nothing can be told: {why}" for task, why in found.apart.items()]
+    return "\n".join([*lines, family(found)])
+
+
+def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[RowDifference], *, across: bool) -> str:
+    """The verdict on a task and the rows that decide it, each at most 100 characters wide."""
+    from harness.report.words import capital, comparison, number, shortened, signed, version
     from harness.score.metrics.base import only_mean
     from harness.store.results import LABELS_ONLY
 
@@ -62,10 +105,13 @@ def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[RowDiffe
     names = [manifest.model, b.manifest.model]
     scores = [number(float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))) for run in (a, b)]
     lines = [
-        f"{manifest.task}: {manifest.spec.title}, {manifest.source}",
+        f"{manifest.task}: {manifest.spec.title}, {manifest.source}, "
+        f"{version((run.manifest.spec.asking_version for run in (a, b)), [manifest.spec.scoring_version])}",
         f"{names[0]} {scores[0]}, {names[1]} {scores[1]} {metric.name}",
-        f"{comparison(names[0], names[1], metric.name, found, tasks)}.",
+        f"{capital(comparison(names[0], names[1], metric.name, found))}.",
     ]
+    if across:
+        lines.append(f"{names[0]} and {names[1]} were asked with different prompts or limits.")
     if a.manifest.labels_only != b.manifest.labels_only:
         lines.append(f"{(a if a.manifest.labels_only else b).manifest.model}: {LABELS_ONLY}")
     if not rows:

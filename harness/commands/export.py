@@ -15,15 +15,25 @@ from harness.commands import options
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The Parquet file to write."
 )
+@options.recorded_rules
+@options.tasks_folder
 @options.results
 @options.code
-def command(tasks: tuple[str, ...], models: tuple[str, ...], out: Path, results: Path) -> int:
+def command(
+    tasks: tuple[str, ...],
+    models: tuple[str, ...],
+    out: Path,
+    recorded_rules: bool,
+    tasks_folder: Path | None,
+    results: Path,
+) -> int:
     """Write recorded runs to a Parquet file.
 
     One line for each row and model, with answer, status and scores.
     """
     from harness.report.export import export
+    from harness.score.rules import chosen_rules
 
-    rows = export(results, tasks, models, out)
+    rows = export(results, tasks, models, out, chosen_rules(tasks_folder, recorded=recorded_rules))
     print(f"{out}: {rows} rows")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,10 +12,9 @@ from harness.commands import options
 
 if TYPE_CHECKING:
     from harness.compare.gate import Check
-    from harness.score.scoring import ScoredRun
 
 WORSE = 100
-BROKEN = 1
+UNTOLD = 1
 
 
 @click.command("gate")
@@ -38,7 +37,16 @@ BROKEN = 1
     help="A task by name; again for more. Default: all that MODEL has run.",
 )
 @options.kind
-@click.option("--strict", is_flag=True, help="Fail unless a loss beyond the margin is ruled out.")
+@click.option(
+    "--undecided",
+    type=click.Choice(["pass", "fail"]),
+    default=None,
+    help="What a task counts as where a loss beyond the margin is neither shown nor ruled out. Default: exit code 1.",
+)
+@click.option("--strict", "undecided", flag_value="fail", help="Short for --undecided fail.")
+@options.across_prompts
+@options.recorded_rules
+@options.tasks_folder
 @click.option(
     "--junit", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a JUnit file as well."
 )
@@ -50,35 +58,43 @@ def command(
     allowed: str,
     tasks: tuple[str, ...],
     kind: str | None,
-    strict: bool,
+    undecided: Literal["pass", "fail"] | None,
+    across_prompts: bool,
+    recorded_rules: bool,
+    tasks_folder: Path | None,
     junit: Path | None,
     results: Path,
 ) -> int:
-    """Fail when MODEL is shown to be worse than another.
+    """Fail when MODEL is shown to be worse than another by more than the margin.
 
-    Exit code 0 when it is not, 100 when it is, 1 when that cannot be decided.
+    Exit code 0 when that is ruled out on every task, 100 when it is shown on one, 1 when it cannot be told.
 
-    Worse means on at least one task: beyond chance, and by more than the margin. No model is asked; both must have run.
+    The 95 % interval of the difference decides: all of it must lie on one side of the margin. No model is asked; both
+    must have run.
     """
     from harness.compare.gate import gate, margin
+    from harness.compare.paired import recorded_runs
     from harness.errors import HarnessError
     from harness.report.junit import junit as document
+    from harness.score.rules import chosen_rules
 
     try:
         share = margin(allowed)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--margin") from None
     try:
-        checks = gate(_runs(results, tasks, (model, against), kind), model, against, share, strict, tasks)
+        rules = chosen_rules(tasks_folder, recorded=recorded_rules)
+        runs = recorded_runs(results, tasks, (model, against), kind, rules, lambda line: click.echo(line, err=True))
+        checks = gate(runs, model, against, share, undecided, tasks, across_prompts=across_prompts)
         if junit is not None:
             _write(junit, document(checks, model, against))
     except HarnessError as error:
         # Not exit code 2: with two numbers a pipeline can distinguish a gate that failed to run from a worse model.
         print(f"error: {error}", file=sys.stderr)
-        return BROKEN
+        return UNTOLD
     print(text(checks, model, against))
     outcomes = {check.outcome for check in checks}
-    return WORSE if "failed" in outcomes else BROKEN if "error" in outcomes else 0
+    return WORSE if "failed" in outcomes else 0 if outcomes == {"passed"} else UNTOLD
 
 
 def text(checks: list[Check], model: str, against: str) -> str:
@@ -86,17 +102,9 @@ def text(checks: list[Check], model: str, against: str) -> str:
     from harness.report.words import gate_reason, plural
 
     width = max(len(check.task) for check in checks)
-    lines = [f"{check.outcome:6}  {check.task:{width}}  {gate_reason(check, model, against)}" for check in checks]
+    lines = [f"{check.outcome:9}  {check.task:{width}}  {gate_reason(check, model, against)}" for check in checks]
     passed = sum(check.outcome == "passed" for check in checks)
     return "\n".join([*lines, f"{passed} of {plural(len(checks), 'task')} passed"])
-
-
-def _runs(results: Path, tasks: tuple[str, ...], models: tuple[str, str], kind: str | None) -> list[ScoredRun]:
-    from harness.compare.paired import of_kind
-    from harness.score.scoring import score_run
-    from harness.store.results import chosen_runs
-
-    return [score_run(results, run) for run in of_kind(chosen_runs(results, tasks, models), kind)]
 
 
 def _write(path: Path, content: str) -> None:

@@ -100,6 +100,13 @@ max_failures = click.option(
     "--max-failures", type=click.FloatRange(0, 1), default=0.02, show_default=True,
     help="Largest share of rows without an answer; above it a score is marked as incomplete.",
 )  # fmt: skip
+recorded_rules = click.option(
+    "--recorded-rules", is_flag=True,
+    help="Score by the answer format and metrics recorded with each task's last run, not by those of its file now.",
+)  # fmt: skip
+across_prompts = click.option(
+    "--across-prompts", is_flag=True, help="Compare answers to different versions of a task's prompt, too."
+)
 kind = click.option(
     "--kind", type=click.Choice(["benchmark", "sample"]), default=None,
     help="Kind of rows. Default: benchmark rows if there are any, else sample rows.",

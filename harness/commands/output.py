@@ -39,9 +39,10 @@ def ask(
     from harness.report.findings import long_frame
     from harness.report.tables import bench_json, bench_table
     from harness.report.words import doubts, verdicts
+    from harness.score.rules import current_rules
     from harness.score.scoring import score_all
 
-    runs = score_all(chosen.results, manifests, say)
+    runs = score_all(chosen.results, manifests, say, current_rules(chosen.tasks_folder))
     frame = long_frame(runs)
     if as_json:
         print(bench_json(frame))

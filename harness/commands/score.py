@@ -104,9 +104,13 @@ def _groups(metrics: Sequence[Metric], rows: RowScores, values: Sequence[str]) -
 
 def _compared(metrics: Sequence[Metric], rows: RowScores, others: RowScores) -> dict[str, Comparison]:
     """The paired comparison with other predictions of the same rows, by each metric."""
-    from harness.compare.paired import MARGIN, paired_tests, scale
+    from harness.compare.intervals import Sample
+    from harness.compare.paired import MARGIN, Pair, paired_tests, scale
 
-    asked = [(one, rows.stats[one.name], others.stats[one.name], MARGIN * scale(one)) for one in metrics]
+    asked = [
+        Pair(Sample(one, rows.stats[one.name]), Sample(one, others.stats[one.name]), MARGIN * scale(one))
+        for one in metrics
+    ]
     return {metric.name: found for metric, found in zip(metrics, paired_tests(asked), strict=True)}
 
 

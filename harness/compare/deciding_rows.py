@@ -39,6 +39,8 @@ class RowDifference:
 def deciding_rows(results: Path, a: ScoredRun, b: ScoredRun, most: int = MOST) -> list[RowDifference]:
     """The rows with the largest difference in score, at most so many, the largest first; equal rows give none.
 
+    A row that two answer differently is one of them even where leaving it out changes nothing.
+
     Where more rows differ as much, as with every metric that scores 0 or 1, they are taken in the order of their ids.
     Ids are hashes of the rows, so these are a fair draw and their signs show how often each model was ahead.
 
@@ -49,10 +51,11 @@ def deciding_rows(results: Path, a: ScoredRun, b: ScoredRun, most: int = MOST) -
     if a.rows.ids != b.rows.ids:
         raise ValueError(f"{a.manifest.model} and {b.manifest.model} were not asked the same rows")
     metric = a.metrics[0]
-    gaps = row_differences(metric, a.rows.stats[metric.name], b.rows.stats[metric.name])
+    ours, theirs = a.rows.stats[metric.name], b.rows.stats[metric.name]
+    gaps = row_differences(metric, ours, theirs)
     sizes = np.abs(gaps).round(9).tolist()
-    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], a.rows.ids[i]))
-    chosen = [i for i in order[:most] if sizes[i]]
+    differing = np.flatnonzero((ours != theirs).any(axis=1)).tolist()
+    chosen = sorted(differing, key=lambda i: (-sizes[i], a.rows.ids[i]))[:most]
     texts = _texts(results, a, b, frozenset(chosen))
     return [
         RowDifference(

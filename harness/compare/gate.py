@@ -1,8 +1,8 @@
 """The gate of a pipeline: may model A take the place of model B?
 
-A task fails when A is shown to be worse: a loss beyond chance (after Holm's correction over the tasks) that is also
-larger than the margin. A strict gate asks for proof of the opposite and fails every task on which the interval of the
-difference does not rule out a loss beyond the margin, which with few rows it cannot.
+The interval of the difference decides, as in a test of non-inferiority (J. W. Stevens et al. in ICH E9, 1998, section
+3.3.2): a task fails when the whole interval is a loss beyond the margin, passes when no part of it is, and else nothing
+can be told, which with few rows is the usual outcome. What an undecided task counts as is the user's choice.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.compare.paired import MARGIN, Comparison, compare_models, scale
+from harness.compare.paired import ALPHA, MARGIN, Comparison, compare_models
+from harness.compare.power import NORMAL
 from harness.errors import UserError
 from harness.score.scoring import ScoredRun
 
-Outcome = Literal["passed", "failed", "error"]
+Outcome = Literal["passed", "failed", "undecided", "error"]
+Undecided = Literal["pass", "fail"]
 _MARGIN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(pp|%|)\s*")
 
 
@@ -24,8 +26,9 @@ _MARGIN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(pp|%|)\s*")
 class Check:
     """One task of a gate.
 
-    `found` is the comparison on `metric`, after Holm's correction over so many `tasks`; where nothing could be decided
-    there is none, the outcome is `error`, and `trouble` says why.
+    `found` is the comparison on `metric`, with the intervals of its family; where nothing could be compared there is
+    none, the outcome is `error`, and `trouble` says why. `decided` says whether the interval itself decided, or what an
+    undecided task counts as.
     """
 
     task: str
@@ -33,9 +36,26 @@ class Check:
     outcome: Outcome
     metric: str
     found: Comparison | None = None
-    tasks: int = 0
-    strict: bool = False
+    decided: bool = True
     trouble: str = ""
+    across: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GatePower:
+    """How often a gate with rows like these passes a model that is equal, and fails one that loses twice the margin."""
+
+    passes_equal: float
+    fails_loss: float
+    loss: float
+
+
+def power(found: Comparison) -> GatePower:
+    """What a gate with rows like those of this comparison can tell, by the normal distribution."""
+    level = NORMAL.inv_cdf(1 - ALPHA / 2 / found.comparisons)
+    error = max((found.high - found.low) / 2 / level, 1e-12)
+    passes, fails = ((found.margin - found.unseen) / error - level, found.margin / error - level)
+    return GatePower(NORMAL.cdf(passes), NORMAL.cdf(fails), 2 * found.margin)
 
 
 def margin(text: str) -> float:
@@ -58,13 +78,15 @@ def gate(
     a: str,
     b: str,
     allowed: float = MARGIN,
-    strict: bool = False,
+    undecided: Undecided | None = None,
     tasks: Collection[str] = (),
+    *,
+    across_prompts: bool = False,
 ) -> list[Check]:
     """Check model `a` against `b` on these tasks, by default all that `a` has run; `runs` are of one kind of rows.
 
-    A task on which one of them has not run, has run on other rows, or is marked as incomplete is an error: rows that
-    a server failed to answer say nothing about a model.
+    A task on which one of them has not run, or that cannot be compared (`why_apart`), is an error. `undecided` is what
+    a task counts as whose interval decides nothing.
 
     Raises:
         UserError: there is no task to decide on.
@@ -76,38 +98,29 @@ def gate(
             by_task.setdefault(run.manifest.task, {})[run.manifest.model] = run
     if not by_task:
         raise UserError(f"{a} has not run a task of this kind of rows")
-    troubled = {task: _trouble(found, a, b) for task, found in by_task.items()}
-    sound = [run for run in runs if run.manifest.task in by_task and not troubled[run.manifest.task]]
-    compared = compare_models(sound, a, b, allowed)
+    chosen = [run for run in runs if run.manifest.task in by_task]
+    compared = compare_models(chosen, a, b, allowed, across_prompts=across_prompts)
     checks = []
     for task, found in sorted(by_task.items()):
         first = next(iter(found.values()))
         category, metric = first.manifest.spec.category, first.metrics[0]
-        trouble = troubled[task]
-        if task in compared.apart:
-            trouble = f"{a} and {b} were asked different rows; run bench again for both"
-        if trouble:
+        missing = next((f"{model} has not run it" for model in (a, b) if model not in found), "")
+        if trouble := missing or compared.apart.get(task, ""):
             checks.append(Check(task, category, "error", metric.name, trouble=trouble))
             continue
         one = compared.tasks[task]
-        outcome: Outcome = "failed" if _fails(one, allowed * scale(metric), strict) else "passed"
-        checks.append(Check(task, category, outcome, metric.name, one, len(compared.tasks), strict))
+        outcome = _outcome(one)
+        decided = outcome != "undecided"
+        if not decided and undecided is not None:
+            outcome = "passed" if undecided == "pass" else "failed"
+        across = task in compared.across
+        checks.append(Check(task, category, outcome, metric.name, one, decided=decided, across=across))
     return checks
 
 
-def _trouble(found: dict[str, ScoredRun], a: str, b: str) -> str:
-    """Why a task cannot be decided, "" when it can."""
-    for model in (a, b):
-        if model not in found:
-            return f"{model} has not run it"
-        if found[model].manifest.incomplete:
-            failed = found[model].rows.counts()["failed"]
-            return f"the run of {model} is incomplete ({failed} rows without an answer); run bench again"
-    return ""
-
-
-def _fails(found: Comparison, allowed: float, strict: bool) -> bool:
-    if strict:
-        return not found.not_inferior
-    loss = -found.difference if found.higher_is_better else found.difference
-    return found.verdict == "worse" and loss > allowed
+def _outcome(found: Comparison) -> Outcome:
+    """What the interval decides, whatever the rows without an answer would have been."""
+    cases = (found, *(found.bounds or ()))
+    if all(one.inferior for one in cases):
+        return "failed"
+    return "passed" if all(one.not_inferior for one in cases) else "undecided"

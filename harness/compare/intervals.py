@@ -1,8 +1,9 @@
 """How sure a score is: Wilson's interval, the BCa bootstrap, and the resamples and jackknife that all statistics share.
 
-Intervals are two-sided 95 % ones unless another confidence is given. A resample is a row of counts that add up to n,
-so all resampled scores of a metric come from one matrix product of counts and row statistics (see
-`harness.score.metrics.base`).
+What decides an interval is what counts: the positives of a recall (`harness.score.metrics.base.Basis`), the clusters of
+rows that share a text (`Sample`). Intervals are two-sided 95 % ones unless another confidence is given. A resample is a
+row of counts that add up to n, so all resampled scores of a metric come from one matrix product of counts and row
+statistics.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.score.metrics.base import FloatArray, Metric, only_mean
+from harness.score.metrics.base import Basis, FloatArray, IntArray, Metric, only_mean
 
 RESAMPLES = 10_000
 MOST_COUNTS = 50_000_000
 """Most counts (resamples x rows) kept in memory: above 5,000 rows there are fewer resamples."""
 MOST_BOOTSTRAPPED = 50_000
 """Above this many rows the jackknife replaces the bootstrap: BCa's corrections shrink with 1 / sqrt(n)."""
+FEWEST_BEYOND = 10
+"""Resamples that must lie beyond an end of an interval for it to be read off them."""
 CHUNK = 256
 DIGITS = 12
 ROUNDING = 1e-12
@@ -34,15 +37,54 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A score and its interval, `low <= value <= high`, over n rows. All three are NaN when n is 0."""
+    """A score and its interval, `low <= value <= high`, over n rows. All three are NaN when n is 0.
+
+    `rests_on` says how many units decide the interval where these are not the rows: `5 positives`, `30 clusters`.
+    `reason` says why the interval is the metric's whole range, where nothing can be claimed.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    rests_on: str = ""
+    reason: str = ""
 
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The statistics of rows by a metric, shape [n, k], and for each row the number of its cluster, shape [n]."""
+
+    metric: Metric
+    stats: FloatArray
+    clusters: IntArray | None = None
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return len(self.stats)
+
+    @cached_property
+    def units(self) -> tuple[FloatArray, Summary]:
+        """What is drawn and left out as a whole, shape [units, ...], and its summary: rows, or clusters of rows.
+
+        A cluster's statistics are the sums of its rows', and one more is their number; so the score of some clusters
+        is that of all their rows, however many each has.
+        """
+        if self.clusters is None:
+            return self.stats, self.metric.summary
+        whole = np.column_stack([self.stats, np.ones(self.n)])
+        sums = np.zeros((int(self.clusters.max()) + 1, whole.shape[1]))
+        np.add.at(sums, self.clusters, whole)
+        return sums * (len(sums) / self.n), of_clusters(self.metric.summary)
+
+
+def of_clusters(summary: Summary) -> Summary:
+    """The summary of clusters' means, the last column of which is their number of rows."""
+    return lambda means: summary(means[..., :-1] / means[..., -1:])
 
 
 def wilson(successes: float, n: int, confidence: float = 0.95) -> Estimate:
@@ -52,11 +94,14 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Estimate:
     """
     if n == 0:
         return NOTHING
-    z = two_sided(confidence)
-    p = successes / n
+    return Estimate(successes / n, *_wilson(successes / n, n, two_sided(confidence)), n)
+
+
+def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
+    """Both ends of Wilson's interval of a share `p` of n > 0 trials, which may be a fraction, for a quantile."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Estimate(p, min(max(centre - half, 0.0), p), max(min(centre + half, 1.0), p), n)
+    half = z * math.sqrt(max(p * (1 - p), 0.0) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return min(max(centre - half, 0.0), p), max(min(centre + half, 1.0), p)
 
 
 def weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.uint8]:
@@ -100,47 +145,160 @@ def bootstrap(
     return Estimate(seen.value, min(low, seen.value), max(high, seen.value), len(stats))
 
 
-def estimate(metric: Metric, stats: FloatArray, confidence: float = 0.95, resamples: int = RESAMPLES) -> Estimate:
-    """The score of `stats`, shape [n, k], with Wilson's interval for a binary metric and the bootstrap's otherwise.
+def estimate(
+    metric: Metric,
+    stats: FloatArray,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    *,
+    clusters: IntArray | None = None,
+) -> Estimate:
+    """The score of `stats`, shape [n, k], with the interval that fits the metric.
 
-    Where the bootstrap sees no spread, Wilson's interval of the score's place within the metric's range is used: of
-    all variables in a range, the binary one has the largest variance, so this is the cautious choice.
+    - A 0/1 metric, or a function of one share (recall, F1): Wilson's of the share, over what counts.
+    - A metric with another `Basis`, or a 0/1 metric over clusters: Wilson's interval of the score's place in the
+      metric's range, over as many trials as would give the jackknife's standard error (E. L. Korn and B. I. Graubard,
+      Survey Methodology 24, 1998).
+    - Any other: the BCa bootstrap, expanded for few units (`Resampled.interval`).
+
+    The bootstrap's interval is widened to Wilson's of the score's place, as above: few rows of a skewed score rarely
+    hold its tail. Where no spread is seen, every row or cluster is one trial: of all variables in a range, the binary
+    one has the largest variance, so this is the cautious choice.
     """
-    return estimate_all([(metric, stats)], confidence, resamples)[0]
+    return estimate_all([Sample(metric, stats, clusters)], confidence, resamples)[0]
 
 
-def estimate_all(
-    asked: Sequence[tuple[Metric, FloatArray]], confidence: float = 0.95, resamples: int = RESAMPLES
-) -> list[Estimate]:
+def estimate_all(samples: Sequence[Sample], confidence: float = 0.95, resamples: int = RESAMPLES) -> list[Estimate]:
     """What `estimate` gives for each, several times faster for many of the same n than one after the other."""
-    sampled = [i for i, (metric, stats) in enumerate(asked) if metric.kind != "binary" and len(stats)]
-    seen = resample_all([(asked[i][1], asked[i][0].summary) for i in sampled], resamples)
-    found = dict(zip(sampled, seen, strict=True))
+    sampled = [i for i, one in enumerate(samples) if one.n and one.metric.basis is None and one.metric.kind != "binary"]
+    seen = dict(zip(sampled, resample_all([samples[i].units for i in sampled], resamples), strict=True))
     return [
-        _within(metric, found[i], confidence)
-        if i in found
-        else wilson(float(stats[:, 0].sum()), len(stats), confidence)
-        for i, (metric, stats) in enumerate(asked)
+        _within(one, seen[i], confidence) if i in seen else _by_share(one, confidence) for i, one in enumerate(samples)
     ]
 
 
-def _within(metric: Metric, seen: Resampled, confidence: float) -> Estimate:
+def _within(sample: Sample, seen: Resampled, confidence: float) -> Estimate:
     """The interval of resampled scores, kept within the metric's range and around the score."""
-    value = seen.value
+    metric, value = sample.metric, seen.value
     low, high = seen.interval(confidence)
-    low, high = min(low, value), max(high, value)
-    span = metric.high - metric.low
-    if low == high and math.isfinite(span):
-        place = min(max((value - metric.low) / span, 0.0), 1.0)
-        bound = wilson(place * seen.n, seen.n, confidence)
-        low, high = metric.low + span * bound.low, metric.low + span * bound.high
+    if math.isfinite(metric.high - metric.low):
+        bounds = _of_place(_range(metric, sample.n), sample, value, confidence)
+        low, high = min(low, bounds[0]), max(high, bounds[1])
     low, high = max(low, metric.low), min(high, metric.high)
-    return Estimate(value, min(low, value), max(high, value), seen.n)
+    return Estimate(value, min(low, value), max(high, value), sample.n, rests_on(sample))
+
+
+def _range(metric: Metric, n: int) -> Basis:
+    """A mean rests on its rows; the worst and the best score are rows that it could have met."""
+    ends = np.array([[metric.low], [metric.high]]) if metric.summary is only_mean else None
+    return Basis("rows", lambda stats: float(n), unseen=ends)
+
+
+def rests_on(sample: Sample) -> str:
+    """What decides the interval, in words; "" where it is the rows."""
+    parts = []
+    if (basis := sample.metric.basis) is not None:
+        parts.append(f"{basis.count(sample.stats):,.0f} {basis.unit}")
+    if sample.clusters is not None:
+        parts.append(f"{len(np.unique(sample.clusters)):,} clusters")
+    return " in ".join(parts)
+
+
+def too_few(sample: Sample) -> str:
+    """Why nothing can be claimed of a score, "" where something can."""
+    basis = sample.metric.basis
+    if basis is None or basis.count(sample.stats) >= basis.least:
+        return ""
+    return f"only {basis.count(sample.stats):,.0f} {basis.unit}"
+
+
+def _by_share(sample: Sample, confidence: float) -> Estimate:
+    """Wilson's interval over what counts: of a share, or of the score's place in the metric's range."""
+    metric, n = sample.metric, sample.n
+    if n == 0:
+        return NOTHING
+    if metric.basis is None and sample.clusters is None:
+        return wilson(float(sample.stats[:, 0].sum()), n, confidence)
+    value = float(metric.summary(sample.stats.mean(axis=0)))
+    if reason := too_few(sample):
+        return Estimate(value, metric.low, metric.high, n, rests_on(sample), reason)
+    basis = metric.basis or _ROWS
+    low, high = _of_share(basis, sample, confidence) if basis.share else _of_place(basis, sample, value, confidence)
+    return Estimate(value, max(min(low, value), metric.low), min(max(high, value), metric.high), n, rests_on(sample))
+
+
+_ROWS = Basis("rows", len, lambda stats: (stats[..., 0], np.ones(stats.shape[:-1])))
+
+
+def _of_share(basis: Basis, sample: Sample, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of a share, carried over to the score.
+
+    Where a unit (a row, a cluster) holds several trials these are not independent: then there are as many trials as
+    would give the ratio estimator's standard error, and Student's quantiles, since that is itself estimated.
+    """
+    assert basis.share is not None
+    hits, trials = basis.share(sample.stats)
+    if sample.clusters is not None:
+        hits, trials = (np.bincount(sample.clusters, counted).astype(np.float64) for counted in (hits, trials))
+    all_trials, counting = float(trials.sum()), int((trials > 0).sum())
+    share = float(hits.sum()) / all_trials
+    effective, degrees = all_trials, None
+    if sample.clusters is not None or trials.max() > 1 or not np.isin(hits, (0, 1)).all():
+        gaps = hits - share * trials
+        variance = counting / max(counting - 1, 1) * float((gaps**2).sum()) / all_trials**2
+        effective = min(share * (1 - share) / variance, all_trials) if variance > ROUNDING**2 else float(counting)
+        degrees = counting - 1 if variance > ROUNDING**2 else None
+    low, high = _wilson(share, effective, quantile(confidence, degrees))
+    if share in (0.0, 1.0):  # all alike: how such trials vary is not known, so the wider scale
+        return min(low, basis.score(low)), max(high, basis.score(high))
+    return basis.score(low), basis.score(high)
+
+
+def _of_place(basis: Basis, sample: Sample, value: float, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of the score's place in the metric's range, with as many trials as its standard error says.
+
+    The standard error is that with the unseen rows, each of which weighs half of one that was seen. Where no row
+    changes the score, every unit that counts is one trial.
+    """
+    metric, (table, summary), least = sample.metric, sample.units, basis.count(sample.stats)
+    units, span = len(table), metric.high - metric.low
+    error, centre = jackknife(leave_one_out(table, summary)), value
+    if error > ROUNDING and basis.unseen is not None:
+        unseen = basis.unseen * units / sample.n
+        if sample.clusters is not None:
+            unseen = np.column_stack([unseen, np.full(len(unseen), units / sample.n)])
+        table = np.vstack([table, table, unseen])
+        centre = float(summary(table.mean(axis=0)))
+        error = jackknife(leave_one_out(table, summary)) * math.sqrt(len(table) / units)
+    degrees = None
+    if basis.heavy_tailed or sample.clusters is not None:
+        degrees = round(least if sample.clusters is None else min(least, units)) - 1
+    at, place = (min(max((one - metric.low) / span, 0.0), 1.0) for one in (value, centre))
+    trials = place * (1 - place) * (span / error) ** 2 if error > ROUNDING and 0 < place < 1 else min(least, units)
+    low, high = _wilson(at, trials, quantile(confidence, degrees))
+    return metric.low + span * low, metric.low + span * high
+
+
+def quantile(confidence: float, degrees: int | None = None) -> float:
+    """Quantile of a two-sided interval: the normal distribution's, or Student's with so many degrees of freedom."""
+    if degrees is None or degrees > 500:  # beyond which they agree to the third digit
+        return two_sided(confidence)
+    from scipy.special import stdtrit  # half a second to import, and not every command needs it
+
+    return float(stdtrit(max(degrees, 1), 0.5 + confidence / 2))
 
 
 def two_sided(confidence: float) -> float:
     """Normal quantile of a two-sided interval of that confidence: 1.96 for 0.95."""
     return _NORMAL.inv_cdf(0.5 + confidence / 2)
+
+
+def tail_bound(gap: float, error: float) -> float:
+    """Bound of the chance that a sum of random signs lies this many standard errors out (W. Hoeffding, JASA 58, 1963).
+
+    For means it holds whatever the rows are.
+    """
+    return min(1.0, 2 * math.exp(-((gap / error) ** 2) / 2)) if error > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +314,8 @@ class Resampled:
 
     @property
     def n(self) -> int:
-        """Rows."""
-        return len(self.left_out)
+        """Units that were drawn: rows, or clusters of them."""
+        return len(self.left_out)  # rows, or clusters
 
     def minus(self, other: Resampled) -> Resampled:
         """This score less another one on the same rows."""
@@ -187,23 +345,36 @@ class Resampled:
         return _NORMAL.inv_cdf(min(max(below, edge), 1 - edge))
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """BCa interval; the normal one where there are no resamples."""
+        """BCa interval, expanded for few units; the normal one where there are no resamples.
+
+        The bootstrap's spread is that of a variance divided by n instead of n - 1, and its quantiles are the normal
+        distribution's; both ends are moved out by what Student's adds (T. C. Hesterberg, The American Statistician
+        69, 2015). Ends that only a few resamples lie beyond are those of a confidence that the resamples do show,
+        moved out as the normal quantile grows.
+        """
         z = two_sided(confidence)
         if self.resampled is None:
             return self.value - z * self.error, self.value + z * self.error
+        shown = min(z, _NORMAL.inv_cdf(1 - FEWEST_BEYOND / len(self.resampled)))
         bias = self._z_below(self.value)
-        shifted = [bias + (bias + end) / (1 - self.acceleration * (bias + end)) for end in (-z, z)]
+        shifted = [bias + (bias + end) / (1 - self.acceleration * (bias + end)) for end in (-shown, shown)]
         low, high = np.quantile(self.resampled, [_NORMAL.cdf(end) for end in shifted])
-        return float(low), float(high)
+        grown = quantile(confidence, self.n - 1) / shown * math.sqrt(self.n / max(self.n - 1, 1))
+        return self.value - grown * (self.value - float(low)), self.value + grown * (float(high) - self.value)
 
     def p_value(self) -> float:
-        """Smallest level at which the interval of `value` excludes 0, two-sided."""
+        """Smallest level at which the interval of `value` excludes 0, two-sided.
+
+        Where no resample lies beyond 0 it may be smaller than their number shows: then as the normal tail's bound.
+        """
         if self.value == 0:
             return 1.0
         resampled = self.resampled
-        if resampled is None or (len(resampled) < RESAMPLES and not resampled.min() <= 0 <= resampled.max()):
+        if resampled is None or not resampled.min() <= 0 <= resampled.max():
             # Few resamples cannot show a small p; with so many rows the normal tail can.
-            return 2 * _NORMAL.cdf(-abs(self.value) / self.error) if self.error > 0 else 0.0
+            if resampled is None or len(resampled) < RESAMPLES:
+                return 2 * _NORMAL.cdf(-abs(self.value) / self.error) if self.error > 0 else 0.0
+            return min(2 / (len(resampled) + 1), tail_bound(self.value, self.error))
         bias, at_zero = self._z_below(self.value), self._z_below(0.0)
         z = (at_zero - bias) / max(1 + self.acceleration * (at_zero - bias), 1e-9) - bias
         return min(1.0, max(2 / (len(resampled) + 1), 2 * _NORMAL.cdf(-abs(z))))

@@ -16,15 +16,17 @@ from harness.compare.intervals import jackknife, leave_one_out
 from harness.rows.origin import Kind
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.registry import build_all
-from harness.score.scoring import saved_scores
+from harness.score.rules import ruled
+from harness.score.scoring import incomplete, saved_scores
 from harness.store.results import Manifest
 from harness.tasks.task import Task
 
 ALPHA, POWER = 0.05, 0.80
 DISCORDANCE = 0.2
 """Share of rows that one model gets right and the other wrong, where no two recorded runs say otherwise."""
-_LEVEL = NormalDist().inv_cdf(1 - ALPHA / 2)
-_POWER = NormalDist().inv_cdf(POWER)
+NORMAL = NormalDist()
+_LEVEL = NORMAL.inv_cdf(1 - ALPHA / 2)
+_POWER = NORMAL.inv_cdf(POWER)
 
 
 def detectable_share(n: int, discordance: float = DISCORDANCE) -> float | None:
@@ -47,18 +49,38 @@ def detectable_share(n: int, discordance: float = DISCORDANCE) -> float | None:
     return found if found <= discordance else None
 
 
-def rows_needed(difference: float, null_sd: float, sd: float, least: int) -> int | None:
-    """Return the rows for 80 % power at 5 % two-sided, from the standard deviation of one row's difference.
+@dataclass(frozen=True, slots=True)
+class RowsNeeded:
+    """How many rows would show a difference of the size seen, and for one that is a standard error larger or smaller.
 
-    `null_sd` is that deviation where the models are equal, `sd` where they differ by `difference`.
-
-    With the discordant share as the variance under the null this is Connor's formula for McNemar's test (R. J. Connor,
-    Biometrics 43, 1987). `least` is what is known to be too few by the test itself, and one more: the formula is the
-    normal distribution's, which promises too much of a handful of rows.
+    The range is what a pilot of these rows leaves open in two cases of three.
     """
-    if difference == 0:
+
+    about: int
+    least: int
+    most: int
+
+
+def rows_needed(
+    difference: float, sd: float, n: int, least: int, comparisons: int = 1, null_sd: float | None = None
+) -> RowsNeeded | None:
+    """The rows for 80 % power, from the standard deviation of one row's difference, seen on n rows.
+
+    Two-sided at 5 %, shared between so many `comparisons` as are tested together. None where the difference is no
+    larger than its standard error: then these rows say nothing about its size.
+
+    `null_sd` is the deviation where the models are equal, by default the same. With the discordant share as the
+    variance under the null this is Connor's formula for McNemar's test (R. J. Connor, Biometrics 43, 1987). `least` is
+    what is known to be too few by the test itself, and one more: the formula is the normal distribution's, which
+    promises too much of a handful of rows.
+    """
+    size, error = abs(difference), sd / math.sqrt(n)
+    if size <= error:
         return None
-    return max(least, math.ceil(((_LEVEL * null_sd + _POWER * sd) / difference) ** 2))
+    level = NORMAL.inv_cdf(1 - ALPHA / 2 / comparisons)
+    both = level * (sd if null_sd is None else null_sd) + _POWER * sd
+    about, low, high = (max(least, math.ceil((both / gap) ** 2)) for gap in (size, size + error, size - error))
+    return RowsNeeded(about, low, high)
 
 
 def detectable_by_error(standard_error: float) -> float:
@@ -90,7 +112,7 @@ def detectable(task: Task, rows: int, kind: Kind, runs: Sequence[Manifest], resu
         UserError: a metric of the task is unknown.
     """
     metric = build_all(task.metrics, task.answer)[0]
-    seen = _last_two([run for run in runs if run.kind == kind], metric.name, results)
+    seen = _last_two(task, [run for run in runs if run.kind == kind], metric.name, results)
     if seen is not None:
         return _from_runs(metric, rows, *seen)
     span = metric.high - metric.low
@@ -102,18 +124,26 @@ def detectable(task: Task, rows: int, kind: Kind, runs: Sequence[Manifest], resu
 
 
 def _last_two(
-    runs: Sequence[Manifest], metric: str, results: Path
+    task: Task, runs: Sequence[Manifest], metric: str, results: Path
 ) -> tuple[Manifest, Manifest, FloatArray, FloatArray] | None:
-    """The two models last recorded on the same rows, with their statistics of the metric; baselines are no measure."""
+    """The two models last recorded on the same rows, with their statistics of the task's first metric.
+
+    Baselines are no measure, and neither is a run that a server left incomplete.
+    """
     asked = [run for run in runs if run.model_settings.get("backend") != "baseline"]
-    by_rows = groupby(sorted(asked, key=lambda run: (run.rows, run.finished)), key=lambda run: run.rows)
+    tables = {}
+    for run in asked:
+        same = run.spec.answer == task.answer and task.metrics[0] in run.spec.metrics
+        saved = saved_scores(results, ruled(run, task)) or (saved_scores(results, run) if same else None)
+        if saved is not None and metric in saved[1].stats and not incomplete(run, saved[1]):
+            tables[run.model] = saved[1].stats[metric]
+    complete = sorted((run for run in asked if run.model in tables), key=lambda run: (run.rows, run.finished))
+    by_rows = groupby(complete, key=lambda run: run.rows)
     groups = [group for group in (list(members) for _, members in by_rows) if len(group) > 1]
     if not groups:
         return None
     first, second = max(groups, key=lambda group: group[-1].finished)[-2:]
-    saved = [saved_scores(results, run) for run in (first, second)]
-    tables = [scores.stats[metric] for _, scores in filter(None, saved) if metric in scores.stats]
-    return (first, second, tables[0], tables[1]) if len(tables) == 2 else None
+    return first, second, tables[first.model], tables[second.model]
 
 
 def _from_runs(

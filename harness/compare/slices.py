@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.compare.intervals import Estimate, estimate_all
+from harness.compare.intervals import Estimate, Sample, estimate_all
 from harness.rows.evaluation import EvaluationRow
+from harness.score.metrics.base import IntArray
 from harness.score.scoring import ScoredRun
 from harness.store.results import read_rows
 
@@ -63,12 +64,19 @@ def _of_column(column: str, values: Sequence[str], runs: Sequence[ScoredRun]) ->
     """The slices of a column, in the order in which `_values` and `_lengths` sort them."""
     known = np.array(values, dtype=object)  # as texts of its own, numpy would drop a NUL at their end
     masks = {value: known == value for value in dict.fromkeys(sorted(values, key=_order))}
-    asked = [(run.metrics[0], run.rows.stats[run.metrics[0].name][mask]) for mask in masks.values() for run in runs]
+    asked = [_sample(run, np.flatnonzero(mask)) for mask in masks.values() for run in runs]
     scores = iter(estimate_all(asked, resamples=RESAMPLES))
     return [
         Slice(column, value, int(mask.sum()), {run.manifest.model: next(scores) for run in runs})
         for value, mask in masks.items()
     ]
+
+
+def _sample(run: ScoredRun, places: IntArray) -> Sample:
+    """The rows at these places by the task's first metric."""
+    rows, metric = run.rows, run.metrics[0]
+    clusters = None if rows.clusters is None else np.unique(rows.clusters[places], return_inverse=True)[1]
+    return Sample(metric, rows.stats[metric.name][places], clusters)
 
 
 def _order(value: str) -> tuple[bool, float, str]:

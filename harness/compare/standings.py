@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compare.intervals import Estimate, of_products, weights
-from harness.compare.paired import MARGIN, ModelPair, by_task, compare_model_pairs, same_rows, scale
+from harness.compare.intervals import Estimate, Sample, of_products, weights
+from harness.compare.paired import MARGIN, ModelPair, by_task, compare_model_pairs, scale, why_apart
+from harness.hashing import digest
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
 
@@ -100,11 +101,14 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
 
     The reference is the most expensive model unless one is named; where nothing has a price it is the best baseline,
     else the best model. Mean rank: ranks within a task (ties share their mean rank) averaged over the common tasks. Its
-    interval, and those of mean score and lift, is the percentile bootstrap's over rows, within each task, with the
-    same resamples for all models of a task.
+    interval, and those of mean score and lift, is the percentile bootstrap's over rows or clusters, within each task,
+    with the same resamples for all models of a task and others for another task.
+
+    An incomplete run has no rank, and is no task that its model was asked; a model without a complete one comes last.
     """
-    of = by_task(runs)
-    models = sorted({run.manifest.model for run in runs})
+    of = by_task([run for run in runs if not run.incomplete])
+    asked = {run.manifest.model for run in runs}
+    models = sorted({model for found in of.values() for model in found})
     common = tuple(task for task, found in of.items() if _complete(found, models))
     sampled = {task: _resampled([of[task][model] for model in models]) for task in common}
     metrics = {task: of[task][models[0]].metrics[0] for task in common}
@@ -113,12 +117,15 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
     macros = _mean([sampled[task] / scale(metrics[task]) for task in averaged])
     place = {model: i for i, model in enumerate(models)}
     order = sorted(models, key=lambda model: (ranks[0, place[model]] if common else 0.0, model))
-    priced = [run for run in runs if run.manifest.task in (averaged or common)]
-    reference, why = (reference, "as asked") if reference else _reference(runs, priced, order)
-    against, lifts = _pairs(runs, models, reference, margin)
+    complete = [run for found in of.values() for run in found.values()]
+    priced = [run for run in complete if run.manifest.task in (averaged or common)]
+    reference, why = (
+        (reference, "as asked") if reference else _reference(complete or runs, priced, order or sorted(asked))
+    )
+    against, lifts = _pairs(runs, sorted(asked), reference, margin)
     rows_of = {task: len(of[task][models[0]].rows.ids) for task in common}
     scaled = sum(rows_of[task] for task in averaged)
-    rows = [
+    ranked = [
         Standing(
             model,
             sum(model in found for found in of.values()),
@@ -131,7 +138,10 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
         )
         for model in order
     ]
-    return Standings(reference, why, tuple(rows), common, tuple(task for task in common if task not in averaged))
+    rest = [
+        Standing(model, 0, None, None, against.get(model), None, None, None) for model in sorted(asked - set(models))
+    ]
+    return Standings(reference, why, (*ranked, *rest), common, tuple(task for task in common if task not in averaged))
 
 
 def is_baseline(runs: Iterable[ScoredRun]) -> bool:
@@ -147,10 +157,29 @@ def _reference(runs: Sequence[ScoredRun], priced: Sequence[ScoredRun], order: Se
     expensive = most_expensive(priced) or most_expensive(runs)
     if expensive is not None:
         return expensive, "the most expensive model"
-    of = {model: [run for run in runs if run.manifest.model == model] for model in order}
-    baselines = [model for model in order if is_baseline(of[model])]
-    chosen = max(baselines or order, key=lambda model: len(of[model]))  # the first of those with most tasks
-    return chosen, "the best baseline" if baselines else "the best model by mean rank"
+    baselines = [model for model in order if is_baseline(run for run in runs if run.manifest.model == model)]
+    return _best(runs, baselines or order), "the best baseline" if baselines else "the best model by mean rank"
+
+
+def _best(runs: Sequence[ScoredRun], models: Sequence[str]) -> str:
+    """The model with the best mean rank over the tasks that they share.
+
+    Where they share none it is the best of those with the most tasks, since only these can.
+    """
+    of = by_task(run for run in runs if run.manifest.model in models)
+    shared = [found for found in of.values() if _complete(found, models)]
+    if shared:
+        tables = [np.array([[_score(found[model]) for model in models]]) for found in shared]
+        ranks = _mean([_ranks(t, next(iter(f.values())).metrics[0]) for t, f in zip(tables, shared, strict=True)])[0]
+        return min(models, key=lambda model: (ranks[models.index(model)], model))
+    counts = {model: sum(model in found for found in of.values()) for model in models}
+    most = [model for model in models if counts[model] == max(counts.values())]
+    return _best(runs, most) if len(most) < len(models) else min(most)
+
+
+def _score(run: ScoredRun) -> float:
+    metric = run.metrics[0]
+    return round(float(metric.summary(run.rows.stats[metric.name].mean(axis=0))), 12)
 
 
 def _pairs(
@@ -164,9 +193,9 @@ def _pairs(
 
 
 def _complete(found: Mapping[str, ScoredRun], models: Sequence[str]) -> bool:
-    """Whether every model has run the task, on the same rows, of which there are some."""
+    """Whether every model has run the task and was asked the same, of which there is something."""
     first = next(iter(found.values()))
-    return len(found) == len(models) and bool(first.rows.ids) and all(same_rows(first, run) for run in found.values())
+    return len(found) == len(models) and bool(first.rows.ids) and not any(why_apart(first, r) for r in found.values())
 
 
 def _on_scale(metric: Metric) -> bool:
@@ -174,11 +203,17 @@ def _on_scale(metric: Metric) -> bool:
 
 
 def _resampled(runs: Sequence[ScoredRun]) -> FloatArray:
-    """Scores of runs on the same rows: the measured ones in line 0, resampled ones below, shape [1 + B, runs]."""
-    metric = runs[0].metrics[0]
-    tables = [run.rows.stats[metric.name] for run in runs]
-    drawn = of_products(weights(len(tables[0]), RESAMPLES), [(stats, metric.summary) for stats in tables])
-    measured = [metric.summary(stats.mean(axis=0)) for stats in tables]
+    """Scores of runs on the same rows: the measured ones in line 0, resampled ones below, shape [1 + B, runs].
+
+    Each task has resamples of its own: with the same ones for all tasks of as many rows, their scores would rise and
+    fall together, and the interval of a mean over tasks would be off by as much.
+    """
+    metric, task = runs[0].metrics[0], runs[0].manifest.task
+    clusters = next((run.rows.clusters for run in runs if run.rows.clusters is not None), None)
+    samples = [Sample(metric, run.rows.stats[metric.name], clusters) for run in runs]
+    counts = weights(len(samples[0].units[0]), RESAMPLES, int(digest(task), 16))
+    drawn = of_products(counts, [one.units for one in samples])
+    measured = [metric.summary(one.stats.mean(axis=0)) for one in samples]
     return np.vstack([measured, np.column_stack(drawn)])
 
 

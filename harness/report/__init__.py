@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from harness.report.markdown import Section
     from harness.report.published import Published
+    from harness.score.rules import Rules
 
 
-def write_report(results: Path, out: Path, say: Callable[[str], None], *, single_file: bool = False) -> list[Path]:
+def write_report(
+    results: Path, out: Path, say: Callable[[str], None], rules: Rules, *, single_file: bool = False
+) -> list[Path]:
     """Build the report of all that is recorded in `results` into `out`, and return the files written.
 
     `index.html` with a file of rows for each task in `data/`, the tables and plots (see `write_tables`), and
@@ -39,7 +42,7 @@ def write_report(results: Path, out: Path, say: Callable[[str], None], *, single
     from harness.shipped import published
     from harness.store.results import read_manifests
 
-    runs = score_all(results, read_manifests(results), say)
+    runs = score_all(results, read_manifests(results), say, rules)
     if not runs:
         raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
     frame, figures = long_frame(runs), read(published(results))

@@ -12,6 +12,7 @@ from harness.errors import UserError
 from harness.rows.evaluation import EvaluationRow
 from harness.score.metrics.base import Metric, only_mean
 from harness.score.metrics.registry import build_all
+from harness.score.rules import RECORDED, Rules
 from harness.score.scoring import ScoredRun, score_run
 from harness.store.results import Response, answered_rows, chosen_runs, read_rows
 
@@ -22,7 +23,7 @@ SCORE = "score_"
 TIMES = ("latency_s", "ttft_s", "tpot_s")
 
 
-def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path) -> int:
+def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path, rules: Rules = RECORDED) -> int:
     """Write the recorded runs of these tasks and models (empty: of all) to a Parquet file; return its number of rows.
 
     The columns are task, model, kind, source, row, prompt, references, completion, status, latency_s, ttft_s, tpot_s,
@@ -33,7 +34,7 @@ def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path
     Raises:
         UserError: a name is unknown, there is no run, or the file cannot be written.
     """
-    runs = chosen_runs(results, tasks, models)
+    runs = rules(chosen_runs(results, tasks, models), lambda line: None)
     names = {metric.name for run in runs for metric in _by_row(build_all(run.spec.metrics, run.spec.answer))}
     return _write(results, (score_run(results, run) for run in runs), names, out)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.compare.intervals import Estimate, estimate_all
+from harness.compare.intervals import Estimate, Sample, estimate_all
 from harness.compare.slices import Slice, slices
 from harness.report.scoreboard import Scoreboard, is_timed, percentiles
 from harness.rows.origin import KINDS
@@ -51,7 +51,8 @@ def long_frame(runs: Sequence[ScoredRun]) -> pd.DataFrame:
     import pandas as pd
 
     # All at once, because runs on the same number of rows share the work of their intervals.
-    scores = iter(estimate_all([(metric, run.rows.stats[metric.name]) for run in runs for metric in run.metrics]))
+    samples = [Sample(m, run.rows.stats[m.name], run.rows.clusters) for run in runs for m in run.metrics]
+    scores = iter(estimate_all(samples))
     return pd.DataFrame([row for run in runs for row in _rows(run, scores)])
 
 
@@ -75,6 +76,8 @@ def _rows(run: ScoredRun, scores: Iterator[Estimate]) -> Iterable[dict[str, Any]
             "score": score.value,
             "low": score.low,
             "high": score.high,
+            "rests_on": score.rests_on,
+            "reason": score.reason,
             "n": score.n if metric.scorable is None else int(stats[:, metric.scorable].sum()),
             "score_answered": _point(metric.summary, stats[answered]),
             "n_answered": int(answered.sum()),
@@ -89,6 +92,9 @@ def _rows(run: ScoredRun, scores: Iterator[Estimate]) -> Iterable[dict[str, Any]
             "base": manifest.model_settings.get("base"),
             "backend": manifest.model_settings.get("backend"),
             "labels_only": manifest.labels_only,
+            "incomplete": run.incomplete,
+            "asking_version": manifest.spec.asking_version,
+            "scoring_version": manifest.spec.scoring_version,
         }
 
 

@@ -14,8 +14,8 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def junit(checks: Sequence[Check], a: str, b: str) -> str:
     """The checks of model `a` against model `b`: one test case for each task, with the reason for its outcome."""
-    counts = {outcome: str(sum(c.outcome == outcome for c in checks)) for outcome in ("failed", "error")}
-    totals = {"tests": str(len(checks)), "failures": counts["failed"], "errors": counts["error"]}
+    failed, passed = (sum(c.outcome == outcome for c in checks) for outcome in ("failed", "passed"))
+    totals = {"tests": str(len(checks)), "failures": str(failed), "errors": str(len(checks) - failed - passed)}
     root = ElementTree.Element("testsuites", totals)
     suite = ElementTree.SubElement(
         root, "testsuite", {"name": _clean(f"harness gate {a} --against {b}"), **totals, "skipped": "0"}

@@ -18,21 +18,26 @@ from harness.report.tables import (
     beside_published,
     differs,
     highest,
+    incomplete_runs,
     labels_only,
     leaderboard,
     main_rows,
+    marked,
     metrics_of,
     plot_name,
     provenance,
     spent,
     tasks_of,
+    version_of,
 )
 from harness.report.words import (
     ABSENT,
+    INTERVALS,
     absent,
     averages,
     compared_with,
     count,
+    counted,
     interval,
     number,
     plural,
@@ -43,10 +48,11 @@ from harness.report.words import (
 )
 from harness.rows.origin import KINDS
 
-_INTRODUCTION = """\
+_INTRODUCTION = f"""\
 Every score is over all rows asked: an answer that is missing, refused, cut off or cannot be read counts as wrong.
-Where that matters, "answered" is the score over the rows with a valid answer. Brackets hold 95 % intervals: Wilson's
-for metrics that score a row 0 or 1, BCa bootstrap otherwise. Latency is in seconds."""
+Where that matters, "answered" is the score over the rows with a valid answer. † marks a run of which a server left so
+many rows without an answer that it has no verdict and no rank. Brackets hold intervals, and behind them what they rest
+on where that is not the rows. {INTERVALS} Latency is in seconds."""
 
 
 _SAMPLE_WARNING = """\
@@ -90,7 +96,8 @@ def markdown(
         parts.append(f"## {title}")
         if kind == "sample":
             parts.append(_SAMPLE_WARNING)
-        parts += [_wide_markdown(rows, models), *_one(labels_only(rows)), standings_markdown(section.standings)]
+        parts += [_wide_markdown(rows, models), *_one(labels_only(rows)), *_incomplete(rows)]
+        parts.append(standings_markdown(section.standings))
         parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
         parts += _one("\n".join(f"- {line}" for line in section.doubts))
         figures = published if kind == "benchmark" else {}
@@ -107,6 +114,11 @@ def _one(text: str | None) -> list[str]:
     return [text] if text else []
 
 
+def _incomplete(df: pd.DataFrame) -> list[str]:
+    lines = incomplete_runs(df)
+    return [f"† {' '.join(lines)}"] if lines else []
+
+
 def _github(header: Sequence[str], body: Sequence[Sequence[str]], words: int) -> str:
     """A GitHub table whose first `words` columns are text; a bar inside a cell would end it."""
     safe = [[cell.replace("|", "\\|") for cell in row] for row in body]
@@ -120,10 +132,13 @@ def _wide_markdown(df: pd.DataFrame, models: Sequence[str]) -> str:
     wide = leaderboard(df, models)
     best = highest(df, wide)
     metric_of = df[df["is_main"]].drop_duplicates("task").set_index("task")["metric"]
-    body = [
-        [str(model), *(_bold(number(wide.at[model, task]), bool(best.at[model, task])) for task in wide.columns)]
-        for model in wide.index
-    ]
+    marks = {(r["model"], r["task"]): r for r in df[df["is_main"]].to_dict("records")}
+
+    def cell(model: str, task: str) -> str:
+        text = _bold(number(wide.at[model, task]), bool(best.at[model, task]))
+        return marked(marks[model, task], text) if (model, task) in marks else text
+
+    body = [[str(model), *(cell(model, task) for task in wide.columns)] for model in wide.index]
     header = ["model", *(f"{task} ({metric_of[task]})" for task in wide.columns)]
     size = f"{plural(len(wide), 'model')}, {plural(len(wide.columns), 'task')}; {provenance(df)}."
     note = f"{size} Bold is the best score, which need not be more than chance: see the tasks."
@@ -167,10 +182,17 @@ def _figure_cell(one: Beside, label: str) -> str:
 def _task_markdown(part: pd.DataFrame, published: Sequence[Published], verdict: str | None) -> list[str]:
     first = part.iloc[0]
     metrics = metrics_of(part)
-    about = f"{first['category']}; {provenance(part)}; leaderboard metric: {metrics[0]}."
+    about = f"{first['category']}; {provenance(part)}; {version_of(part)}; leaderboard metric: {metrics[0]}."
     picture = f"![{first['task']}](plots/{plot_name(str(first['task']), str(first['kind']))}.svg)"
     parts = [f"### {first['task']}: {first['title']}", about, *([verdict] if verdict else []), picture]
-    return [*parts, _task_table(part), *_one(labels_only(part)), *_published_list(published, metrics)]
+    notes = [*_one(labels_only(part)), *_incomplete(part), *_claimed(part)]
+    return [*parts, _task_table(part), *notes, *_published_list(published, metrics)]
+
+
+def _claimed(part: pd.DataFrame) -> list[str]:
+    """Why some intervals are the metric's whole range."""
+    found = {f"{r['metric']} of {r['model']}: {r['reason']}" for r in part.to_dict("records") if r["reason"]}
+    return [f"Nothing is claimed where too little counts: {'; '.join(sorted(found))}."] if found else []
 
 
 def _task_table(part: pd.DataFrame) -> str:
@@ -188,7 +210,7 @@ def _task_table(part: pd.DataFrame) -> str:
             r["metric"],
             r["model"],
             ABSENT if absent(r["base"]) else r["base"],
-            with_interval(r),
+            marked(r, with_interval(r) + counted(r["rests_on"])),
             *([f"{number(r['score_answered'])} (n = {count(r['n_answered'])})"] if answered else []),
             *(count(r[name]) for name in ("n", "ok", *PROBLEMS)),
             *spent(r),
@@ -231,10 +253,10 @@ def standings_markdown(found: Standings) -> str:
         for row in found.models
     ]
     header += ["USD per 1,000 rows"] if priced else []
-    text = f"{averages(found)} {compared_with(found)} {won_or_lost('the tasks that both models were asked')}"
-    apart = sorted({task for row in found.models if row.against for task in row.against.apart})
-    if apart:
-        text += f" Asked on different rows, and so compared with nothing: {', '.join(apart)}."
+    text = f"{averages(found)} {compared_with(found)} {won_or_lost(None)}"
+    apart = {task: why for row in found.models if row.against for task, why in row.against.apart.items()}
+    for task, why in sorted(apart.items()):
+        text += f" On {task} nothing can be told: {why}."
     return "\n\n".join(["### Standings", text, _github(header, body, 1)])
 
 
@@ -263,12 +285,25 @@ def latex(df: pd.DataFrame, models: Sequence[str]) -> str:
     wide = leaderboard(df, models).T
     metric_of = df[df["is_main"]].drop_duplicates("task").set_index("task")["metric"]
     rows = wide.reset_index().to_numpy().tolist()
-    body = [[task, metric_of[task], *(number(score) for score in scores)] for task, *scores in rows]
+    broken = {(r["task"], r["model"]) for r in df[df["incomplete"] != ""].to_dict("records")}
+    body = [
+        [
+            task,
+            metric_of[task],
+            *(
+                number(score) + (" †" if (task, model) in broken else "")
+                for model, score in zip(wide.columns, scores, strict=True)
+            ),
+        ]
+        for task, *scores in rows
+    ]
     align = ["left", "left", *["right"] * len(wide.columns)]
     header = ["task", "metric", *map(str, wide.columns)]
     table = tabulate(body, header, tablefmt="latex_booktabs", disable_numparse=True, colalign=align) + "\n"
-    note = labels_only(df).replace("_", r"\_")
-    return f"{table}\n{{\\footnotesize {note}\\par}}\n" if note else table
+    versions = "; ".join(f"{task}: {version_of(part)}" for task, part in df.groupby("task", sort=True))
+    notes = " ".join([*filter(None, [labels_only(df)]), *incomplete_runs(df)]).replace("_", r"\_").replace("%", r"\%")
+    table = f"% {versions}\n{table}"
+    return f"{table}\n{{\\footnotesize {notes}\\par}}\n" if notes else table
 
 
 def _record(row: Standing) -> str:

@@ -90,20 +90,20 @@ class Totals:
 class TaskVerdict:
     """The one comparison that a table of a task is read for: two models, or the only one there is.
 
-    `found` is after Holm's correction over all `tasks` that both models have, and None where they cannot be compared.
+    `found` is the comparison, and None where nothing can be told, for the reason in `apart`.
     """
 
     models: tuple[str, ...]
     metric: str
     found: Comparison | None
-    tasks: int
+    apart: str = ""
 
 
 class Scoreboard:
     """The runs of one kind by task and model, with their standings, costs, latencies and verdicts.
 
-    Two models have one verdict on a task wherever they are compared: their pair's, with Holm's correction over all
-    tasks that both were asked.
+    Two models have one verdict on a task wherever they are compared: their pair's (`harness.compare.paired.corrected`).
+    An incomplete run has none, and comes after all others.
     """
 
     def __init__(self, runs: Sequence[ScoredRun]) -> None:
@@ -140,14 +140,18 @@ class Scoreboard:
         return next(row for row in self.standings.models if row.model == model)
 
     def against(self, model: str) -> Mapping[str, Comparison]:
-        """A model against the reference by task, with Holm's correction; empty for the reference itself."""
+        """A model against the reference by task; empty for the reference itself."""
         found = self.standing(model).against
         return found.tasks if found else {}
 
     def is_top(self, task: str, model: str) -> bool:
         """Whether no model scores higher on a task that several were asked."""
         runs = self.tasks[task]
-        return len(runs) > 1 and _order(runs[model])[0] == _order(runs[self.best[task]])[0]
+        return (
+            len(runs) > 1
+            and not runs[model].incomplete
+            and _order(runs[model])[:2] == _order(runs[self.best[task]])[:2]
+        )
 
     def is_tied(self, task: str, model: str) -> bool:
         """Whether a model is not shown to be worse than the best one of a task, which is another one."""
@@ -175,7 +179,7 @@ class Scoreboard:
             math.fsum(known) if len(known) == len(runs) else None,
             next((base for one in settings if (base := one.get("base"))), None),
             any(one.get("backend") == "recorded" for one in settings),
-            any(run.manifest.incomplete for run in runs),
+            any(run.incomplete for run in runs),
         )
 
     def challenger(self) -> Standing | None:
@@ -200,7 +204,7 @@ class Scoreboard:
         for task, runs in self.ranked.items():
             if first and task in compared:
                 two = (first.model, self.reference)
-                found[task] = TaskVerdict(two, runs[0].metrics[0].name, compared[task], len(compared))
+                found[task] = TaskVerdict(two, runs[0].metrics[0].name, compared[task])
             else:
                 found[task] = _of_two_best(task, runs, self._pairs)
         return found
@@ -214,13 +218,13 @@ class Scoreboard:
 
 
 def ranked(runs: Iterable[ScoredRun]) -> list[ScoredRun]:
-    """The runs of one task, the best first, the names deciding between equal scores."""
+    """The runs of one task, the best first, the names deciding between equal scores, incomplete ones last."""
     return sorted(runs, key=_order)
 
 
-def _order(run: ScoredRun) -> tuple[float, str]:
+def _order(run: ScoredRun) -> tuple[bool, float, str]:
     value = round(_score(run), 12) if run.rows.ids else -math.inf
-    return -value if run.metrics[0].higher_is_better else value, run.manifest.model
+    return bool(run.incomplete), -value if run.metrics[0].higher_is_better else value, run.manifest.model
 
 
 def _score(run: ScoredRun) -> float:
@@ -229,7 +233,7 @@ def _score(run: ScoredRun) -> float:
 
 
 def two_best(runs: Sequence[ScoredRun]) -> dict[str, TaskVerdict]:
-    """For each task its two best models, compared as everywhere: with Holm's correction over the tasks of both."""
+    """For each task its two best models, compared as everywhere."""
     order = {task: ranked(found.values()) for task, found in by_task(runs).items()}
     asked = _two_best(order)
     pairs = dict(zip(asked, compare_model_pairs(runs, asked), strict=True))
@@ -245,11 +249,11 @@ def _of_two_best(task: str, runs: Sequence[ScoredRun], pairs: Mapping[tuple[str,
     """The verdict on the first two runs of a task; `pairs` may hold them the other way round."""
     metric = runs[0].metrics[0].name
     if len(runs) < 2:
-        return TaskVerdict((runs[0].manifest.model,), metric, None, 0)
+        return TaskVerdict((runs[0].manifest.model,), metric, None)
     a, b = (run.manifest.model for run in runs[:2])
     if (a, b) not in pairs:
         a, b = b, a
-    return TaskVerdict((a, b), metric, pairs[a, b].tasks.get(task), len(pairs[a, b].tasks))
+    return TaskVerdict((a, b), metric, pairs[a, b].tasks.get(task), pairs[a, b].apart.get(task, ""))
 
 
 def _offers(table: Standings) -> tuple[Offer, ...]:

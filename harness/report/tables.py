@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from harness.compare.intervals import Estimate, estimate
+from harness.compare.intervals import Estimate, Sample, estimate_all
 from harness.report.published import Published, counterpart, headline
-from harness.report.words import ABSENT, absent, count, number, small, with_interval
+from harness.report.words import ABSENT, absent, count, counted, incomplete, number, small, version, with_interval
 from harness.rows.origin import KINDS
 from harness.score.metrics.base import Metric
 from harness.score.scoring import STATUSES, RowScores
@@ -37,7 +37,8 @@ def bench_table(df: pd.DataFrame, verdicts: Verdicts | None = None) -> str:
     """What a bench run prints: for each task and kind its name and source, a table of models, and its verdict."""
     blocks = []
     for task, _, part in tasks_of(df):
-        lines = [heading(part), _text_table(part), labels_only(part), (verdicts or {}).get(task)]
+        notes = [labels_only(part), *incomplete_runs(part)]
+        lines = [heading(part), _text_table(part), *notes, (verdicts or {}).get(task)]
         blocks.append("\n".join(line for line in lines if line))
     return "\n\n".join(blocks) + "\n"
 
@@ -57,7 +58,8 @@ def leaderboard(df: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 def highest(df: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
     """Which scores of `leaderboard` no other model passes, on tasks that several models were asked."""
     signs = [1 if higher_is_better(df[df["task"] == task]) else -1 for task in wide.columns]
-    ranks = (wide * signs).round(12).rank(ascending=False, method="min")
+    complete = leaderboard(df.assign(score=df["score"].where(df["incomplete"] == "")), list(wide.index))
+    ranks = (complete * signs).round(12).rank(ascending=False, method="min")
     return (ranks == 1) & (wide.notna().sum() > 1)
 
 
@@ -90,7 +92,9 @@ def main_rows(part: pd.DataFrame) -> list[Row]:
     """The leaderboard-metric rows of one task, best first, names deciding ties."""
     rows = part[part["is_main"]].to_dict("records")
     sign = -1 if higher_is_better(part) else 1
-    return sorted(rows, key=lambda r: (math.inf if absent(r["score"]) else sign * r["score"], r["model"]))
+    return sorted(
+        rows, key=lambda r: (r["incomplete"] != "", math.inf if absent(r["score"]) else sign * r["score"], r["model"])
+    )
 
 
 def higher_is_better(part: pd.DataFrame) -> bool:
@@ -120,8 +124,28 @@ def provenance(part: pd.DataFrame) -> str:
 
 
 def heading(part: pd.DataFrame) -> str:
-    """The line above a table: task, title, source."""
-    return f"{part['task'].iloc[0]}: {part['title'].iloc[0]}, {sources(part)}"
+    """The line above a table: task, title, source, versions."""
+    return f"{part['task'].iloc[0]}: {part['title'].iloc[0]}, {sources(part)}, {version_of(part)}"
+
+
+def version_of(part: pd.DataFrame) -> str:
+    """The versions of one task by which its answers were asked and scored."""
+    return version(part["asking_version"], part["scoring_version"])
+
+
+def incomplete_runs(df: pd.DataFrame) -> list[str]:
+    """A line for each incomplete run, which no table may show without."""
+    found = df[df["is_main"] & (df["incomplete"] != "")]
+    one = df["task"].nunique() == 1
+    return [
+        incomplete(row["model"] if one else f"{row['model']} on {row['task']}", row["incomplete"])
+        for row in found.to_dict("records")
+    ]
+
+
+def marked(row: Mapping[Hashable, Any], text: str) -> str:
+    """A score's text, marked where its run is incomplete."""
+    return f"{text} †" if row["incomplete"] else text
 
 
 def labels_only(df: pd.DataFrame) -> str:
@@ -195,7 +219,9 @@ SPENT = ["p50 s", "p95 s", "tokens in", "tokens out", "USD"]
 def _text_table(part: pd.DataFrame) -> str:
     """One line per model, best first: every metric, n, problems where there are any, latency, tokens, USD."""
     metrics, rows = metrics_of(part), main_rows(part)
-    cells = {(r["model"], r["metric"]): with_interval(r) for r in part.to_dict("records")}
+    cells = {
+        (r["model"], r["metric"]): marked(r, with_interval(r) + counted(r["rests_on"])) for r in part.to_dict("records")
+    }
     problems, answered = _problems(rows), differs(rows)
     header = ["model", *metrics, *(["answered"] if answered else []), "n", *problems, *SPENT]
     body = [
@@ -216,16 +242,18 @@ def _text_table(part: pd.DataFrame) -> str:
 
 def score_points(metrics: Iterable[Metric], rows: RowScores) -> dict[str, Estimate]:
     """Return each metric's score with its interval."""
-    return {metric.name: estimate(metric, rows.stats[metric.name]) for metric in metrics}
+    samples = [Sample(metric, rows.stats[metric.name], rows.clusters) for metric in metrics]
+    return {one.metric.name: score for one, score in zip(samples, estimate_all(samples), strict=True)}
 
 
 def bench_json(frame: pd.DataFrame) -> str:
     """Return the document of `harness bench --json`: one entry for each task, model and metric."""
     plain = ["task", "model", "metric", "score", "low", "high", "n"]
-    rest = ["source", "p50_s", "p95_s", "input_tokens", "output_tokens", "usd"]
+    rest = ["source", "asking_version", "scoring_version", "p50_s", "p95_s", "input_tokens", "output_tokens", "usd"]
     results = []
     for row in frame.to_dict("records"):
         entry = {key: row[key] for key in plain} | {"statuses": {status: row[status] for status in STATUSES}}
         entry |= {key: row[key] for key in rest}
+        entry |= {key: row[key] or None for key in ("rests_on", "reason", "incomplete")}
         results.append({key: None if absent(value) else value for key, value in entry.items()})
     return json.dumps({"results": results}, ensure_ascii=False)

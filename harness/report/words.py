@@ -6,17 +6,22 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.compare.gate import Check, power
 from harness.compare.intervals import Estimate
 from harness.compare.paired import Comparison, ModelPair
 from harness.compare.standings import Lift, Standings
 
 if TYPE_CHECKING:
-    from harness.compare.gate import Check
     from harness.plan.plan import PairEstimate, Plan
     from harness.report.scoreboard import Offer, Scoreboard, TaskVerdict
     from harness.score.scoring import ScoredRun
     from harness.store.results import Manifest
 
+INTERVALS = (
+    "Intervals are 95 %: Wilson's for shares (accuracy, recall, F1) over the rows, positives or entities that count, "
+    "and by the score's standard error where clusters or rare labels decide; otherwise BCa bootstrap."
+)
+"""How the intervals of scores are made."""
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -90,10 +95,10 @@ def percentiles(p50: float, p95: float) -> str:
 # One comparison
 
 
-def comparison(a: str, b: str, metric: str, found: Comparison, tasks: int = 1, where: str = "") -> str:
+def comparison(a: str, b: str, metric: str, found: Comparison, where: str = "") -> str:
     """The sentence for model `a` against model `b` on one task, without its full stop.
 
-    `tasks` is the number of tasks that the p-value is corrected for; `where` names the task if nothing else does.
+    `where` names the task if nothing else does.
     """
     match found.verdict:
         case "better":
@@ -102,20 +107,46 @@ def comparison(a: str, b: str, metric: str, found: Comparison, tasks: int = 1, w
             text = f"{a} loses to {b}"
         case "within the margin":
             text = f"{a} and {b} are equal within {found.margin:g}"
+        case "cannot be told":
+            text = f"whether {a} and {b} differ cannot be told"
         case _:
             text = f"{a} and {b} are not separable"
-    corrected = " after Holm" if tasks > 1 else ""
-    numbers = (
+    why = f": {_and(lost_rows(a, b, found))}" if found.verdict == "cannot be told" else ""
+    corrected = f" corrected for {found.comparisons:,} comparisons" if found.comparisons > 1 else ""
+    numbers = [
         f"{signed(found.difference)} {metric}, 95 % interval {signed_interval(found.low, found.high)}, "
-        f"{found.p}{corrected}, n = {found.n:,}"
-    )
-    needed = f"; about {found.rows_needed:,} rows would separate them" if rows_needed(found) else ""
-    return f"{text}{where} ({numbers}{needed})"
+        f"{found.p}{corrected}, n = {found.n:,}{counted(found.rests_on)}"
+    ]
+    if found.reason:
+        numbers.append(f"{found.reason}, from which nothing can be told")
+    if found.over_answered:
+        difference, rows = found.over_answered
+        numbers.append(f"{signed(difference)} over the {rows:,} rows that both answered")
+    if needed := rows_needed(found):
+        numbers.append(f"about {needed} rows would separate a difference of this size")
+    return f"{text}{where}{why} ({'; '.join(numbers)})"
 
 
-def rows_needed(found: Comparison) -> int | None:
-    """The rows that would separate two models, where they are not separable and the number is known."""
-    return found.rows_needed if found.verdict == "not separable" else None
+def counted(rests_on: str) -> str:
+    """What decides an interval, behind its n; "" where it is the rows."""
+    return f" ({rests_on})" if rests_on else ""
+
+
+def lost_rows(a: str, b: str, found: Comparison) -> list[str]:
+    """How many rows of each of two models have no answer."""
+    return [
+        f"{plural(lost, 'row')} of {name} {'has' if lost == 1 else 'have'} no answer"
+        for name, lost in zip((a, b), found.lost, strict=True)
+        if lost
+    ]
+
+
+def rows_needed(found: Comparison) -> str:
+    """How many rows would separate two models, with the range; "" where they are separated or these rows cannot say."""
+    needed = found.rows_needed
+    if found.verdict != "not separable" or needed is None:
+        return ""
+    return f"{needed.about:,} ({needed.least:,} to {needed.most:,})"
 
 
 def against(found: Comparison, b: str) -> str:
@@ -125,6 +156,7 @@ def against(found: Comparison, b: str) -> str:
         "worse": f"worse than {b}",
         "within the margin": f"equal to {b} within the margin",
         "not separable": f"not separable from {b}",
+        "cannot be told": f"cannot be told from {b}",
     }[found.verdict]
 
 
@@ -134,8 +166,13 @@ def task_verdict(one: TaskVerdict, best: str = "") -> str:
         return f"Only {one.models[0]} was asked; a comparison needs two models."
     a, b = one.models
     if one.found is None:
-        return f"{a} and {b} were asked different rows; run bench again for both."
-    return comparison(a, b, one.metric, one.found, one.tasks) + (f"; the best is {best}" if best else "") + "."
+        return f"Nothing can be told: {one.apart}."
+    return capital(comparison(a, b, one.metric, one.found)) + (f"; the best is {best}" if best else "") + "."
+
+
+def capital(sentence: str) -> str:
+    """A sentence with a capital, unless it begins with a model's name."""
+    return f"W{sentence[1:]}" if sentence.startswith("whether ") else sentence
 
 
 def verdicts(runs: Sequence[ScoredRun]) -> dict[str, str]:
@@ -160,10 +197,18 @@ def gate_reason(check: Check, a: str, b: str) -> str:
     found = check.found
     if found is None:
         return check.trouble
-    text = comparison(a, b, check.metric, found, check.tasks)
-    if check.strict or (found.verdict == "not separable" and not found.not_inferior):
-        text += f"; a loss beyond {found.margin:g} is {'' if found.not_inferior else 'not '}ruled out"
-    return text
+    if check.decided:
+        told = f"a loss beyond {found.margin:g} is {'shown' if check.outcome == 'failed' else 'ruled out'}"
+    else:
+        lost = f": {_and(lost_rows(a, b, found))}" if any(found.lost) else ""
+        told = f"cannot be told: a loss beyond {found.margin:g} is neither shown nor ruled out{lost}"
+    can = power(found)
+    rows = (
+        f"rows like these pass an equal model in {can.passes_equal:.0%} of samples, and fail one that loses "
+        f"{can.loss:g} in {can.fails_loss:.0%}"
+    )
+    across = ["the answers are to different prompts"] if check.across else []
+    return "; ".join([told, comparison(a, b, check.metric, found), rows, *across])
 
 
 # Several tasks
@@ -172,11 +217,12 @@ def gate_reason(check: Check, a: str, b: str) -> str:
 def tally(pair: ModelPair, total: str = "") -> str:
     """On how many tasks the first of two models wins, ties and loses; `total` names the tasks."""
     of = total or plural(len(pair.tasks), "task")
-    if pair.tied == len(pair.tasks):
-        return f"{pair.a} and {pair.b} are separable on 0 of {of}"
+    untold = f", and on {pair.untold} it cannot be told" if pair.untold else ""
+    if not pair.won and not pair.lost:
+        return f"{pair.a} and {pair.b} are separable on 0 of {of}{untold}"
     if not pair.won:
-        return f"{pair.a} loses to {pair.b} on {pair.lost} of {of}, ties {pair.tied}"
-    return f"{pair.a} beats {pair.b} on {pair.won} of {of}, ties {pair.tied}, loses {pair.lost}"
+        return f"{pair.a} loses to {pair.b} on {pair.lost} of {of}, ties {pair.tied}{untold}"
+    return f"{pair.a} beats {pair.b} on {pair.won} of {of}, ties {pair.tied}, loses {pair.lost}{untold}"
 
 
 def lift(found: Lift) -> str:
@@ -198,11 +244,12 @@ def headline(board: Scoreboard) -> str:
     if first is None or first.against is None:
         if len(board.models) == 1:
             return f"Only {b} was asked; a comparison needs two models."
-        return f"No model was asked the same rows as {b}; a comparison needs that."
+        reasons = sorted({why for row in board.standings.models if row.against for why in row.against.apart.values()})
+        return f"Nothing can be told: {'; '.join(reasons) or f'no model was asked the same rows as {b}'}."
     pair = first.against
     if len(pair.tasks) == 1:
         ((task, found),) = pair.tasks.items()
-        text = comparison(pair.a, b, board.metric(task).name, found, where=f" on {task}")
+        text = capital(comparison(pair.a, b, board.metric(task).name, found, where=f" on {task}"))
     else:
         all_tasks = len(pair.tasks) == len(board.tasks)
         text = tally(pair, "" if all_tasks else f"the {plural(len(pair.tasks), 'task')} both were asked")
@@ -246,7 +293,7 @@ def small_print(board: Scoreboard) -> str:
         return text
     if len(board.models) > 2:
         text += " Of several models the sentence names an adapter first, then the one ahead most often."
-    return f"{text} {won_or_lost(plural(len(first.against.tasks), 'task'))}"
+    return f"{text} {won_or_lost(first.against)}"
 
 
 def averages(table: Standings) -> str:
@@ -271,6 +318,10 @@ def averages(table: Standings) -> str:
     return f"{text} Brackets hold 95 % bootstrap intervals over those rows, which say nothing about other tasks."
 
 
+def _and(parts: Sequence[str]) -> str:
+    return " and ".join(parts)
+
+
 def _listed(*names: str) -> str:
     """`a is`, `a and b are`, `a, b and c are`; names that are empty are left out."""
     given = [name for name in names if name]
@@ -278,11 +329,28 @@ def _listed(*names: str) -> str:
     return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
-def won_or_lost(tasks: str) -> str:
-    """What a win is; `tasks` says what the p-values are corrected for."""
+def won_or_lost(pair: ModelPair | None) -> str:
+    """What a win is, and over which family it is one."""
     return (
-        "Won or lost means a difference beyond chance: paired tests on the same rows at 5 %, with Holm's correction "
-        f"over {tasks}. A tie is any other result: equality was shown only where the tables say so."
+        "Won or lost means a difference beyond chance: paired tests on the same rows at 5 %. "
+        f"{family(pair)} A tie is any other result: equality was shown only where the tables say so."
+    )
+
+
+def family(pair: ModelPair | None) -> str:
+    """Which comparisons p-values and intervals are corrected for; without a pair, in general."""
+    if pair is None:
+        over = "all comparisons of one model with the others on the tasks of both"
+    elif pair.comparisons == 1:
+        return "The p-value and interval are of one comparison, and so not corrected."
+    elif pair.rivals == 1:
+        over = plural(pair.comparisons, "comparison")
+    else:
+        tasks = plural(len(pair.tasks), "task")
+        over = f"{plural(pair.comparisons, 'comparison')}, of one model with each of {pair.rivals} others on {tasks}"
+    return (
+        f"P-values and intervals are corrected for {over} (Holm's correction over the tasks, Bonferroni's over the "
+        "models)."
     )
 
 
@@ -306,11 +374,31 @@ def latency_tasks(tasks: Sequence[str]) -> str:
 
 def compared(pair: ModelPair) -> str:
     """What `harness compare` says last."""
-    text = f"{tally(pair)} (p-values after Holm's correction)."
-    return f"{text}\nAsked different rows, and so left out: {', '.join(pair.apart)}." if pair.apart else text
+    lines = [f"{tally(pair)}.", family(pair)] if pair.tasks else []
+    if pair.rivals > 1 and pair.won + pair.lost:
+        lines.append(CONFIRM)
+    return "\n".join([*lines, *(f"{task}: nothing can be told: {why}" for task, why in pair.apart.items())])
+
+
+CONFIRM = (
+    "A model picked from several is best confirmed on fresh rows: `harness bench --seed 1 --results fresh` for both, "
+    "then `harness compare` with `--confirm fresh`."
+)
+"""What is said where one of several models was compared."""
 
 
 # Where figures come from
+
+
+def version(asking: Iterable[str], scoring: Iterable[str]) -> str:
+    """The versions of a task: of what was asked, and of the rule that answers are scored by."""
+    asked, scored = (", ".join(sorted(set(versions))) for versions in (asking, scoring))
+    return f"asked {asked}, scored {scored}"
+
+
+def incomplete(model: str, why: str) -> str:
+    """What is said of a run that has no verdict and no rank."""
+    return f"{model} is incomplete ({why}): no verdict, no rank."
 
 
 def total_usd(costs: Sequence[float | None]) -> str:

@@ -28,7 +28,7 @@ class EvaluationRow:
     """One held-out row, rendered. `fields` are the columns that metrics and slices need.
 
     `prompt` is all that is asked, as plain text; `messages` the same for a chat model, empty where one message of the
-    user's says it all.
+    user's says it all. `cluster` is the hash of what the row shares with others, where the task names a column of it.
     """
 
     id: str
@@ -36,6 +36,7 @@ class EvaluationRow:
     references: tuple[str, ...]
     fields: Mapping[str, Any]
     messages: tuple[Message, ...] = ()
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,7 @@ def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split
         "references": iter(prompts.answer_columns - prompts.names(task.target)),
         "dataset.group_by": iter([task.dataset.group_by] if task.dataset.group_by else []),
         "slices": iter(task.slices),
+        "evaluation.cluster": iter([task.evaluation.cluster] if task.evaluation.cluster else []),
         "answer": iter(kept - set(task.slices)),
     }
     problems = [
@@ -282,11 +284,11 @@ def _render(
     Rows of one group, or repeated rows that differ in a kept column, are ordered by their content, not by the file. The
     file has another order than the ranks, so the rows wait in a temporary file: memory holds only where in it.
     """
-    columns = identity(file, prompts) | kept
+    columns, cluster = identity(file, prompts) | kept, file.task.evaluation.cluster
     places: dict[str, list[int]] = {name: [] for name in wanted}
     failures = RowProblems("row")
     with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
-        for row in split.read(columns):
+        for row in split.read(columns | {cluster} if cluster else columns):
             if (found := places.get(identify(file, prompts, row))) is not None:
                 found.append(spool.tell())
                 pickle.dump(row, spool)
@@ -302,7 +304,7 @@ def _render(
             with failures.of(name):
                 merged = _merge(prompts, kept, name, alike, before)
             if merged:
-                yield merged
+                yield replace(merged, cluster=row_id(alike[0], [cluster])) if cluster else merged
     failures.raise_all()
 
 

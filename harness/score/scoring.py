@@ -22,11 +22,12 @@ from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import VERSION, answer_in, read_gold, text_of
 from harness.score.answers.text import after_marker
 from harness.score.doubts import Doubter, Doubts
-from harness.score.metrics.base import Example, FloatArray, Metric
+from harness.score.metrics.base import Example, FloatArray, IntArray, Metric
 from harness.score.metrics.registry import build_all
 from harness.score.metrics.sandbox import Program
 from harness.score.metrics.text import dropped_scripts
-from harness.store.results import Manifest, Response, answered_rows, read_rows
+from harness.score.rules import RECORDED, Rules
+from harness.store.results import Manifest, Response, answered_rows, read_manifests, read_rows
 from harness.tasks.task import CodeAnswer, Task
 from harness.tasks.templates import BoundedEnvironment
 
@@ -40,20 +41,32 @@ STATUSES: tuple[Status, ...] = ("ok", "unparsed", "truncated", "refused", "faile
 class RowScores:
     """The rows of one run in the order asked: ids, statuses, and each metric's statistics, shape [n, k].
 
-    Rows without a valid answer are in it with the metric's worst score.
+    Rows without a valid answer are in it with the metric's worst score. `right` are the statistics if the rows that
+    failed, which a server lost and not the model, had the right answer; empty where none failed. `clusters` numbers the
+    cluster of each row, shape [n], where the task has a column of them.
     """
 
     ids: tuple[str, ...]
     statuses: tuple[Status, ...]
     stats: Mapping[str, FloatArray]
+    right: Mapping[str, FloatArray] = field(default_factory=dict)
+    clusters: IntArray | None = None
 
     def chosen(self, places: Sequence[int]) -> RowScores:
         """The rows at these places, in their order."""
+        taken = list(places)
         return RowScores(
             tuple(self.ids[place] for place in places),
             tuple(self.statuses[place] for place in places),
-            {name: stats[list(places)] for name, stats in self.stats.items()},
+            {name: stats[taken] for name, stats in self.stats.items()},
+            {name: stats[taken] for name, stats in self.right.items()},
+            None if self.clusters is None else numbered(self.clusters[taken].tolist()),
         )
+
+    @property
+    def unanswered(self) -> int:
+        """Rows without an answer, which a server lost; unparsed, refused and cut-off answers are answers."""
+        return self.statuses.count("failed")
 
     def of_each(self, metric: Metric) -> list[float | None]:
         """Each row's own score, None by a metric that has none for a row alone (ranks, a score of the whole set)."""
@@ -96,6 +109,27 @@ class ScoredRun:
     doubts: Doubts = field(default_factory=Doubts)
     ttft: FloatArray = field(default_factory=lambda: np.empty(0))
     tpot: FloatArray = field(default_factory=lambda: np.empty(0))
+    rivals: frozenset[str] = frozenset()
+    """All models that are recorded of the task on this kind of rows, whether or not they are shown."""
+
+    @property
+    def incomplete(self) -> str:
+        """Why nothing can be told from the run, "" where something can; such a run has no verdict and no rank."""
+        return incomplete(self.manifest, self.rows)
+
+
+def incomplete(manifest: Manifest, rows: RowScores) -> str:
+    """Why a run is incomplete: more rows have no answer than it was allowed, or all; "" for a complete one."""
+    lost, n = rows.unanswered, len(rows.ids)
+    if lost == 0 or (lost < n and not manifest.incomplete):
+        return ""
+    return f"{lost:,} of {n:,} rows have no answer"
+
+
+def numbered(values: Iterable[Any]) -> IntArray:
+    """Each value's number, in the order in which they first appear."""
+    order: dict[Any, int] = {}
+    return np.array([order.setdefault(value, len(order)) for value in values], dtype=np.int64)
 
 
 def score_rows(
@@ -117,19 +151,60 @@ def score_rows(
     size = None if any(metric.stats_of_all for metric in metrics) else PIECE
     ids: list[str] = []
     statuses: list[Status] = []
-    tables: dict[str, list[FloatArray]] = {metric.name: [] for metric in metrics}
+    clusters: list[str | None] = []
+    tables = {known: {metric.name: list[FloatArray]() for metric in metrics} for known in ("stats", "right")}
     rest = iter(answered)
     while piece := list(islice(rest, size)):
         scored = [_example(task, row, response, thinking) for row, response in piece]
         ids += (row.id for row, _ in piece)
+        clusters += (row.cluster for row, _ in piece)
         statuses += (status for status, _ in scored)
-        for metric in metrics:
-            tables[metric.name].append(metric.table([example for _, example in scored]))
-    stats = {
-        metric.name: np.concatenate(tables[metric.name]) if tables[metric.name] else metric.table([])
-        for metric in metrics
-    }
-    return RowScores(tuple(ids), tuple(statuses), stats)
+        _score_piece(task, metrics, piece, scored, tables)
+    stats, right = (
+        {metric.name: np.concatenate(of[metric.name]) if of[metric.name] else metric.table([]) for metric in metrics}
+        for of in tables.values()
+    )
+    grouped = task.evaluation.cluster is not None and None not in clusters and clusters
+    return RowScores(
+        tuple(ids),
+        tuple(statuses),
+        stats,
+        right if "failed" in statuses else {},
+        numbered(clusters) if grouped else None,
+    )
+
+
+def _score_piece(
+    task: Task,
+    metrics: Sequence[Metric],
+    piece: Sequence[tuple[EvaluationRow, Response | None]],
+    scored: Sequence[tuple[Status, Example]],
+    tables: Mapping[str, Mapping[str, list[FloatArray]]],
+) -> None:
+    """Add the statistics of some rows to the tables, also those they would have if lost answers had been right."""
+    examples = [example for _, example in scored]
+    lost = [place for place, (status, _) in enumerate(scored) if status == "failed"]
+    whole = list(examples)
+    for place in lost:
+        whole[place] = _answered_right(task, piece[place][0], examples[place])
+    for metric in metrics:
+        stats = metric.table(examples)
+        tables["stats"][metric.name].append(stats)
+        if lost and metric.stats_of_all is not None:
+            stats = metric.table(whole)
+        elif lost:
+            stats = stats.copy()
+            stats[lost] = metric.table([whole[place] for place in lost])
+        tables["right"][metric.name].append(stats)
+
+
+def _answered_right(task: Task, row: EvaluationRow, example: Example) -> Example:
+    """A row as if its first right answer had been given."""
+    text, answer = row.references[0], example.gold[0]
+    fields = dict(example.fields)
+    if isinstance(task.answer, CodeAnswer):
+        fields["program"] = _program(task.answer, row, answer)
+    return replace(example, answer=answer, text=text, fields=fields)
 
 
 def _example(
@@ -194,6 +269,9 @@ def _is_python(source: str) -> bool:
 
 def score_run(results: Path, manifest: Manifest) -> ScoredRun:
     """Score a run from what is recorded of it, with the scores of an unchanged run taken from its cache.
+
+    The rule is that of the manifest's task, which need not be the one it was made with (`harness.score.rules`): a cache
+    holds the scores by one rule, and those by another are never taken for them.
 
     Raises:
         UserError: the rows of the run are not there any more, or a metric is unknown.
@@ -307,35 +385,60 @@ def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | No
         with np.load(path) as saved:
             if str(saved["state"]) != state:
                 return None
-            stats = {metric.name: saved[f"stats:{metric.name}"].astype(np.float64) for metric in metrics}
-            return RowScores(tuple(saved["ids"].tolist()), tuple(saved["statuses"].tolist()), stats)
+            statuses = tuple(saved["statuses"].tolist())
+            stats, right = (
+                {metric.name: saved[f"{known}:{metric.name}"].astype(np.float64) for metric in metrics}
+                if known == "stats" or "failed" in statuses
+                else {}
+                for known in ("stats", "right")
+            )
+            clusters = saved["clusters"] if len(saved["clusters"]) else None
+            return RowScores(tuple(saved["ids"].tolist()), statuses, stats, right, clusters)
     except (OSError, ValueError, KeyError, EOFError):
         return None  # a cache from another version or a killed run: score again
 
 
 def _save(path: Path, state: str, scores: RowScores) -> None:
     arrays: dict[str, Any] = {f"stats:{name}": values for name, values in scores.stats.items()}
+    arrays |= {f"right:{name}": values for name, values in scores.right.items()}
+    arrays["clusters"] = np.empty(0, np.int64) if scores.clusters is None else scores.clusters
     arrays |= {"state": np.array(state), "ids": np.array(scores.ids), "statuses": np.array(scores.statuses)}
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def score_all(results: Path, manifests: Iterable[Manifest], say: Callable[[str], None]) -> list[ScoredRun]:
-    """Score runs from what is recorded; `say` gets a line for each run or metric that cannot be scored here.
+def score_all(
+    results: Path, manifests: Iterable[Manifest], say: Callable[[str], None], rules: Rules = RECORDED
+) -> list[ScoredRun]:
+    """Score runs from what is recorded, all of a task by one rule; `say` gets a line for each that cannot be scored.
 
     One run whose rows are gone, or whose programs no sandbox can run, must not hide the others.
     """
+    wanted, known = list(manifests), list(read_manifests(results))
     runs = []
-    for manifest in manifests:
+    for manifest in rules(wanted, say):
         try:
-            runs.append(score_run(results, manifest))
+            run = score_run(results, manifest)
         except UserError as error:
             say(f"not scored: {manifest.model} on {manifest.task}: {error}")
             continue
-        for name in runs[-1].unavailable:
-            say(f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be scored by it")
+        of_task = (other for other in known if (other.task, other.kind) == (manifest.task, manifest.kind))
+        runs.append(replace(run, rivals=frozenset(other.model for other in of_task)))
+        for line in _notes(run):
+            say(line)
     for manifest in {(run.manifest.task, run.manifest.rows): run.manifest for run in runs}.values():
         rows = read_rows(results, manifest.task, manifest.rows)
         if note := dropped_scripts(manifest.spec.metrics, (reference for row in rows for reference in row.references)):
             say(f"{manifest.task}: {note}")
     return runs
+
+
+def _notes(run: ScoredRun) -> Iterator[str]:
+    manifest = run.manifest
+    for name in run.unavailable:
+        yield f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be scored by it"
+    if manifest.spec.evaluation.cluster and run.rows.clusters is None:
+        yield (
+            f"{manifest.model} on {manifest.task}: its rows were stored without evaluation.cluster, so its intervals "
+            "take them as independent; run bench again, which asks nothing again"
+        )

@@ -277,8 +277,9 @@ def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
     def written(file: BinaryIO) -> Iterator[str]:
         for row in rows:
             content = asdict(row)
-            if not row.messages:
-                del content["messages"]
+            for name in ("messages", "cluster"):
+                if not content[name]:
+                    del content[name]
             line = json.dumps(content, ensure_ascii=False, default=str)
             file.write(_utf8(line + "\n"))
             yield line

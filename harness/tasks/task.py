@@ -19,6 +19,7 @@ from pydantic import (
 
 from harness.errors import nearest
 from harness.folding import label_form
+from harness.hashing import digest
 from harness.plugins import plugins
 
 Category = Literal[
@@ -52,6 +53,8 @@ def _distinct(labels: list[str]) -> list[str]:
     return labels
 
 
+VERSION_DIGITS = 8
+"""Hex digits of a task's versions, which people compare by eye."""
 Pattern = Annotated[str, AfterValidator(_compiles)]
 Labels = Annotated[list[str], AfterValidator(_distinct)]
 
@@ -261,6 +264,11 @@ class Evaluation(Strict):
 
     split: str = Field("test", description="Which of the dataset's splits is evaluated.")
     rows: int = Field(1000, ge=1, description="How many rows; all of the split when it has fewer.")
+    cluster: str | None = Field(
+        None,
+        description="Column whose equal values mark rows that are not independent (of one document, conversation or "
+        "subject): they count together in every interval and test.",
+    )
 
 
 class Shots(Strict):
@@ -357,6 +365,28 @@ class Task(Strict):
         """What decides the messages around a row's prompt; "" for a task whose prompt is all there is."""
         given = {name: getattr(self, name) for name in ("system", "shots", "messages") if getattr(self, name)}
         return repr(given) if given else ""
+
+    @property
+    def asking_version(self) -> str:
+        """Hash of all that decides what is asked: prompt, what stands in front of it, how long an answer may be."""
+        return digest(self.prompt, self.frame, str(self.max_tokens), repr(self.stop))[:VERSION_DIGITS]
+
+    @property
+    def answers_version(self) -> str:
+        """Hash of what makes the right answers."""
+        return digest(self.target, self.references or "")[:VERSION_DIGITS]
+
+    @property
+    def scoring_version(self) -> str:
+        """Hash of all that decides what an answer scores: how it is read, the right answers, the metrics."""
+        rule = [self.answer.model_dump_json(), *(metric.model_dump_json() for metric in self.metrics)]
+        return digest(*rule, self.answers_version)[:VERSION_DIGITS]
+
+    def scored_by(self, rule: Task) -> Task:
+        """This task, as it was asked, scored by the rule of another version of it."""
+        evaluation = self.evaluation.model_copy(update={"cluster": rule.evaluation.cluster})
+        taken = {name: getattr(rule, name) for name in ("answer", "metrics", "ceiling")}
+        return self.model_copy(update={**taken, "evaluation": evaluation})
 
     @property
     def choices(self) -> tuple[str, ...]:

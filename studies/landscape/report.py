@@ -15,7 +15,7 @@ from harness.models.local import CARD
 from harness.models.prices import busy_seconds
 from harness.report.findings import long_frame
 from harness.report.published import Published, counterpart, read
-from harness.report.words import with_interval
+from harness.report.words import family, with_interval
 from harness.score.scoring import ScoredRun, score_all
 from harness.shipped import PUBLISHED as FIGURES
 from harness.store.results import Manifest, answered_rows, read_manifests
@@ -116,8 +116,8 @@ def _won(contests: Mapping[str, ModelPair]) -> str:
             rows.append([f"`{other}`, {AGAINST[other]}", title, len(chosen), *(verdicts.count(sign) for sign in ">=<")])
     head = [f"`{ADAPTER}` against", "tasks", "", "better", "not separable", "worse"]
     note = (
-        "On the same rows, by the exact McNemar test or a paired bootstrap of the task's first metric, with Holm's "
-        "correction over all tasks."
+        "On the same rows, by the exact McNemar test or a paired bootstrap of the task's first metric. "
+        f"{family(next(iter(contests.values()), None))}"
     )
     return f"{tabulate(rows, head, tablefmt='github')}\n\n{note}"
 

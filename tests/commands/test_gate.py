@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands.conftest import Command
 from tests.loopback import Loopback
-from tests.runs import Small
+from tests.runs import TASK, Small
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def asked(small: Small, loopback: Loopback) -> Small:
 def test_a_worse_model_is_exit_code_100(asked: Small, harness: Command) -> None:
     code, out, _ = harness("gate", "bad", "--against", "good", "--margin", "1pp", "--results", str(asked.results))
     assert code == 100
-    assert out.splitlines()[0].startswith("failed  small  bad loses to good (−0.500 accuracy, 95 % interval ")
+    assert out.splitlines()[0].startswith(
+        "failed     small  a loss beyond 0.01 is shown; bad loses to good (−0.500 accuracy, 95 % interval "
+    )
     assert out.splitlines()[-1] == "0 of 1 task passed"
 
 
@@ -60,3 +62,39 @@ def test_the_junit_file_names_what_failed(asked: Small, harness: Command, tmp_pa
     assert suite.get("name") == "harness gate bad --against good"
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
     assert suite[0].get("name") == "small"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [([], 1), (["--undecided", "pass"], 0), (["--undecided", "fail"], 100), (["--strict"], 100)]
+)
+def test_what_an_undecided_task_counts_as_is_the_users_choice(
+    small: Small, loopback: Loopback, harness: Command, options: list[str], code: int
+) -> None:
+    """Two equal models on 40 rows: a loss of a point can be neither shown nor ruled out."""
+    loopback.answer = lambda prompt: "yes"
+    for name in ("one", "other"):
+        small.model(name, loopback.openai_url)
+    small.bench()
+    found, out, _ = harness(
+        "gate", "one", "--against", "other", "--margin", "1pp", "--results", str(small.results), *options
+    )
+    assert found == code
+    assert "cannot be told: a loss beyond 0.01 is neither shown nor ruled out" in out
+
+
+def test_answers_to_another_prompt_are_no_verdict_unless_asked_for(
+    small: Small, loopback: Loopback, harness: Command
+) -> None:
+    """The gate said 100 of a prompt that was edited between the two runs."""
+    loopback.answer = lambda prompt: ("yes", "no")[int(prompt.split()[2]) % 2]
+    small.model("before", loopback.openai_url)
+    small.bench()
+    small.task(text=TASK.replace("Answer with one word.", "One word."))
+    loopback.answer = lambda prompt: "yes"
+    small.model("after", loopback.openai_url)
+    small.bench(models=("after",))
+    arguments = ["gate", "after", "--against", "before", "--results", str(small.results)]
+    code, out, _ = harness(*arguments)
+    assert (code, "asked with different prompts or limits" in out) == (1, True)
+    code, out, _ = harness(*arguments, "--across-prompts")
+    assert (code, "the answers are to different prompts" in out) == (100, True)

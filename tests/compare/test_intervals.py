@@ -12,7 +12,10 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
 from harness.compare.intervals import bootstrap, estimate, jackknife, leave_one_out, weights, wilson
-from harness.score.metrics.base import FloatArray, only_mean
+from harness.score.metrics.base import FloatArray, Metric, only_mean
+from harness.score.metrics.labels import f1 as label_f1
+from harness.score.metrics.labels import macro_f1, precision, recall
+from harness.tasks.task import LabelAnswer
 from tests.compare.row_statistics import F1, confusion, f1, shares, zeros_and_ones
 from tests.scored import ACCURACY, OVERLAP
 
@@ -125,3 +128,54 @@ class TestJackknife:
         rows = np.array(values)
         expected = rows.std(ddof=1) / math.sqrt(len(rows))
         assert jackknife(leave_one_out(rows[:, None], only_mean)) == pytest.approx(expected, abs=1e-9)
+
+
+YES_NO = LabelAnswer(type="label", labels=["yes", "no"], positive="yes")
+
+
+def positives(gold: int, hits: int, n: int = 1000) -> FloatArray:
+    """Gold, answered and both of a model that finds so many positives and answers nothing else with the label."""
+    truth, found = np.arange(n) < gold, np.arange(n) < hits
+    return np.column_stack([truth, found, truth & found]).astype(np.float64)
+
+
+class TestWhatCounts:
+    @pytest.mark.parametrize("metric", [recall(YES_NO), precision(YES_NO), label_f1(YES_NO)])
+    def test_all_of_five_positives_is_five_of_five_and_not_a_thousand_of_a_thousand(self, metric: Metric) -> None:
+        """It read 1.000 [0.996, 1.000]."""
+        found = estimate(metric, positives(5, 5))
+        assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.566, 1.0), abs=5e-4)
+        assert found.rests_on.startswith("5 ")
+
+    def test_none_of_five_positives_found(self) -> None:
+        """It read 0.000 [0.000, 0.004]."""
+        found = estimate(recall(YES_NO), positives(5, 0))
+        assert (found.low, found.high) == pytest.approx((0.0, 0.434), abs=5e-4)
+
+    def test_fewer_claim_nothing_and_say_why(self) -> None:
+        found = estimate(recall(YES_NO), positives(4, 4))
+        assert (found.low, found.high, found.reason) == (0.0, 1.0, "only 4 positives")
+
+    def test_a_score_of_all_labels_rests_on_the_rarest(self) -> None:
+        gold = np.arange(100) < 2
+        stats = np.column_stack([gold, ~gold, gold, ~gold, gold, ~gold]).astype(np.float64)
+        found = estimate(macro_f1(YES_NO), stats)
+        assert (found.low, found.high, found.reason) == (0.0, 1.0, "only 2 rows of the rarest label")
+
+    def test_f1_is_the_image_of_a_share_of_independent_rows(self) -> None:
+        found = estimate(label_f1(YES_NO), positives(40, 30))
+        share = wilson(30, 40)
+        assert (found.low, found.high) == pytest.approx([2 * end / (1 + end) for end in (share.low, share.high)])
+
+
+class TestClusters:
+    def test_a_cluster_of_equal_rows_is_one_trial(self) -> None:
+        stats = np.repeat([1.0] * 15 + [0.0] * 15, 8)[:, None]
+        found = estimate(ACCURACY, stats, clusters=np.arange(240) // 8)
+        rows = wilson(120, 240)
+        assert found.high - found.low > 2.5 * (rows.high - rows.low)
+        assert (found.n, found.rests_on) == (240, "30 clusters")
+
+    def test_a_cluster_weighs_by_its_rows(self) -> None:
+        stats = np.array([[1.0]] * 9 + [[0.0]])
+        assert estimate(OVERLAP, stats, clusters=np.array([0] * 9 + [1])).value == pytest.approx(0.9)

@@ -30,7 +30,7 @@ class TestPair:
     def test_tasks_on_different_rows_are_named_and_not_compared(self) -> None:
         runs = [scored("news", "a", right(0.5)), scored("news", "b", right(0.5), ids=[f"other{i}" for i in range(400)])]
         found = compare_models(runs, "a", "b")
-        assert (dict(found.tasks), found.apart) == ({}, ("news",))
+        assert (dict(found.tasks), list(found.apart)) == ({}, ["news"])
 
     def test_the_margin_is_a_share_of_the_metrics_scale(self) -> None:
         rng = np.random.default_rng(0)

@@ -46,6 +46,23 @@ class TestReference:
         found = standings([replace(run, manifest=_baseline(run)) if run.manifest.model < "c" else run for run in runs])
         assert (found.reference, found.why) == ("b", "the best baseline")
 
+    def test_the_best_baseline_is_the_best_on_the_tasks_they_share(self) -> None:
+        """Without a task that all models share it was the first in the alphabet."""
+        baselines = [
+            replace(run, manifest=_baseline(run))
+            for run in (scored("news", "majority", right(0.3)), scored("news", "tfidf", right(0.9)))
+        ]
+        found = standings([*baselines, scored("maths", "other", right(0.5))])
+        assert (found.reference, found.why) == ("tfidf", "the best baseline")
+
+    def test_a_model_without_an_answer_is_none_though_it_cost_nothing(self) -> None:
+        """A dear model that never answered cost nothing, and the reference turned round."""
+        runs = [scored("news", "cheap", right(0.5), usd=1.0), scored("news", "dear", right(0), failed=400, usd=0.0)]
+        found = standings(runs)
+        assert found.reference == "cheap"
+        assert [row.model for row in found.models] == ["cheap", "dear"]
+        assert (found.models[1].mean_rank, found.models[1].macro, found.models[1].usd) == (None, None, None)
+
     def test_cost_is_per_row_each_task_counting_the_same(self) -> None:
         runs = [scored("long", "m", right(0.5, 100), usd=1.0), scored("short", "m", right(0.5, 50), usd=1.5)]
         assert usd_per_row(runs) == pytest.approx((0.01 + 0.03) / 2)
@@ -86,6 +103,25 @@ class TestStandings:
         assert tuned.lead.value == pytest.approx(tuned.macro.value - big.macro.value)
         assert tuned.lead.low <= tuned.lead.value <= tuned.lead.high
         assert big.lead is None
+
+    def test_tasks_of_as_many_rows_have_resamples_of_their_own(self) -> None:
+        """With one matrix for all, the same scores on four tasks rose and fell together: twice the interval."""
+        scores = np.random.default_rng(3).random(400)
+        one = standings([scored("t0", "m", scores, OVERLAP)]).models[0].macro
+        four = standings([scored(f"t{i}", "m", scores, OVERLAP) for i in range(4)]).models[0].macro
+        assert one is not None
+        assert four is not None
+        assert four.high - four.low == pytest.approx((one.high - one.low) / 2, rel=0.15)
+
+    def test_an_incomplete_run_is_no_task_that_its_model_was_asked(self) -> None:
+        broken = scored("news", "small", right(0.1), failed=300, incomplete=True)
+        runs = [broken if run.manifest.task == "news" and run.manifest.model == "small" else run for run in TWO_TASKS]
+        found = standings(runs)
+        assert found.common == ("maths",)
+        small = next(row for row in found.models if row.model == "small")
+        assert small.tasks == 1
+        assert small.against is not None
+        assert list(small.against.tasks) == ["maths"]
 
     def test_a_lift_leaves_out_metrics_without_a_highest_value(self) -> None:
         runs = [*TWO_TASKS, *(scored("open", model, np.full(50, size), OPEN) for model, size in OPEN_SCORES.items())]

@@ -47,6 +47,11 @@ def long_row(task: str, model: str, metric: str, score: float, **other: Any) -> 
         "base": None,
         "backend": "baseline",
         "labels_only": False,
+        "rests_on": "",
+        "reason": "",
+        "incomplete": "",
+        "asking_version": "1a2b3c4d",
+        "scoring_version": "5e6f7a8b",
     }
     return row | other
 

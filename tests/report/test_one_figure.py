@@ -1,4 +1,4 @@
-"""A figure or a verdict that two outputs show is the same in both: page, tables, plots, `compare` and `bench`.
+"""A figure or a verdict that two outputs show is the same in both: page, tables, plots, `compare`, `gate`, `bench`.
 
 One report of real runs, read back as a reader would: the HTML and Markdown tables, the CSV and LaTeX files, what the
 plots draw, and what the commands print. The runs are made so that careless definitions disagree: metrics to 100 and of
@@ -308,6 +308,7 @@ def test_no_two_outputs_say_two_figures(
     _latex(said, (out / "leaderboard.tex").read_text(encoding="utf-8"))
     _plots(said, figures, frame)
     _compare(said, options)
+    _gate(said, options)
     _bench(said, options)
     assert said.disagreements() == [], "\n".join(said.disagreements())
     shared = said.shared()
@@ -543,10 +544,19 @@ def _compare(said: Said, options: BenchOptions) -> None:
             if numbers and "interval" in line:
                 _pair(said, "compare", task, model, "dear", numbers[1], numbers[2])
         won = re.search(rf"{model} (?:is better than|beats) dear on (\d+) of", text)
-        lost = re.search(rf"{model} loses to dear on (\d+) of|worse on (\d+)|loses (\d+) ", text)
+        lost = re.search(rf"{model} loses to dear on (\d+) of|worse on (\d+)|loses (\d+)\b", text)
         assert won or lost, text
         said.add("compare", won[1] if won else "0", model, "won")
         said.add("compare", lost[lost.lastindex or 0] if lost else "0", model, "lost")
+
+
+def _gate(said: Said, options: BenchOptions) -> None:
+    for model in ("majority", "plain", "tuned"):
+        text = command("gate", model, "--against", "dear", "--results", str(options.results))
+        found = re.findall(r"^(?:passed|failed|undecided) +(\w+) +(.*)$", text, flags=re.MULTILINE)
+        assert found, text
+        for task, reason in found:
+            _sentence(said, "gate", task, reason)
 
 
 def _bench(said: Said, options: BenchOptions) -> None:

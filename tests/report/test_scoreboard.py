@@ -32,21 +32,39 @@ class TestTwoBest:
         ]
         for said in sentences(runs).values():
             assert said.startswith("a and b are not separable (+0.015 accuracy, ")
-            assert "p = 0.062 after Holm, n = 400" in said
+            assert "p = 0.062 corrected for 2 comparisons, n = 400" in said
 
     def test_the_p_value_is_the_one_of_a_comparison_of_these_two(self) -> None:
-        """On the other task the two best are others; the family is still the tasks that both models have."""
+        """On the other task the two best are others; the family is still the tasks that both have, for two rivals."""
         runs = [scored("jigsaw", model, right(share)) for model, share in (("a", 0.515), ("b", 0.5), ("c", 0.1))]
         runs += [scored("boolq", model, right(share)) for model, share in (("a", 0.2), ("b", 0.5), ("c", 0.9))]
         found = two_best(runs)["jigsaw"]
-        assert (found.models, found.tasks) == (("a", "b"), 2)
+        assert found.models == ("a", "b")
+        assert found.found is not None
+        assert found.found.comparisons == 4
         assert found.found == compare_models(runs, "a", "b").tasks["jigsaw"]
 
     def test_what_cannot_be_compared_is_said(self) -> None:
         alone = scored("jigsaw", "a", right(0.5))
         assert sentences([alone]) == {"jigsaw": "Only a was asked; a comparison needs two models."}
         other = scored("jigsaw", "b", right(0.4), ids=[f"other {i}" for i in range(400)])
-        assert sentences([alone, other]) == {"jigsaw": "a and b were asked different rows; run bench again for both."}
+        assert sentences([alone, other]) == {
+            "jigsaw": "Nothing can be told: a and b were asked different rows; run bench again for both."
+        }
+
+    def test_an_incomplete_run_has_no_verdict_and_comes_last(self) -> None:
+        """A model without a single answer was beaten, p < 0.001."""
+        dead = scored("jigsaw", "dead", right(0), failed=400, usd=9.0)
+        two = [scored("jigsaw", "a", right(0.9), usd=1.0), dead]
+        assert sentences(two) == {
+            "jigsaw": "Nothing can be told: the run of dead is incomplete: 400 of 400 rows have no answer; "
+            "run bench again."
+        }
+        board = Scoreboard(two)
+        assert (board.reference, board.best) == ("a", {"jigsaw": "a"})
+        assert board.standing("dead").mean_rank is None
+        assert headline(board).startswith("Nothing can be told: the run of dead is incomplete: 400 of 400 rows")
+        assert not board.is_top("jigsaw", "dead")
 
 
 class TestBest:
@@ -56,8 +74,8 @@ class TestBest:
         assert not board.is_tied("news", "c")
 
     def test_not_worse_than_the_best_is_the_verdict_of_these_two(self) -> None:
-        """p = 0.031 on one task: a loss. With a second task on which the two are equal, 0.062: none."""
-        runs = [scored("news", "a", right(0.515)), scored("news", "b", right(0.5)), scored("news", "c", right(0.1))]
+        """p = 0.016, for two rivals 0.031: a loss. With a second task on which the two are equal, 0.062: none."""
+        runs = [scored("news", "a", right(0.5175)), scored("news", "b", right(0.5)), scored("news", "c", right(0.1))]
         assert not Scoreboard(runs).is_tied("news", "b")
         both = [*runs, scored("maths", "a", right(0.5)), scored("maths", "b", right(0.5))]
         assert Scoreboard(both).is_tied("news", "b")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.report.markdown import Section, markdown
+from harness.report.markdown import Section, latex, markdown
 from harness.report.published import Published
 from harness.report.tables import bench_table, csv, labels_only, leaderboard
 from harness.report.words import ABSENT, number
@@ -38,8 +38,8 @@ def test_bench_table_shows_only_the_problems_there_are(benchmark: pd.DataFrame, 
 
 def test_bench_table_of_two_tasks_has_a_block_each(benchmark: pd.DataFrame) -> None:
     first, second = bench_table(benchmark).split("\n\n")
-    assert first.startswith("e2e_nlg: Restaurant Descriptions (E2E), benchmark (mirror)\n")
-    assert second.startswith("jigsaw: Toxicity Detection (Jigsaw), benchmark (mirror)\n")
+    assert first.startswith("e2e_nlg: Restaurant Descriptions (E2E), benchmark (mirror), asked 1a2b3c4d, scored ")
+    assert second.startswith("jigsaw: Toxicity Detection (Jigsaw), benchmark (mirror), asked 1a2b3c4d, scored ")
 
 
 def test_models_stand_best_first_also_when_less_is_better(benchmark: pd.DataFrame) -> None:
@@ -163,3 +163,17 @@ def test_csv_reads_back_and_does_not_depend_on_the_order_of_rows(benchmark: pd.D
 )
 def test_number(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_an_incomplete_run_is_marked_wherever_its_score_stands(benchmark: pd.DataFrame) -> None:
+    """leaderboard.md, .csv and .tex showed its score as any other."""
+    broken = benchmark.assign(
+        incomplete=benchmark["model"].map(lambda m: "700 of 1,000 rows have no answer" if m == "tfidf" else "")
+    )
+    note = "is incomplete (700 of 1,000 rows have no answer): no verdict, no rank."
+    assert f"tfidf {note}" in bench_table(broken[broken["task"] == "jigsaw"])
+    text = markdown(broken, {}, {"benchmark": SECTIONS["benchmark"]})
+    assert "0.410 †" in text
+    assert f"† tfidf on jigsaw {note} tfidf on e2e_nlg {note}" in text
+    assert "700 of 1,000 rows have no answer" in csv(broken)
+    assert "0.410 †" in latex(broken, MODELS)

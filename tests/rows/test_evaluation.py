@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -604,3 +605,19 @@ def test_shipped_sample_rows_can_be_asked(name: str) -> None:
     found = choose(file, Prompts(file), locate(file, "sample"))
     assert (found.in_training, found.repeated) == (0, 0)
     assert all(row.prompt and all(row.references) for row in found.rows)
+
+
+def test_a_cluster_stays_with_its_row_and_changes_nothing_else(make: Make) -> None:
+    """The hash of the column, so that a long document is not stored a second time."""
+    plain, grouped = make(), make(evaluation={"split": "test", "rows": 40, "cluster": "topic"})
+    before = choose(plain, Prompts(plain), origin_of(ROWS), rows=40).rows
+    after = choose(grouped, Prompts(grouped), origin_of(ROWS), rows=40).rows
+    assert [replace(row, cluster=None) for row in after] == list(before)
+    assert {row.cluster for row in before} == {None}
+    assert {row.cluster for row in after} == {row_id({"topic": topic}, ["topic"]) for topic in (0, 1)}
+
+
+def test_a_cluster_column_that_is_not_there_is_named(make: Make) -> None:
+    file = make(evaluation={"split": "test", "rows": 40, "cluster": "topik"})
+    with pytest.raises(SpecError, match=r"evaluation.cluster: no column 'topik' in the rows; did you mean 'topic'\?"):
+        choose(file, Prompts(file), origin_of(ROWS))

@@ -176,3 +176,34 @@ def test_a_right_answer_that_is_not_understood_is_named_with_its_row() -> None:
     row = EvaluationRow("seven", "p", ("about 12",), {})
     with pytest.raises(UserError, match="row seven: a right answer is not a valid number"):
         score_rows(task, build_all(task.metrics, task.answer), [(row, answer(1, 1))])
+
+
+def test_a_row_without_an_answer_also_has_the_statistics_of_the_right_one() -> None:
+    """What a server lost may have been right: a verdict has to hold in both cases."""
+    rows = [EvaluationRow(str(i), f"prompt {i}", ("yes",), {}) for i in range(3)]
+    answers = [Response("k0", "0", "ok", "no"), Response("k1", "1", "failed"), None]
+    task = Task.model_validate(
+        {
+            "title": "t", "category": "classification", "prompt": "{{ a }}", "target": "{{ b }}",
+            "answer": {"type": "label", "labels": ["yes", "no"]}, "metrics": ["accuracy", "macro_f1"], "max_tokens": 4,
+        }
+    )  # fmt: skip
+    found = score_rows(task, build_all(task.metrics, task.answer), zip(rows, answers, strict=True))
+    assert found.unanswered == 2
+    assert found.stats["accuracy"][:, 0].tolist() == [0.0, 0.0, 0.0]
+    assert found.right["accuracy"][:, 0].tolist() == [0.0, 1.0, 1.0]
+    assert found.right["macro_f1"][1].tolist() == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
+
+
+def test_rows_of_one_cluster_have_one_number() -> None:
+    rows = [EvaluationRow(str(i), f"prompt {i}", ("yes",), {}, cluster=name) for i, name in enumerate("abab")]
+    task = Task.model_validate(
+        {
+            "title": "t", "category": "classification", "prompt": "{{ a }}", "target": "{{ b }}",
+            "answer": {"type": "text"}, "metrics": ["exact_match"], "max_tokens": 4, "evaluation": {"cluster": "page"},
+        }
+    )  # fmt: skip
+    found = score_rows(task, build_all(task.metrics, task.answer), [(row, None) for row in rows])
+    assert found.clusters is not None
+    assert found.clusters.tolist() == [0, 1, 0, 1]
+    assert found.chosen([1, 3, 0]).clusters.tolist() == [0, 0, 1]  # type: ignore[union-attr]

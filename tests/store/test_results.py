@@ -232,7 +232,10 @@ class TestDamagedLine:
             (b'{"key": "k9", "colour": 1}\n', "row: Field required"),
             (line(completion=5), "completion: Input should be a valid string"),
             (line(key=[1]), "key: Input should be a valid string"),
-            (line(status="fine"), "status: Input should be 'ok', 'truncated', 'truncated_prompt', 'refused' or 'failed'"),
+            (
+                line(status="fine"),
+                "status: Input should be 'ok', 'truncated', 'truncated_prompt', 'refused' or 'failed'",
+            ),
             (line(latency_s="x"), "latency_s: Input should be a valid number"),
             (line(latency_s=-1), "latency_s: Input should be greater than or equal to 0"),
             (line(latency_s=float("nan")), "latency_s: Input should be"),

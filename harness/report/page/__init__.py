@@ -21,7 +21,7 @@ from harness.report.page.sources import of_all
 from harness.report.page.task_view import task_view
 from harness.report.published import Published
 from harness.report.tables import plot_name
-from harness.report.words import number, small, task_verdicts
+from harness.report.words import INTERVALS, number, small, task_verdicts
 from harness.score.scoring import ScoredRun
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def _render(
         script=Markup(script),  # noqa: S704
         inline=[(key, Markup(text)) for key, text in inline],  # noqa: S704 - escaped by script_json
         single_file=single_file,
+        intervals=INTERVALS,
     )
 
 

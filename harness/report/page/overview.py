@@ -11,8 +11,8 @@ from harness.report import words
 from harness.report.plots.draw import adapter_name
 from harness.report.published import Published
 from harness.report.scoreboard import EXAMPLE_SERVER, Scoreboard, break_even, server_price
-from harness.report.tables import beside_published, labels_only, main_rows, unanswered
-from harness.report.words import interval, number, signed, signed_interval, small, with_interval
+from harness.report.tables import beside_published, incomplete_runs, labels_only, main_rows, marked, unanswered
+from harness.report.words import counted, interval, number, signed, signed_interval, small, with_interval
 from harness.score.metrics.base import Metric
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def overview(board: Scoreboard, frame: pd.DataFrame, published: Mapping[str, Seq
         "small_print": words.small_print(board),
         "averages": words.averages(board.standings),
         "labels_only": labels_only(frame),
+        "incomplete": incomplete_runs(frame),
         "models": [_model(board, row) for row in board.standings.models],
         "board": leaderboard(board, frame),
         "cost": _cost(board),
@@ -74,8 +75,8 @@ def leaderboard(board: Scoreboard, frame: pd.DataFrame) -> list[View]:
             found = verdicts[model].get(task)
             cells[model] = {
                 "score": row["score"],
-                "text": number(row["score"]),
-                "interval": with_interval(row),
+                "text": marked(row, number(row["score"])),
+                "interval": with_interval(row) + counted(row["rests_on"]),
                 "heat": _heat(metric, row["score"]),
                 "best": board.is_top(task, model),
                 "tied": board.is_tied(task, model),
@@ -138,7 +139,14 @@ def _lift(board: Scoreboard, found: Lift) -> View:
         }
         for task, one in found.pair.tasks.items()
     ]
-    return {"model": model, "base": base, "text": words.lift(found), "rows": rows, "plot": adapter_name(model)}
+    return {
+        "model": model,
+        "base": base,
+        "text": words.lift(found),
+        "rows": rows,
+        "family": words.family(found.pair),
+        "plot": adapter_name(model),
+    }
 
 
 def _published(frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> View:

@@ -54,7 +54,7 @@ def provenance(run: ScoredRun) -> dict[str, object]:
     return {
         "model": m.model,
         "recorded": m.model_settings.get("backend") == "recorded",
-        "incomplete": m.incomplete,
+        "incomplete": bool(run.incomplete),
         "facts": [
             ("source", m.source),
             ("rows asked", f"{m.n:,} (seed {m.seed}, fingerprint {m.rows})"),

@@ -11,8 +11,30 @@ from harness.report.page.overview import View
 from harness.report.page.sources import one_line, provenance
 from harness.report.published import Published, counterpart
 from harness.report.scoreboard import Scoreboard
-from harness.report.tables import differs, labels_only, main_rows, metrics_of, plot_name, rows_asked, sources
-from harness.report.words import ABSENT, against, count, number, rows_needed, signed, signed_interval, small
+from harness.report.tables import (
+    differs,
+    incomplete_runs,
+    labels_only,
+    main_rows,
+    marked,
+    metrics_of,
+    plot_name,
+    rows_asked,
+    sources,
+    version_of,
+)
+from harness.report.words import (
+    ABSENT,
+    against,
+    count,
+    counted,
+    family,
+    number,
+    rows_needed,
+    signed,
+    signed_interval,
+    small,
+)
 from harness.score.scoring import STATUSES
 
 if TYPE_CHECKING:
@@ -45,6 +67,9 @@ def task_view(findings: Findings, task: str, part: pd.DataFrame, published: Sequ
         **_opponents(names, board.reference),
         "asked": rows_asked(part),
         "labels_only": labels_only(part),
+        "incomplete": incomplete_runs(part),
+        "version": version_of(part),
+        "family": family(None),
         "source": sources(part),
         "statuses": STATUSES,
         "models": [
@@ -58,7 +83,7 @@ def task_view(findings: Findings, task: str, part: pd.DataFrame, published: Sequ
         ],
         "provenance": [provenance(runs[name]) for name in names],
         "one_line": one_line([runs[name] for name in names]),
-        "mixed": len({run.manifest.prompt_hash for run in runs.values()}) > 1,
+        "mixed": len({run.manifest.spec.asking_version for run in runs.values()}) > 1,
         "rows_differ": len({run.rows.ids for run in runs.values()}) > 1,
     }
 
@@ -92,8 +117,14 @@ def _model(board: Scoreboard, task: str, row: Mapping[Any, Any], scores: Sequenc
     return {
         "name": model,
         "recorded": row["backend"] == "recorded",
+        "incomplete": bool(row["incomplete"]),
         "scores": [
-            None if one is None else (number(one["score"]), f"[{number(one['low'])}, {number(one['high'])}]")
+            None
+            if one is None
+            else (
+                marked(one, number(one["score"])),
+                f"[{number(one['low'])}, {number(one['high'])}]{counted(one['rests_on'])}",
+            )
             for one in scores
         ],
         "answered": (number(row["score_answered"]), f"n = {count(row['n_answered'])}"),
@@ -102,13 +133,19 @@ def _model(board: Scoreboard, task: str, row: Mapping[Any, Any], scores: Sequenc
         "best": board.is_top(task, model),
         "tied": board.is_tied(task, model),
         "verdict": found.verdict if found else None,
-        "meaning": against(found, board.reference) if found else ABSENT,
+        "meaning": against(found, board.reference) if found else _apart(board, task, model),
         "difference": f"{signed(found.difference)} [{signed_interval(found.low, found.high)}]" if found else ABSENT,
         "p": found.p.removeprefix("p = ").removeprefix("p ") if found else ABSENT,
-        "needed": count(rows_needed(found)) if found else ABSENT,
+        "needed": (rows_needed(found) if found else "") or ABSENT,
         "p50": small(row["p50_s"]),
         "p95": small(row["p95_s"]),
         "input_tokens": count(row["input_tokens"]),
         "output_tokens": count(row["output_tokens"]),
         "usd": small(row["usd"]),
     }
+
+
+def _apart(board: Scoreboard, task: str, model: str) -> str:
+    """Why nothing can be told of a model and the reference."""
+    found = board.standing(model).against
+    return (found.apart.get(task) if found else None) or ABSENT

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,32 @@ class Example:
 def only_mean(means: FloatArray) -> FloatArray:
     """The score of a metric with a single statistic: its mean. Shape [..., 1] to [...]."""
     return means[..., 0]
+
+
+def _same(share: float) -> float:
+    return share
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a score rests on, for a metric by which not all rows count alike: 5 positives of 1,000 rows are 5.
+
+    `count` gives how many `unit`s count, from the statistics of all rows, shape [n, k]. A score that is a function of
+    one share (recall: of the positives those found) names it: `share` turns statistics, shape [..., k], into what
+    counts as right and what counts, each of shape [...], and `score` the share into the score, rising with it. For
+    others `unseen` holds rows that the sample could have held, shape [m, k]: a right and a wrong one of each label, so
+    that a label without a mistake so far is not taken for one that never will have any. With fewer than `least` units
+    nothing is claimed.
+    """
+
+    unit: str
+    count: Callable[[FloatArray], float]
+    share: Callable[[FloatArray], tuple[FloatArray, FloatArray]] | None = None
+    score: Callable[[float], float] = _same
+    unseen: FloatArray | None = None
+    least: int = 5
+    heavy_tailed: bool = False
+    """Whether few rows may decide the score: then the quantiles are Student's with `count` - 1 degrees of freedom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +93,8 @@ class Metric:
     """Which statistic is 1 for a row that can be scored and else 0, for a metric by which not every row can be."""
     counted: tuple[str, ...] = ()
     """What the last statistics count, where their sums over rows are shown beside the score."""
+    basis: Basis | None = None
+    """What the score rests on, where that is not every row."""
 
     @property
     def best(self) -> float:
@@ -122,3 +151,12 @@ def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Divide element by element; 0 where the denominator is 0."""
     quotient = np.zeros(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)))
     return np.divide(numerator, denominator, out=quotient, where=denominator != 0)
+
+
+def share_of(
+    unit: str,
+    share: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
+    score: Callable[[float], float] = _same,
+) -> Basis:
+    """The basis of a score that is a function of one share: all that counts, right or not."""
+    return Basis(unit, lambda stats: float(share(stats)[1].sum()), share, score)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
+from harness.score.metrics.base import Basis, Example, FloatArray, Metric, MetricFactory, ratio, share_of
 from harness.tasks.tags import Scheme, spans
 from harness.tasks.task import AnswerFormat, EntitiesAnswer
 
@@ -33,7 +33,8 @@ def entity_f1(
     def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
         return ratio(2 * hits, gold + found)
 
-    return _metric("entity_f1", answer, summary, ignore_case, average, scheme)
+    basis = share_of("entities, gold or answered", lambda s: (2 * s[..., 2], s[..., 0] + s[..., 1]))
+    return _metric("entity_f1", answer, summary, basis, ignore_case, average, scheme)
 
 
 def entity_precision(
@@ -47,7 +48,8 @@ def entity_precision(
     def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
         return ratio(hits, found)
 
-    return _metric("entity_precision", answer, summary, ignore_case, average, scheme)
+    basis = share_of("entities answered", lambda s: (s[..., 2], s[..., 1]))
+    return _metric("entity_precision", answer, summary, basis, ignore_case, average, scheme)
 
 
 def entity_recall(
@@ -61,13 +63,15 @@ def entity_recall(
     def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
         return ratio(hits, gold)
 
-    return _metric("entity_recall", answer, summary, ignore_case, average, scheme)
+    basis = share_of("gold entities", lambda s: (s[..., 2], s[..., 0]))
+    return _metric("entity_recall", answer, summary, basis, ignore_case, average, scheme)
 
 
 def _metric(
     name: str,
     answer: EntitiesAnswer,
     summary: Callable[[FloatArray, FloatArray, FloatArray], FloatArray],
+    basis: Basis,
     ignore_case: bool,
     average: Average,
     scheme: Scheme,
@@ -87,7 +91,9 @@ def _metric(
         occurs = np.asarray(gold + found > 0, dtype=np.float64)
         return ratio((occurs * summary(gold, found, hits)).sum(axis=-1), occurs.sum(axis=-1))
 
-    return Metric(name, stats, mean, kind="corpus")
+    if average == "macro":
+        basis = Basis("gold entities of the rarest type", lambda s: float(np.split(s, 3, axis=-1)[0].sum(axis=0).min()))
+    return Metric(name, stats, mean, kind="corpus", basis=basis)
 
 
 def _count(found: Found, kind: str | None) -> int:

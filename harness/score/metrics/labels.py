@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import UserError, nearest
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
+from harness.score.metrics.base import Basis, Example, FloatArray, Metric, MetricFactory, ratio, share_of
 from harness.tasks.task import LabelAnswer, NumberAnswer
 
 
@@ -99,6 +99,19 @@ def _parts(means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return gold, predicted, both
 
 
+def _of_labels(labels: int, *, least: int = 3) -> Basis:
+    """A score in which every label weighs rests on the rows of the rarest one."""
+    one, none = np.eye(labels), np.zeros((labels, labels))
+    unseen = np.vstack([np.hstack([one, one, one]), np.hstack([one, np.roll(one, 1, axis=1), none])])
+    return Basis(
+        "rows of the rarest label",
+        lambda stats: float(_parts(stats)[0].sum(axis=0).min()),
+        None,
+        unseen=unseen,
+        least=least,
+    )
+
+
 def _averaged(
     name: str, answer: LabelAnswer, average: Literal["macro", "weighted"], of: Literal["f1", "precision", "recall"]
 ) -> Metric:
@@ -110,7 +123,8 @@ def _averaged(
         weight = np.asarray(gold + predicted > 0, dtype=np.float64) if average == "macro" else gold
         return ratio((weight * ratio(both, whole)).sum(axis=-1), weight.sum(axis=-1))
 
-    return Metric(name, _counts(name, answer), summary, kind="corpus")
+    basis = _of_labels(len(answer.labels)) if average == "macro" else None
+    return Metric(name, _counts(name, answer), summary, kind="corpus", basis=basis)
 
 
 def macro_f1(answer: LabelAnswer) -> Metric:
@@ -167,7 +181,13 @@ def balanced_accuracy(answer: LabelAnswer) -> Metric:
         gold, _, both = _parts(means)
         return ratio(ratio(both, gold).sum(axis=-1), np.asarray((gold > 0).sum(axis=-1), dtype=np.float64))
 
-    return Metric("balanced_accuracy", _counts("balanced_accuracy", answer), summary, kind="corpus")
+    return Metric(
+        "balanced_accuracy",
+        _counts("balanced_accuracy", answer),
+        summary,
+        kind="corpus",
+        basis=_of_labels(len(answer.labels)),
+    )
 
 
 def mcc(answer: LabelAnswer) -> Metric:
@@ -188,7 +208,8 @@ def mcc(answer: LabelAnswer) -> Metric:
         # Below rounding a spread is that of a constant.
         return ratio(covariance, np.where(product > 1e-15, np.sqrt(np.maximum(product, 0)), 0.0))
 
-    return Metric("mcc", _counts("mcc", answer), summary, kind="corpus", low=-1.0, constant=0.0)
+    basis = _of_labels(len(answer.labels))
+    return Metric("mcc", _counts("mcc", answer), summary, kind="corpus", low=-1.0, constant=0.0, basis=basis)
 
 
 def _one_label(name: str, answer: LabelAnswer, positive: str | None) -> Callable[[Example], Sequence[float]]:
@@ -214,19 +235,29 @@ def _f1_summary(means: FloatArray) -> FloatArray:
 
 def f1(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
     """F1 of the positive label (`answer.positive`, or the option): 2 TP / (2 TP + FP + FN). Range [0, 1]."""
-    return Metric("f1", _one_label("f1", answer, positive), _f1_summary, kind="corpus")
+    basis = share_of(
+        "positives, gold or answered", lambda s: (s[..., 2], s[..., 0] + s[..., 1] - s[..., 2]), f1_of_overlap
+    )
+    return Metric("f1", _one_label("f1", answer, positive), _f1_summary, kind="corpus", basis=basis)
+
+
+def f1_of_overlap(share: float) -> float:
+    """F1 from the share TP / (TP + FP + FN): both say the same, but the share is that of independent trials."""
+    return 2 * share / (1 + share)
 
 
 def precision(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
     """Of the rows answered with the positive label, the share where it is right; 0 when there are none."""
     stats = _one_label("precision", answer, positive)
-    return Metric("precision", stats, lambda means: ratio(means[..., 2], means[..., 1]), kind="corpus")
+    basis = share_of("answered positives", lambda s: (s[..., 2], s[..., 1]))
+    return Metric("precision", stats, lambda means: ratio(means[..., 2], means[..., 1]), kind="corpus", basis=basis)
 
 
 def recall(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
     """Of the rows whose gold is the positive label, the share answered with it; 0 when there are none."""
     stats = _one_label("recall", answer, positive)
-    return Metric("recall", stats, lambda means: ratio(means[..., 2], means[..., 0]), kind="corpus")
+    basis = share_of("positives", lambda s: (s[..., 2], s[..., 0]))
+    return Metric("recall", stats, lambda means: ratio(means[..., 2], means[..., 0]), kind="corpus", basis=basis)
 
 
 def micro_f1(answer: LabelAnswer) -> Metric:
@@ -240,7 +271,8 @@ def micro_f1(answer: LabelAnswer) -> Metric:
         gold, answered = (_as_set(value) for value in gold_and_answer(example))
         return float(len(gold)), float(len(answered)), float(len(gold & answered))
 
-    return Metric("micro_f1", stats, _f1_summary, kind="corpus")
+    basis = share_of("labels, gold or answered", lambda s: (2 * s[..., 2], s[..., 0] + s[..., 1]))
+    return Metric("micro_f1", stats, _f1_summary, kind="corpus", basis=basis)
 
 
 def win_rate(

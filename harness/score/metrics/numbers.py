@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.score.answers.numbers import exact
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
+from harness.score.metrics.base import Basis, Example, FloatArray, Metric, MetricFactory, needs_table, ratio
 from harness.tasks.task import NumberAnswer
 
 
@@ -90,7 +90,16 @@ def pearson(answer: NumberAnswer) -> Metric:
             values[known] -= values[known].mean() if known.any() else 0.0
         return _statistics(x, y, known)
 
-    return Metric("pearson", needs_table, _correlation, kind="corpus", low=-1.0, constant=0.0, stats_of_all=together)
+    return Metric(
+        "pearson",
+        needs_table,
+        _correlation,
+        kind="corpus",
+        low=-1.0,
+        constant=0.0,
+        stats_of_all=together,
+        basis=Basis("rows that weigh", _weighty, heavy_tailed=True),
+    )
 
 
 def spearman(answer: NumberAnswer) -> Metric:
@@ -110,7 +119,16 @@ def spearman(answer: NumberAnswer) -> Metric:
             values[known] = (rankdata(values[known]) - (count + 1) / 2) / max(count, 1)
         return _statistics(x, y, known)
 
-    return Metric("spearman", needs_table, _correlation, kind="corpus", low=-1.0, constant=0.0, stats_of_all=together)
+    return Metric(
+        "spearman",
+        needs_table,
+        _correlation,
+        kind="corpus",
+        low=-1.0,
+        constant=0.0,
+        stats_of_all=together,
+        basis=Basis("rows that weigh", _weighty, heavy_tailed=True),
+    )
 
 
 def _columns(examples: Sequence[Example]) -> tuple[FloatArray, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
@@ -120,6 +138,13 @@ def _columns(examples: Sequence[Example]) -> tuple[FloatArray, FloatArray, np.nd
     x = np.array([as_float(pair[0]) if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
     y = np.array([as_float(pair[1]) if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
     return x, y, known
+
+
+def _weighty(stats: FloatArray) -> float:
+    """How many rows of equal weight carry the spread of the gold numbers: (sum of squares)^2 / sum of 4th powers."""
+    known, gold = stats[:, 0], stats[:, 2]
+    centred = (gold - ratio(gold.sum(), known.sum())) * known
+    return float(ratio((centred**2).sum() ** 2, (centred**4).sum()))
 
 
 def _statistics(x: FloatArray, y: FloatArray, known: np.ndarray[Any, np.dtype[np.bool_]]) -> FloatArray:

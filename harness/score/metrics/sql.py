@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
+from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio, share_of
 from harness.tasks.task import SqlAnswer
 
 SECONDS = 10.0
@@ -40,7 +40,8 @@ def execution_accuracy(answer: SqlAnswer) -> Metric:
     def summary(means: FloatArray) -> FloatArray:
         return ratio(means[..., 0], means[..., 1])
 
-    return Metric("execution_accuracy", stats, summary, kind="corpus", scorable=1)
+    basis = share_of("judged rows", lambda s: (s[..., 0], s[..., 1]))
+    return Metric("execution_accuracy", stats, summary, kind="corpus", scorable=1, basis=basis)
 
 
 class _Engine:
