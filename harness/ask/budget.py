@@ -70,7 +70,7 @@ class Budget:
         entry = self.models.get(model)
         text = request.prompt + (getattr(entry, "system", None) or "")
         longest = most_output(entry, request.max_tokens) if entry else request.max_tokens
-        return len(text.encode()) // BYTES_PER_TOKEN + 1, longest or request.max_tokens
+        return len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN + 1, longest or request.max_tokens
 
     def worst_case(self, model: str, request: Request) -> float:
         """Return the maximum cost of one attempt, in USD, were all counts right."""

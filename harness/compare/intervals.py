@@ -182,16 +182,19 @@ def _within(sample: Sample, seen: Resampled, confidence: float) -> Estimate:
     metric, value = sample.metric, seen.value
     low, high = seen.interval(confidence)
     if math.isfinite(metric.high - metric.low):
-        bounds = _of_place(_range(metric, sample.n), sample, value, confidence)
+        bounds = _of_place(_range(sample), sample, value, confidence)
         low, high = min(low, bounds[0]), max(high, bounds[1])
     low, high = max(low, metric.low), min(high, metric.high)
     return Estimate(value, min(low, value), max(high, value), sample.n, rests_on(sample))
 
 
-def _range(metric: Metric, n: int) -> Basis:
+def _range(sample: Sample) -> Basis:
     """A mean rests on its rows; the worst and the best score are rows that it could have met."""
-    ends = np.array([[metric.low], [metric.high]]) if metric.summary is only_mean else None
-    return Basis("rows", lambda stats: float(n), unseen=ends)
+    metric, ends = sample.metric, None
+    if metric.summary is only_mean:
+        ends = np.zeros((2, sample.stats.shape[1]))
+        ends[:, 0] = metric.low, metric.high
+    return Basis("rows", lambda stats: float(sample.n), unseen=ends)
 
 
 def rests_on(sample: Sample) -> str:
