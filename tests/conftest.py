@@ -25,7 +25,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_PREFIXES) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     monkeypatch.setattr("harness.cli.DOTENV", tmp_path / ".env")
-    for name, value in {"LORA_LEADERBOARD_CACHE": str(tmp_path), "PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1"}.items():
+    for name, value in {"LORA_LEADERBOARD_CACHE": str(tmp_path), "PIP_NO_INDEX": "1"}.items():
         monkeypatch.setenv(name, value)
 
 

@@ -47,7 +47,7 @@ def test_bench_json_is_one_document_alone_on_stdout(harness: Run, tmp_path: Path
     assert [entry["metric"] for entry in results][:2] == ["accuracy", "macro_f1"]
     assert set(results[0]) == {
         "task", "model", "metric", "score", "low", "high", "n", "statuses", "source", "p50_s", "p95_s",
-        "input_tokens", "output_tokens", "usd",
+        "input_tokens", "output_tokens", "usd", "asking_version", "scoring_version", "incomplete", "reason", "rests_on",
     }  # fmt: skip
     assert results[0]["score"] == 0.5
     assert results[0]["n"] == sum(results[0]["statuses"].values()) == 24

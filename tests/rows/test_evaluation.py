@@ -619,5 +619,7 @@ def test_a_cluster_stays_with_its_row_and_changes_nothing_else(make: Make) -> No
 
 def test_a_cluster_column_that_is_not_there_is_named(make: Make) -> None:
     file = make(evaluation={"split": "test", "rows": 40, "cluster": "topik"})
-    with pytest.raises(SpecError, match=r"evaluation.cluster: no column 'topik' in the rows; did you mean 'topic'\?"):
+    with pytest.raises(
+        SpecError, match=r"evaluation.cluster: no column 'topik' in the rows \(did you mean 'topic'\?\)"
+    ):
         choose(file, Prompts(file), origin_of(ROWS))
