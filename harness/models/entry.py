@@ -254,7 +254,7 @@ class LlamaCppModel(InProcess):
     backend: Literal["llamacpp"]
     model: str = Field(description="Known name (`smollm2-135m`) or path of a GGUF file.")
     threads: int | None = Field(
-        None, ge=1, description="To compute with. Default: one a core; a single one while the machine is crowded."
+        None, ge=1, description="To compute with. Default: one for each core that is free when the model is loaded."
     )
     concurrency: int = Field(1, ge=1, description="Rows that wait; they are answered one after another.")
 

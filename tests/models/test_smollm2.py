@@ -8,18 +8,28 @@ from pathlib import Path
 
 import pytest
 
+from harness.ask.run import BenchOptions, bench
 from harness.models.engines.decoding import Query
 from harness.models.engines.gguf import base_folder, shape_of
 from harness.models.engines.known_bases import KNOWN, gguf_file
 from harness.models.engines.llamacpp import LlamaCpp
 from harness.rows.origin import locate
 from harness.rows.training import training_rows
+from harness.score.scoring import score_all
 from harness.tasks.catalog import load_task
 from harness.tasks.prompts import Prompts
 
-TASKS = Path(__file__).parents[2] / "tasks"
+ROOT = Path(__file__).parents[2]
+TASKS = ROOT / "tasks"
 NAME = "smollm2-135m"
 pytestmark = pytest.mark.local  # it fetches 98 MB where they are not there yet
+
+
+@pytest.fixture(autouse=True)
+def _users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one place of the tests where the base is looked for on this machine, and may be fetched."""
+    monkeypatch.delenv("LORA_LEADERBOARD_CACHE")
+    monkeypatch.delenv("PIP_NO_INDEX")
 
 
 def test_it_is_the_pinned_file_of_a_known_shape() -> None:
@@ -42,3 +52,16 @@ def test_it_answers_and_reads_as_many_tokens_as_the_unpacked_tokenizer() -> None
             found = asyncio.run(engine.ask(None, Query(prompt, 1)))
             assert found.input_tokens == len(words.encode(prompt).ids)
     engine.close()
+
+
+def test_the_shipped_adapter_of_ag_news_is_right_where_the_base_is_not(tmp_path: Path) -> None:
+    """On the sample rows that README's first command asks; README shows this table."""
+    options = BenchOptions(
+        ("ag_news",), ("smollm2", "smollm2-lora"), ROOT / "models.yaml", TASKS, tmp_path / "results", "sample"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        runs = score_all(options.results, bench(options, print), print)
+    right = {run.manifest.model: run.rows.stats["accuracy"].mean() for run in runs}
+    assert right["smollm2"] < 0.3
+    assert right["smollm2-lora"] > 0.8

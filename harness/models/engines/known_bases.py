@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from harness.errors import UserError, nearest
 from harness.hashing import file_sha256
+from harness.rows.hub import reachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +145,6 @@ def _from_index(base: KnownBase, folder: Path) -> Path:
 def _from_hub(base: KnownBase, folder: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
+    if not reachable():  # the library would retry for half a minute
+        raise OSError("the hub cannot be reached")
     return Path(hf_hub_download(base.repository, base.file, revision=base.revision, local_dir=folder))

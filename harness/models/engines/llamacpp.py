@@ -23,8 +23,6 @@ from harness.tasks.messages import as_chat, as_continuation
 INSTALL = "it runs in this process with llama.cpp: pip install xllamacpp"
 # Most rows are far shorter than what a model reads, and memory for all of it would be taken at once.
 CONTEXT = 2_048
-# On a machine with more to do than this, threads of one model wait for each other, at several times the cost.
-CROWDED = 2  # runnable threads a core
 _CONVERSION = 1  # how an adapter is converted; a change makes the files of the cache again
 
 
@@ -36,7 +34,7 @@ class LlamaCpp:
 
     Args:
         name: Known name of the base, or path of its GGUF file.
-        threads: To compute with; None for one a core, or a single one on a crowded machine.
+        threads: To compute with; None for one for each core that is free.
         notice: Told what takes long.
     """
 
@@ -212,6 +210,11 @@ def _raise(error: Mapping[str, Any]) -> None:
 
 
 def _threads() -> int:
+    """One for each core that has nothing else to do, at least one.
+
+    Threads of one model wait for each other without letting go of their cores: beside other work they take several
+    times the processor time that a single one does.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    crowded = hasattr(os, "getloadavg") and os.getloadavg()[0] > CROWDED * cores
-    return 1 if crowded else cores
+    busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
+    return max(1, cores - busy)

@@ -34,7 +34,7 @@ def _known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "PIP_CONFIG_FILE": "/dev/null",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 def publish(index: Path, content: bytes = CONTENT) -> None:

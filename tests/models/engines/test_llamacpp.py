@@ -144,9 +144,10 @@ class TestConversion:
         assert llamacpp._converted(adapter, folder / "tiny.gguf") != first
 
 
-def test_a_crowded_machine_gets_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("load", "threads"), [(0.3, 4), (1.2, 3), (3.5, 1), (8.5, 1)])
+def test_there_is_a_thread_for_each_core_that_is_free(
+    load: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    monkeypatch.setattr("os.getloadavg", lambda: (3.5, 20.0, 20.0), raising=False)
-    assert llamacpp._threads() == 4
-    monkeypatch.setattr("os.getloadavg", lambda: (8.5, 1.0, 1.0), raising=False)
-    assert llamacpp._threads() == 1
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 20.0, 20.0), raising=False)
+    assert llamacpp._threads() == threads

@@ -28,7 +28,7 @@ def study(tmp_path: Path) -> Iterator[Study]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORA_LEADERBOARD_CACHE", str(tmp_path / "cache"))
         patch.setattr(module, "BASE", str(tiny_gguf.write_base(tmp_path / "tiny.gguf")))
-        patch.setattr(recipes, "TOKENS", (40_000, 40_000))
+        patch.setattr(recipes, "TOKENS", (13_000, 13_000))
         patch.setattr(recipes, "MOST_EPOCHS", 60.0)
         patch.setattr(module, "ENOUGH", -10.0)  # every round is worth another
         yield Study("sample", ROOT / "tasks", tmp_path / "out", tmp_path / "state", 1)
