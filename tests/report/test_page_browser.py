@@ -168,7 +168,8 @@ def test_every_score_shown_is_that_of_leaderboard_csv(browser: Browser, folder: 
             for metric in {name for of, name, _ in ((t, m, k) for t, k, m in rows) if of == task}:
                 expected = rows[task, model, metric]
                 score = f"{expected.score:.3f} [{expected.low:.3f}, {expected.high:.3f}]"
-                assert " ".join(cells[metric].split()).endswith(score)
+                rests_on = "" if pd.isna(expected.rests_on) else f" ({expected.rests_on})"
+                assert " ".join(cells[metric].split()).endswith(score + rests_on)
             assert cells["n"] == f"{rows[task, model, metric].n:,}"
 
 
