@@ -29,6 +29,16 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of models as small as those of the tests wait for each other, in this process and in those it starts."""
+    if request.node.get_closest_marker("local"):
+        import torch
+
+        torch.set_num_threads(1)
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture
 def loopback() -> Iterator[Loopback]:
     """A scriptable model server on 127.0.0.1: OpenAI chat, OpenAI completions and LoRAX generate."""

@@ -18,14 +18,6 @@ from tests.train import tiny
 pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    """On a busy machine the threads of so small a model would wait for each other."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 PAIRS = tiny.pairs()
 RECIPE = Hyperparameters(
     steps=48, rank=8, alpha=16, dropout=0.1, target_modules=ALL_LINEAR, learning_rate=2e-2, batch=8, accumulate=1,

@@ -19,14 +19,6 @@ from tests.train import tiny
 pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    """On a busy machine the threads of so small a model would wait for each other."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.base(tmp_path_factory.mktemp("base"), texts=PROMPTS)
