@@ -57,7 +57,7 @@ class Attempts:
         give_up: When the row is given up.
         idle: Called when the row begins to wait for its next attempt.
         lost: Called with the error of an attempt that may have been charged although no answer came.
-        worst: The maximum tokens of an attempt, read and written.
+        worst: Returns the maximum tokens of an attempt, read and written.
 
     Attributes:
         attempts: Requests sent.
@@ -66,7 +66,7 @@ class Attempts:
 
     def __init__(
         self, job: Job, key: str, request: Request, limiter: EndpointLimiter, give_up: GiveUpAfter,
-        idle: Callable[[], None], lost: Callable[[AskError], None], worst: tuple[int, int] = (0, 0),
+        idle: Callable[[], None], lost: Callable[[AskError], None], worst: Callable[[], tuple[int, int]],
     ) -> None:  # fmt: skip
         self.attempts = 0
         self.lost: tuple[int, int, float] | None = None
@@ -147,7 +147,7 @@ class Attempts:
 
     def _lose(self, error: AskError, seconds: float) -> None:
         """Count an attempt that may have been charged."""
-        read, written = error.usage or self._worst
+        read, written = error.usage or self._worst()
         before = self.lost or (0, 0, 0.0)
         self.lost = (before[0] + read, before[1] + written, round(before[2] + seconds, 6))
         self._on_lost(error)

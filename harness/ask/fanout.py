@@ -7,6 +7,7 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 from harness.ask.attempts import Attempts, Job, answer, endpoint_limits, failure
@@ -50,7 +51,7 @@ class _Endpoint:
         served = dict.fromkeys(job.served for job in jobs)
         for model in served:
             shown = f"{model} at {name}" if len(served) > 1 else name
-            limiter = EndpointLimiter(shown, self._most, rate, run.give_up, run.notice, gate)
+            limiter = EndpointLimiter(shown, gate)
             self._limiters[model] = limiter
             run.brake.connect(limiter)
 
@@ -188,8 +189,8 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
         if not budget.charge_lost(job.model, job.task, worst, error.usage):
             run.brake.pull(budget.explanation())
 
-    limiter, most = endpoint.limiter(job), budget.worst_tokens(job.model, request)
-    row = Attempts(job, key, request, limiter, run.give_up, endpoint.hire, lost, most)
+    most = partial(budget.worst_tokens, job.model, request)
+    row = Attempts(job, key, request, endpoint.limiter(job), run.give_up, endpoint.hire, lost, most)
     spent = 0.0
     try:
         reply = await row.ask()

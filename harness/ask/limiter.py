@@ -116,7 +116,7 @@ class Gate:
     """
 
     def __init__(self, name: str, most: int, per_minute: float | None, give_up: GiveUpAfter, notice: Notice) -> None:
-        self.name, self.most, self.give_up, self.notice = name, most, give_up, notice
+        self.most, self.give_up, self.notice = most, give_up, notice
         self.breaker = Breaker(name, give_up, notice)
         self.throttler = _throttler(per_minute) if per_minute else None
         self.first_in_line = asyncio.Lock()
@@ -146,35 +146,22 @@ class Gate:
 class EndpointLimiter:
     """Lets requests through to one model of an endpoint, or to all of them where none has a limiter of its own.
 
-    Never more than `most` are in flight; fewer for a while after the server has asked to slow down. Requests are
-    spread evenly over the minute when there is a limit to their number. A model that fails everything is down: single
-    requests, further and further apart, find out whether it answers again.
+    Never more than the endpoint's are in flight; fewer for a while after the server has asked to slow down. Requests
+    are spread evenly over the minute when there is a limit to their number. A model that fails everything is down:
+    single requests, further and further apart, find out whether it answers again.
 
     Args:
-        name: The endpoint's name in messages.
-        most: Maximum number of requests in flight.
-        per_minute: Maximum number of requests a minute; None for no limit.
-        give_up: When the endpoint is given up.
-        notice: Called with a line of text when the endpoint goes down or answers again.
-        gate: What it shares with other models of the endpoint; one of its own where there is none.
+        name: The model's name in messages, or the endpoint's.
+        gate: What it shares with other models of the endpoint.
     """
 
-    def __init__(
-        self,
-        name: str,
-        most: int,
-        per_minute: float | None,
-        give_up: GiveUpAfter,
-        notice: Notice,
-        gate: Gate | None = None,
-    ) -> None:
+    def __init__(self, name: str, gate: Gate) -> None:
         self.in_flight = 0
-        self.window = float(most)
+        self.window = float(gate.most)
         self.stopped: str | None = None
-        self._gate = gate or Gate(name, most, per_minute, give_up, notice)
-        self._gate.lanes.append(self)
-        self._breaker = Breaker(name, give_up, notice)
-        self._name, self._most, self._give_up = name, most, give_up
+        self._name, self._gate = name, gate
+        gate.lanes.append(self)
+        self._breaker = Breaker(name, gate.give_up, gate.notice)
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._waits: set[asyncio.Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -246,8 +233,8 @@ class EndpointLimiter:
         self._tokens = tokens or self._tokens
         self._throttled_since = 0.0
         self.reachable()
-        if self.window < self._most:
-            self.window = min(self._most, self.window + max(1.0, GROWTH * self._most) / self.window)
+        if self.window < self._gate.most:
+            self.window = min(self._gate.most, self.window + max(1.0, GROWTH * self._gate.most) / self.window)
 
     def reachable(self) -> None:
         """The endpoint answered, even if with an error of the request or the model."""
@@ -265,7 +252,7 @@ class EndpointLimiter:
         if retry_after:
             self._pause_until = max(self._pause_until, now + retry_after)
         self._throttled_since = self._throttled_since or now
-        if now - self._throttled_since >= (patience or self._give_up.throttled):
+        if now - self._throttled_since >= (patience or self._gate.give_up.throttled):
             self.stop(f"{self._name} has asked to slow down for {_minutes(now - self._throttled_since)} ({reason})")
 
     def halve(self, sent: float) -> None:
@@ -291,7 +278,7 @@ class EndpointLimiter:
         for limit in quota:
             needed = max(1, self._tokens) if limit.unit == "tokens" else 1
             if limit.remaining < needed:
-                wait = min(limit.reset_s, self._give_up.longest_pause)
+                wait = min(limit.reset_s, self._gate.give_up.longest_pause)
                 self._pause_until = max(self._pause_until, time.monotonic() + wait)
 
     async def _admitted(self) -> None:

@@ -70,7 +70,7 @@ class AnthropicBackend:
         """
         body = without_blank_stops(self._body(request, self.model.system, self.model.extra))
         try:
-            reply = await self._exchange(body, self.model.secrets)
+            reply = await self._exchange(body, self._secrets)
         except Filtered as error:
             return openai.filtered(error)
         except Unavailable as error:
@@ -103,6 +103,10 @@ class AnthropicBackend:
         if "stop" in settings:
             settings["stop_sequences"] = settings.pop("stop")
         return {"model": name, **_content(request, system), **settings, **extra}
+
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        return self.model.secrets
 
     @cached_property
     def _url(self) -> httpx.URL:

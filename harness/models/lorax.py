@@ -72,7 +72,7 @@ class LoraxBackend:
                 ModelRejected when the server cannot load the adapter.
         """
         try:
-            reply = await self._exchange(self._sent(request), self.model.secrets)
+            reply = await self._exchange(self._sent(request), self._secrets)
         except Filtered as error:
             return openai.filtered(error)
         except Unavailable as error:
@@ -96,6 +96,10 @@ class LoraxBackend:
         read = Readers(lambda reply: parse(reply, secrets), parts)
         place = openai.server(model, "/generate_stream") if model.stream else url
         return await post(transport, place, body, read, headers, secrets, openai.bounds(model), streamed=model.stream)
+
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        return self.model.secrets
 
     @cached_property
     def _url(self) -> httpx.URL:

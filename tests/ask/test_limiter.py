@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from harness.ask.limiter import EndpointLimiter, GiveUpAfter, Stopped
+from harness.ask.limiter import EndpointLimiter, Gate, GiveUpAfter, Stopped
 from tests.asking import QUICK, Pair, ask, asking, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, always, error
 
 
 def limited(most: int = 8, per_minute: float | None = None, give_up: GiveUpAfter = QUICK) -> EndpointLimiter:
-    return EndpointLimiter("server", most, per_minute, give_up, lambda line: None)
+    return EndpointLimiter("server", Gate("server", most, per_minute, give_up, lambda line: None))
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:

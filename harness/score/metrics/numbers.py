@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -90,16 +90,7 @@ def pearson(answer: NumberAnswer) -> Metric:
             values[known] -= values[known].mean() if known.any() else 0.0
         return _statistics(x, y, known)
 
-    return Metric(
-        "pearson",
-        needs_table,
-        _correlation,
-        kind="corpus",
-        low=-1.0,
-        constant=0.0,
-        stats_of_all=together,
-        basis=Basis("rows that weigh", _weighty, heavy_tailed=True),
-    )
+    return _correlating("pearson", together)
 
 
 def spearman(answer: NumberAnswer) -> Metric:
@@ -119,8 +110,13 @@ def spearman(answer: NumberAnswer) -> Metric:
             values[known] = (rankdata(values[known]) - (count + 1) / 2) / max(count, 1)
         return _statistics(x, y, known)
 
+    return _correlating("spearman", together)
+
+
+def _correlating(name: str, together: Callable[[Sequence[Example]], FloatArray]) -> Metric:
+    """The metric of a correlation, whose rows' statistics depend on the other rows."""
     return Metric(
-        "spearman",
+        name,
         needs_table,
         _correlation,
         kind="corpus",
