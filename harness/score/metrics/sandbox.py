@@ -179,11 +179,18 @@ def used_memory(processes: Sequence[int]) -> int:
     for process in family:  # which grows meanwhile
         with contextlib.suppress(OSError):
             family += map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())
-    own = sum(_kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:", "VmSwap:")) for process in family) << 10
-    if own <= MOST_MEMORY:
-        return own
-    shared = [_kilobytes(f"/proc/{process}/smaps_rollup", ("Pss:", "SwapPss:")) for process in family]
-    return sum(shared) << 10 if all(shared) else own
+    own = sum(map(_resident, family))
+    if own << 10 > MOST_MEMORY:
+        # One that has ended meanwhile has none of either; one that may not be looked into counts whole.
+        own = sum(
+            _kilobytes(f"/proc/{process}/smaps_rollup", ("Pss:", "SwapPss:")) or _resident(process)
+            for process in family
+        )
+    return own << 10
+
+
+def _resident(process: int) -> int:
+    return _kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:", "VmSwap:"))
 
 
 def _kilobytes(path: str, names: Sequence[str]) -> int:

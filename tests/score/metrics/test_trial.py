@@ -189,8 +189,8 @@ def test_memory_of_all_processes_together_is_bounded(mechanism: Mechanism) -> No
 def test_what_forked_processes_share_counts_once(mechanism: Mechanism) -> None:
     answer = """
         import os, time
-        held = bytearray(b"x") * (200 << 20)
-        for number in range(8):
+        held = bytearray(b"x") * (400 << 20)
+        for number in range(6):
             if os.fork() == 0:
                 time.sleep(20)
         time.sleep(1)
