@@ -290,7 +290,7 @@ def guard(task: Task, rows: Sequence[EvaluationRow], seed: int = 0) -> Guarded:
 
 def _scorer(task: Task, metric: Metric, rows: Sequence[EvaluationRow]) -> Callable[[Sequence[str]], float]:
     def score(completions: Sequence[str]) -> float:
-        responses = (Response(row.id, row.id, "ok", text) for row, text in zip(rows, completions, strict=True))
+        responses = ((Response(row.id, row.id, "ok", text),) for row, text in zip(rows, completions, strict=True))
         stats = score_rows(task, (metric,), zip(rows, responses, strict=True)).stats[metric.name]
         return float(metric.summary(stats.mean(axis=0)))
 

@@ -129,9 +129,9 @@ def unreadable_gold(file: TaskFile, where: str, reference: str, error: ValueErro
     return file.source.problem([key], f"the right answer '{reference:.60}' of {where} is not a valid {kind}: {error}")
 
 
-def request_for(file: TaskFile, row: EvaluationRow) -> Request:
-    """The request that asks a row of a task."""
-    return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop), row.messages)
+def request_for(file: TaskFile, row: EvaluationRow, sample: int = 0) -> Request:
+    """The request that asks a row of a task, for this one of its answers."""
+    return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop), row.messages, sample)
 
 
 def open_backend(

@@ -28,7 +28,7 @@ from harness.ask.progress import INTERRUPTED, Interrupted, Progress, interruptib
 from harness.errors import DataError, UserError, nearest
 from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
-from harness.models.entry import ModelEntry, Sampled, load_models
+from harness.models.entry import ModelEntry, Sampled, load_models, samples_of
 from harness.models.prices import price_of
 from harness.models.served import may_be_trained_again, stamp
 from harness.secrets import SHORTEST_IN_ANSWERS, masked
@@ -240,6 +240,7 @@ class PairRun:
         self.manifest: Manifest | None = None
         self._task, self._entry, self._backend, self._log, self._options = task, entry, backend, log, options
         self._served, self._secrets = served, secrets
+        self._samples = samples_of(entry.model)
         self._settings = settings_of(backend, task.file, entry.model.revision, served)
         self._began, self._clock = now(), time.perf_counter()
         self.job = self._job()
@@ -261,19 +262,20 @@ class PairRun:
         renamed = {
             old: new
             for settings in earlier
-            for (old, _), (new, _) in zip(rows(settings), rows(self._settings), strict=True)
+            for (_, [old]), (_, [new]) in zip(rows(settings), rows(self._settings), strict=True)
         }
         if self._log.adopt(renamed):
             self.job = self._job()
 
     def unanswered(self) -> Iterator[tuple[str, Request]]:
-        """Yield the key and the request of each row without an answer; rows with the same prompt are asked once."""
+        """Yield the key and the request of each answer that is missing; rows with the same prompt are asked once."""
         file = self._task.file
         seen: set[str] = set()
-        for key, row in keyed_rows(self._options.results, file.name, self._task.rows, self._settings):
-            if key not in self._log and key not in seen:
-                seen.add(key)
-                yield key, request_for(file, row)
+        for row, keys in keyed_rows(self._options.results, file.name, self._task.rows, self._settings, self._samples):
+            for sample, key in enumerate(keys):
+                if key not in self._log and key not in seen:
+                    seen.add(key)
+                    yield key, request_for(file, row, sample)
 
     def save(self, response: Response) -> None:
         """Keep an answer.
@@ -307,7 +309,7 @@ class PairRun:
             save=self.save,
             finish=self.finish,
             served=self._entry.served(task.file.name),
-            answered_before=pending < task.n,
+            answered_before=pending < task.n * self._samples,
         )
 
     def _recorded(self) -> Manifest:
@@ -335,7 +337,7 @@ class PairRun:
             seconds=round(time.perf_counter() - self._clock, 3),
             asked=job.settled,
             trouble=dict(job.trouble),
-            incomplete=job.left > self._options.max_failures * task.n,
+            incomplete=job.left > self._options.max_failures * task.n * self._samples,
             stopped=None if job.stopped is None else masked(job.stopped, self._secrets),
             served=self._served,
             note=task.origin.note,
@@ -368,7 +370,7 @@ def retry(options: BenchOptions, say: Callable[[str], None]) -> list[Manifest]:
     for last in _last_runs(chosen_runs(options.results, options.tasks, options.models)):
         if missing := _missing(last, options.results):
             whole = False
-            say(f"{last.source}: {last.task}, {last.model}: {missing} of {last.n} rows have no answer")
+            say(f"{last.source}: {last.task}, {last.model}: {missing} of {last.n * last.samples} rows have no answer")
             try:
                 pairs.append(_pair(last, entries, options))
             except UserError as error:
@@ -385,8 +387,8 @@ def _last_runs(runs: Sequence[Manifest]) -> list[Manifest]:
 
 
 def _missing(run: Manifest, results: Path) -> int:
-    """How many rows of a run have no answer."""
-    answers = (response for _, response in answered_rows(results, run))
+    """How many answers of a run are missing."""
+    answers = (response for _, of_row in answered_rows(results, run) for response in of_row)
     return sum(response is None or response.status == "failed" for response in answers)
 
 

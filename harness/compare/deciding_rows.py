@@ -13,7 +13,7 @@ from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import text_of
 from harness.score.metrics.base import FloatArray, Metric, only_mean
 from harness.score.scoring import ScoredRun, Status
-from harness.store.results import Manifest, Response, answered_rows
+from harness.store.results import Answers, Manifest, answered_rows, completions
 
 MOST = 10
 
@@ -83,10 +83,8 @@ def _texts(
     }
 
 
-def _said(response: Response | None, manifest: Manifest) -> str | None:
-    if response is None or response.status == "failed":
-        return None
-    return text_of(response.completion, manifest.thinking)
+def _said(answers: Answers, manifest: Manifest) -> str | None:
+    return completions(answers, lambda text: text_of(text, manifest.thinking))
 
 
 def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:

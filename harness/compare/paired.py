@@ -439,11 +439,13 @@ def compare_runs(
     pairs: list[Pair] = []
     for (a, b), together in zip(asked, comparisons or [1] * len(asked), strict=True):
         clusters = a.rows.clusters if a.rows.clusters is not None else b.rows.clusters
-        (worst_a, best_a), (worst_b, best_b) = (_samples(run, a.metrics[0], clusters) for run in (a, b))
+        # Where one was asked each row several times, the scores of its rows are means, no longer right or wrong.
+        metric = min((run.metrics[0] for run in (a, b)), key=lambda one: one.kind == "binary")
+        (worst_a, best_a), (worst_b, best_b) = (_samples(run, metric, clusters) for run in (a, b))
         kinds = [(worst_a, worst_b)]
         if a.rows.right or b.rows.right:
             kinds += [(worst_a, best_b), (best_a, worst_b)]
-        pairs += [Pair(*two, margin * scale(a.metrics[0]), together) for two in kinds]
+        pairs += [Pair(*two, margin * scale(metric), together) for two in kinds]
     found = iter(paired_tests(pairs))
     made = []
     for a, b in asked:

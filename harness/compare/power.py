@@ -150,7 +150,7 @@ def _from_runs(
     metric: Metric, rows: int, first: Manifest, second: Manifest, a: FloatArray, b: FloatArray
 ) -> DetectableDifference:
     names = f"{first.model} and {second.model}"
-    if metric.kind == "binary":
+    if metric.kind == "binary" and first.samples == second.samples == 1:
         discordance = float((a[:, 0] != b[:, 0]).mean())
         # Two models that never differ say nothing about how the next two will.
         assumed = discordance or DISCORDANCE

@@ -19,7 +19,7 @@ class Request:
     `prompt` is all that is asked, as plain text. A chat backend sends `messages` instead, or the prompt as one message
     of the user's where there are none.
     `row` holds the row's id, `task` the task's name (both are needed to fill `{task}` and to look answers up, and
-    are never sent).
+    are never sent). `sample` numbers the answers that a model is asked for of one row, from 0.
     """
 
     task: str
@@ -28,6 +28,7 @@ class Request:
     max_tokens: int
     stop: tuple[str, ...] = ()
     messages: tuple[Message, ...] = ()
+    sample: int = 0
 
     @property
     def chat(self) -> list[dict[str, str]]:

@@ -133,8 +133,9 @@ class BatchBackend:
 
     def _id(self, request: Request, sent: Mapping[str, Any]) -> str:
         """The id of a request: by the names of variables, unless it was submitted before that was so."""
-        earlier = _hash(str(self.identity["address"]), sent)
-        return earlier if self.ledger.holder(earlier) else _hash(str(self.identity["address"]), self.body(request))
+        address, sample = str(self.identity["address"]), f"-{request.sample}" if request.sample else ""
+        earlier = _hash(address, sent) + sample
+        return earlier if self.ledger.holder(earlier) else _hash(address, self.body(request)) + sample
 
     @cached_property
     def calls(self) -> BatchCalls:

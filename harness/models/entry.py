@@ -123,6 +123,7 @@ class Sampled(Common):
     omit: list[Literal["temperature", "stop", "max_tokens"]] = Field(
         default_factory=list, description="Parameters this model rejects; they are left out."
     )
+    samples: int = Field(1, ge=1, description="Answers to each row; its score is their mean. Needs a temperature.")
     connect_timeout: float = Field(10, gt=0, description="Deadline of taking a connection, in seconds.")
     first_byte_timeout: float | None = Field(
         None, gt=0, description="Deadline of the first byte of an answer, of its first token when it is streamed."
@@ -137,6 +138,13 @@ class Sampled(Common):
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers, such as Azure's `api-key`.")
     query: dict[str, str] = Field(default_factory=dict, description="Further parameters of the URL.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Further keys of the request body, as they are.")
+
+    @field_validator("samples")
+    @classmethod
+    def _differ(cls, value: int, seen: ValidationInfo) -> int:
+        if value > 1 and seen.data.get("temperature") == 0 and "temperature" not in seen.data.get("omit", ()):
+            raise ValueError(f"{value} answers at temperature 0 are {value} times the same one: set temperature")
+        return value
 
     @field_validator("extra")
     @classmethod
@@ -285,6 +293,11 @@ Model = Annotated[
 
 
 BACKENDS = names_of(Model, "backend")
+
+
+def samples_of(model: Model) -> int:
+    """The answers that a model is asked for of each row."""
+    return model.samples if isinstance(model, Sampled) else 1
 
 
 def in_batches(model: Model) -> bool:

@@ -15,7 +15,7 @@ from harness.ask.run import BenchOptions
 from harness.compare.power import DetectableDifference, detectable
 from harness.errors import DataError, UserError
 from harness.models.connect import Connections
-from harness.models.entry import ModelEntry, Sampled, in_batches, load_models
+from harness.models.entry import ModelEntry, Sampled, in_batches, load_models, samples_of
 from harness.models.prices import most_output, price_of
 from harness.models.tokens import Tokenizer, approximate, frame, tokenizer_for
 from harness.rows.evaluation import EvaluationRow
@@ -39,10 +39,10 @@ EndpointLimits = Mapping[str, tuple[int, float | None]]
 class PairEstimate:
     """One model on one task: counts, and estimates with how each was made.
 
-    `ask` is the number of prompts to ask: equal prompts are asked once. Tokens are those of all prompts to ask. `usd`
-    is None where no price is known; `usd_most` is what it costs when every answer is as long as it may be, None also
-    for a server paid by the hour and where no limit is sent. `minutes` is the model's own time at the limits of its
-    endpoint, without failures.
+    `ask` is the number of requests to send: equal prompts are asked once, and as often as the model is sampled. Tokens
+    are those of all prompts to ask. `usd` is None where no price is known; `usd_most` is what it costs when every
+    answer is as long as it may be, None also for a server paid by the hour and where no limit is sent. `minutes` is the
+    model's own time at the limits of its endpoint, without failures.
     """
 
     task: str
@@ -205,9 +205,10 @@ def _estimate(
     """Estimate one pair; `lengths` keeps what has been measured of the task, by tokenizer."""
     name, model = task.file.name, entry.model
     past = history.of(name, entry.name)
-    keys = [response_key(settings, row.prompt) for row in rows]
-    left = {key: row.prompt for key, row in zip(keys, rows, strict=True) if key not in past.keys}
-    answered = sum(key in past.keys for key in keys)
+    samples = range(samples_of(model))
+    keyed = [(response_key(settings, row.prompt, sample), row.prompt) for row in rows for sample in samples]
+    left = {key: prompt for key, prompt in keyed if key not in past.keys}
+    answered = sum(key in past.keys for key, _ in keyed)
     bare = PairEstimate(name, entry.name, task.origin.label(task.n), entry.endpoint, len(rows), answered, len(left))
     if not isinstance(model, Sampled):
         return bare

@@ -1,4 +1,4 @@
-"""Recorded runs as one Parquet file: a line for each row of each run, with its answer and its scores."""
+"""Recorded runs as one Parquet file: a line for each answer of each run, with the scores of its row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.score.metrics.base import Metric, only_mean
 from harness.score.metrics.registry import build_all
 from harness.score.rules import RECORDED, Rules
 from harness.score.scoring import ScoredRun, score_run
-from harness.store.results import Response, answered_rows, chosen_runs, read_rows
+from harness.store.results import Answers, answered_rows, chosen_runs, read_rows
 
 ROWS_AT_ONCE = 1000
 DICTIONARY = 64 * 1024 * 1024
@@ -26,9 +26,10 @@ TIMES = ("latency_s", "ttft_s", "tpot_s")
 def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path, rules: Rules = RECORDED) -> int:
     """Write the recorded runs of these tasks and models (empty: of all) to a Parquet file; return its number of rows.
 
-    The columns are task, model, kind, source, row, prompt, references, completion, status, latency_s, ttft_s, tpot_s,
-    input_tokens, output_tokens, and `score_<metric>` for every metric that scores rows one by one, empty where a task
-    does not use it; the times are in seconds, those of tokens only where answers were streamed.
+    The columns are task, model, kind, source, row, sample (which of its answers, from 0), prompt, references,
+    completion, status, latency_s, ttft_s, tpot_s, input_tokens, output_tokens, and `score_<metric>` for every metric
+    that scores rows one by one, empty where a task does not use it; status and scores are the row's. The times are in
+    seconds, those of tokens only where answers were streamed.
     Memory holds a thousand rows at a time, with the answers of all runs that were asked them.
 
     Raises:
@@ -54,6 +55,7 @@ def _write(results: Path, runs: Iterable[ScoredRun], metrics: Collection[str], o
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()
     columns = [(name, text) for name in ("task", "model", "kind", "source", "row", "prompt")]
+    columns[5:5] = [("sample", whole)]
     columns += [("references", pa.list_(text)), ("completion", text), ("status", text)]
     columns += [(name, number) for name in TIMES]
     columns += [
@@ -94,16 +96,18 @@ def _pieces(results: Path, runs: Sequence[ScoredRun]) -> Iterator[list[dict[str,
         yield lines
 
 
-def _lines(run: ScoredRun, answered: Iterable[tuple[EvaluationRow, Response | None]]) -> Iterator[dict[str, Any]]:
+def _lines(run: ScoredRun, answered: Iterable[tuple[EvaluationRow, Answers]]) -> Iterator[dict[str, Any]]:
     manifest = run.manifest
     scores = {SCORE + metric.name: run.rows.stats[metric.name][:, 0].tolist() for metric in _by_row(run.metrics)}
-    for index, (row, response) in enumerate(answered):
+    each = ((index, row, *one) for index, (row, of_row) in enumerate(answered) for one in enumerate(of_row))
+    for index, row, sample, response in each:
         yield {
             "task": manifest.task,
             "model": manifest.model,
             "kind": manifest.kind,
             "source": manifest.source,
             "row": row.id,
+            "sample": sample,
             "prompt": _text(row.prompt),
             "references": [_text(reference) for reference in row.references],
             "completion": _text(response.completion) if response and response.status != "failed" else None,

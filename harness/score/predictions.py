@@ -15,7 +15,7 @@ from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build_all
 from harness.score.scoring import RowScores, available, score_rows
-from harness.store.results import Response
+from harness.store.results import Answers, Response
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
 from harness.tasks.tags import is_tags
@@ -120,7 +120,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return list(jsonl(path))
 
 
-def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Response | None]]:
+def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Answers]]:
     prompts = Prompts(file)
     kept = kept_columns(file, prompts)
     for number, line in enumerate(lines, start=1):
@@ -142,7 +142,7 @@ def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[t
             raise DataError(f"{path}:{number}: reference: {error}") from None
         row = EvaluationRow(str(line.get("id", number)), "", references, fields)
         key = digest(str(number))
-        yield row, None if prediction is None else Response(key, row.id, "ok", prediction)
+        yield row, (None if prediction is None else Response(key, row.id, "ok", prediction),)
 
 
 def _references(

@@ -22,17 +22,18 @@ from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import VERSION, answer_in, read_gold, text_of
 from harness.score.answers.text import after_marker
 from harness.score.doubts import Doubter, Doubts
-from harness.score.metrics.base import Example, FloatArray, IntArray, Metric
+from harness.score.metrics.base import Example, FloatArray, IntArray, Metric, only_mean
 from harness.score.metrics.registry import build_all
 from harness.score.metrics.sandbox import Program
 from harness.score.metrics.text import dropped_scripts
 from harness.score.rules import RECORDED, Rules
-from harness.store.results import Manifest, Response, answered_rows, read_manifests, read_rows
+from harness.store.results import Answers, Manifest, Response, answered_rows, read_manifests, read_rows
 from harness.tasks.task import CodeAnswer, Task
 from harness.tasks.templates import BoundedEnvironment
 
 PIECE = 10_000
 """Rows that are in memory at once while a run is scored."""
+WITHIN = "within:"
 Status = Literal["ok", "unparsed", "truncated", "refused", "failed"]
 STATUSES: tuple[Status, ...] = ("ok", "unparsed", "truncated", "refused", "failed")
 
@@ -44,6 +45,10 @@ class RowScores:
     Rows without a valid answer are in it with the metric's worst score. `right` are the statistics if the rows that
     failed, which a server lost and not the model, had the right answer; empty where none failed. `clusters` numbers the
     cluster of each row, shape [n], where the task has a column of them.
+
+    Where a model was asked a row several times, the statistics are those of its answers together, most often their
+    mean, the status is that of its worst answer, and `within` the variance of a row's score between its answers
+    (unbiased, mean over rows), by metric.
     """
 
     ids: tuple[str, ...]
@@ -51,6 +56,7 @@ class RowScores:
     stats: Mapping[str, FloatArray]
     right: Mapping[str, FloatArray] = field(default_factory=dict)
     clusters: IntArray | None = None
+    within: Mapping[str, float] = field(default_factory=dict)
 
     def chosen(self, places: Sequence[int]) -> RowScores:
         """The rows at these places, in their order."""
@@ -61,6 +67,7 @@ class RowScores:
             {name: stats[taken] for name, stats in self.stats.items()},
             {name: stats[taken] for name, stats in self.right.items()},
             None if self.clusters is None else numbered(self.clusters[taken].tolist()),
+            self.within,
         )
 
     @property
@@ -135,10 +142,10 @@ def numbered(values: Iterable[Any]) -> IntArray:
 def score_rows(
     task: Task,
     metrics: Iterable[Metric],
-    answered: Iterable[tuple[EvaluationRow, Response | None]],
+    answered: Iterable[tuple[EvaluationRow, Answers]],
     thinking: Thinking | None = None,
 ) -> RowScores:
-    """Score rows against their responses; a row without a response counts as failed.
+    """Score rows against their responses, of which each row has equally many; a missing one counts as failed.
 
     `thinking` are the markers around the thinking of a model of one's own.
 
@@ -154,15 +161,24 @@ def score_rows(
     clusters: list[str | None] = []
     tables = {known: {metric.name: list[FloatArray]() for metric in metrics} for known in ("stats", "right")}
     rest = iter(answered)
+    samples = 1
     while piece := list(islice(rest, size)):
-        scored = [_example(task, row, response, thinking) for row, response in piece]
+        samples = len(piece[0][1])
+        each = [(row, response) for row, responses in piece for response in responses]
+        scored = [_example(task, row, response, thinking) for row, response in each]
         ids += (row.id for row, _ in piece)
         clusters += (row.cluster for row, _ in piece)
-        statuses += (status for status, _ in scored)
-        _score_piece(task, metrics, piece, scored, tables)
+        found = [status for status, _ in scored]
+        worst = (max(found[at : at + samples], key=STATUSES.index) for at in range(0, len(found), samples))
+        statuses += found if samples == 1 else worst
+        _score_piece(task, metrics, each, scored, tables)
     stats, right = (
         {metric.name: np.concatenate(of[metric.name]) if of[metric.name] else metric.table([]) for metric in metrics}
         for of in tables.values()
+    )
+    within = {} if samples == 1 else _within(metrics, stats, samples)
+    stats, right = (
+        {metric.name: _of_rows(metric, of[metric.name], samples) for metric in metrics} for of in (stats, right)
     )
     grouped = task.evaluation.cluster is not None and None not in clusters and clusters
     return RowScores(
@@ -171,7 +187,32 @@ def score_rows(
         stats,
         right if "failed" in statuses else {},
         numbered(clusters) if grouped else None,
+        within,
     )
+
+
+def _of_rows(metric: Metric, stats: FloatArray, samples: int) -> FloatArray:
+    """The statistics of rows from those of their answers, of which each row's stand one after another.
+
+    Raises:
+        UserError: the metric needs more answers to a row than there are.
+    """
+    if samples < metric.samples:
+        least, found = f"{metric.samples} answers to each row", f"found {samples}: set the model's `samples`"
+        raise UserError(f"metric '{metric.name}' needs at least {least}, {found}")
+    return metric.of_samples(_by_row(stats, samples))
+
+
+def _by_row(stats: FloatArray, samples: int) -> FloatArray:
+    return stats.reshape(-1, samples, stats.shape[1])
+
+
+def _within(metrics: Iterable[Metric], stats: Mapping[str, FloatArray], samples: int) -> dict[str, float]:
+    """The variance of a row's score between its answers, of the metrics whose score is a mean of answers."""
+    means = [metric for metric in metrics if metric.summary is only_mean and metric.samples == 1]
+    return {
+        metric.name: float(_by_row(stats[metric.name], samples)[:, :, 0].var(axis=1, ddof=1).mean()) for metric in means
+    }
 
 
 def _score_piece(
@@ -276,7 +317,7 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
     Raises:
         UserError: the rows of the run are not there any more, or a metric is unknown.
     """
-    metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
+    metrics, short = _metrics(manifest)
     lines, state, doubts = _recorded(results, manifest)
     if not lines:
         reason = f" ({manifest.stopped})" if manifest.stopped else ""
@@ -300,8 +341,25 @@ def score_run(results: Path, manifest: Manifest) -> ScoredRun:
         doubts=doubts,
         ttft=_known(line.ttft_s for line in given),
         tpot=_known(line.tpot_s for line in given),
-        unavailable=tuple(metric.name for metric in metrics if metric not in shown),
+        unavailable=(*(metric.name for metric in metrics if metric not in shown), *short),
     )
+
+
+def _metrics(manifest: Manifest) -> tuple[tuple[Metric, ...], list[str]]:
+    """The metrics that score a run, and the names of those that need more answers to a row than the run has.
+
+    The mean of several answers, each right or wrong, is neither: such a metric has no longer two values.
+
+    Raises:
+        UserError: none of the task's metrics scores the run, or one is unknown.
+    """
+    metrics, samples = build_all(manifest.spec.metrics, manifest.spec.answer), manifest.samples
+    fitting = [metric for metric in metrics if metric.samples <= samples]
+    if not fitting:
+        raise UserError(f"{metrics[0].name} needs {metrics[0].samples} answers to each row: set the model's `samples`")
+    if samples > 1:
+        fitting = [replace(metric, kind="mean") if metric.kind == "binary" else metric for metric in fitting]
+    return tuple(fitting), [metric.name for metric in metrics if metric.samples > samples]
 
 
 def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str, Doubts]:
@@ -317,7 +375,7 @@ def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str, D
         thinking = "" if manifest.thinking is None else manifest.thinking.model_dump_json()
         yield from (str(VERSION), manifest.rows, manifest.settings, manifest.spec.model_dump_json(), thinking)
         yield from _code(manifest.spec)
-        for _, response in answered_rows(results, manifest):
+        for response in (response for _, of_row in answered_rows(results, manifest) for response in of_row):
             doubter.see(response)
             said.add("" if response is None else f"{response.status}{response.completion}")
             if response is not None and response.key not in given:
@@ -350,7 +408,7 @@ def saved_scores(results: Path, manifest: Manifest) -> tuple[tuple[Metric, ...],
     """
     if not _cache(results, manifest).is_file():
         return None
-    metrics = build_all(manifest.spec.metrics, manifest.spec.answer)
+    metrics, _ = _metrics(manifest)
     scores = _load(_cache(results, manifest), _recorded(results, manifest)[1], metrics)
     return None if scores is None else (metrics, scores)
 
@@ -393,7 +451,8 @@ def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | No
                 for known in ("stats", "right")
             )
             clusters = saved["clusters"] if len(saved["clusters"]) else None
-            return RowScores(tuple(saved["ids"].tolist()), statuses, stats, right, clusters)
+            within = {name.removeprefix(WITHIN): float(saved[name]) for name in saved.files if name.startswith(WITHIN)}
+            return RowScores(tuple(saved["ids"].tolist()), statuses, stats, right, clusters, within)
     except (OSError, ValueError, KeyError, EOFError):
         return None  # a cache from another version or a killed run: score again
 
@@ -401,6 +460,7 @@ def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | No
 def _save(path: Path, state: str, scores: RowScores) -> None:
     arrays: dict[str, Any] = {f"stats:{name}": values for name, values in scores.stats.items()}
     arrays |= {f"right:{name}": values for name, values in scores.right.items()}
+    arrays |= {f"{WITHIN}{name}": np.array(value) for name, value in scores.within.items()}
     arrays["clusters"] = np.empty(0, np.int64) if scores.clusters is None else scores.clusters
     arrays |= {"state": np.array(state), "ids": np.array(scores.ids), "statuses": np.array(scores.statuses)}
     with path.open("wb") as file:
@@ -437,6 +497,13 @@ def _notes(run: ScoredRun) -> Iterator[str]:
     manifest = run.manifest
     for name in run.unavailable:
         yield f"no {name} of {manifest.model} on {manifest.task}: none of its {manifest.n} rows can be scored by it"
+    if (metric := run.metrics[0]).name in run.rows.within:
+        within, rows = run.rows.within[metric.name], run.rows.stats[metric.name][:, 0]
+        between = max(0.0, float(np.var(rows, ddof=1)) - within / manifest.samples) if len(rows) > 1 else 0.0
+        yield (
+            f"{manifest.model} on {manifest.task}: {manifest.samples} answers to each row; {metric.name} varies with "
+            f"a standard deviation of {within**0.5:.3g} between the answers to a row, {between**0.5:.3g} between rows"
+        )
     if manifest.spec.evaluation.cluster and run.rows.clusters is None:
         yield (
             f"{manifest.model} on {manifest.task}: its rows were stored without evaluation.cluster, so its intervals "

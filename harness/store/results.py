@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -108,6 +108,11 @@ class Manifest(BaseModel):
         return self.model_settings.get("decode") == "labels" and bool(self.spec.choices)
 
     @property
+    def samples(self) -> int:
+        """The answers that the model was asked for of each row."""
+        return int(self.model_settings.get("samples", 1))
+
+    @property
     def asked_for(self) -> str:
         """The name of the model or adapter that a server was asked for, "" where there is none."""
         settings = self.model_settings
@@ -121,9 +126,9 @@ class Manifest(BaseModel):
         return None if written is None else Thinking.model_validate(written)
 
 
-def response_key(settings: str, prompt: str) -> str:
-    """Return the key of an answer: the model with all its settings, and the prompt."""
-    return digest(settings, prompt)
+def response_key(settings: str, prompt: str, sample: int = 0) -> str:
+    """Return the key of an answer: the model with all its settings, the prompt, and which of its answers to it."""
+    return digest(settings, prompt, *([str(sample)] if sample else []))
 
 
 class ResponseLog:
@@ -329,20 +334,34 @@ def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[Evaluation
         )
 
 
-def keyed_rows(results: Path, task: str, rows: str, settings: str) -> Iterator[tuple[str, EvaluationRow]]:
-    """Yield the stored rows of this fingerprint, each with the key of its answer by a model of these settings.
+def keyed_rows(
+    results: Path, task: str, rows: str, settings: str, samples: int = 1
+) -> Iterator[tuple[EvaluationRow, list[str]]]:
+    """Yield the stored rows of this fingerprint, each with the keys of its answers by a model of these settings.
 
-    Rows with the same prompt share a key, and so an answer.
+    Rows with the same prompt share their keys, and so their answers.
 
     Raises:
         UserError: the rows are missing or were cut.
     """
     for row in _rows(results, task, rows):
-        yield response_key(settings, row.prompt), row
+        yield row, [response_key(settings, row.prompt, sample) for sample in range(samples)]
 
 
-def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[EvaluationRow, Response | None]]:
-    """Yield each row of a run, in the order asked, with its last answer, which may be a failure; None: it has none.
+Answers = tuple[Response | None, ...]
+"""What a model answered to one row, once for each time it was asked; None: there is no answer."""
+
+
+def completions(answers: Answers, shown: Callable[[str], str] = str) -> str | None:
+    """The completions of a row as one text, each as `shown` makes it, numbered where they are several; None: none."""
+    texts = [(place, shown(one.completion)) for place, one in enumerate(answers, 1) if one and one.status != "failed"]
+    if len(answers) == 1:
+        return texts[0][1] if texts else None
+    return "\n".join(f"[answer {place} of {len(answers)}] {text}" for place, text in texts) or None
+
+
+def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[EvaluationRow, Answers]]:
+    """Yield each row of a run, in the order asked, with its last answer, which may be a failure; several if sampled.
 
     This is the one place where rows and answers meet. Of the answers, memory holds one at a time and where the others
     are in their file. What attempts without an answer took is summed over all that is recorded of the row.
@@ -351,24 +370,28 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
         UserError: the rows are missing, or not those that were asked.
     """
     path = results / manifest.task / manifest.model / RESPONSES
-    asked = _counted(keyed_rows(results, manifest.task, manifest.rows, manifest.settings), results, manifest)
+    keyed = keyed_rows(results, manifest.task, manifest.rows, manifest.settings, manifest.samples)
+    asked = _counted(keyed, results, manifest)
     if not path.is_file():
-        yield from ((row, None) for _, row in asked)
+        yield from ((row, (None,) * len(keys)) for row, keys in asked)
         return
     with path.open("rb") as file:
         places, lost = _places(file, path)
-        for key, row in asked:
+
+        def answer(key: str) -> Response | None:
             if (place := places.get(key)) is None:
-                yield row, None
-            else:
-                file.seek(place)
-                response = _parsed(file.readline())
-                yield row, replace(response, lost=lost[key]) if key in lost else response
+                return None
+            file.seek(place)
+            response = _parsed(file.readline())
+            return replace(response, lost=lost[key]) if key in lost else response
+
+        for row, keys in asked:
+            yield row, tuple(map(answer, keys))
 
 
 def _counted(
-    asked: Iterable[tuple[str, EvaluationRow]], results: Path, manifest: Manifest
-) -> Iterator[tuple[str, EvaluationRow]]:
+    asked: Iterable[tuple[EvaluationRow, list[str]]], results: Path, manifest: Manifest
+) -> Iterator[tuple[EvaluationRow, list[str]]]:
     """The rows of a run; an error at their end where they are not as many as its manifest says."""
     count = 0
     for one in asked:

@@ -211,7 +211,7 @@ def _cost(results: Path, manifests: Sequence[Manifest], cards: Mapping[str, card
     answers, seconds = 0, 0.0
     for manifest in manifests:
         if manifest.model == ADAPTER:
-            said = [response for _, response in answered_rows(results, manifest) if response is not None]
+            said = [response for _, of_row in answered_rows(results, manifest) for response in of_row if response]
             busy = busy_seconds(said)
             if busy and len(said) == manifest.n:
                 answers, seconds = answers + len(said), seconds + busy

@@ -33,7 +33,7 @@ def test_every_row_of_every_run_is_a_line(small: Small) -> None:
     assert export(small.results, (), (), out) == 2 * ROWS
     frame = pq.read_table(out).to_pandas()
     assert list(frame.columns) == [
-        "task", "model", "kind", "source", "row", "prompt", "references", "completion", "status", "latency_s",
+        "task", "model", "kind", "source", "row", "sample", "prompt", "references", "completion", "status", "latency_s",
         "ttft_s", "tpot_s",
         "input_tokens", "output_tokens", "score_accuracy",
     ]  # fmt: skip

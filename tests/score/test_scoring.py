@@ -96,7 +96,7 @@ def test_rows_are_scored_alike_in_pieces_and_at_once(monkeypatch: pytest.MonkeyP
     )  # fmt: skip
     metrics = build_all(task.metrics, task.answer)
     rows = [EvaluationRow(f"{n}", "p", (("yes", "no")[n % 2],), {}) for n in range(25)]
-    answered = [(row, replace(answer(1, 1), completion=("yes", "no", "?")[n % 3])) for n, row in enumerate(rows)]
+    answered = [(row, (replace(answer(1, 1), completion=("yes", "no", "?")[n % 3]),)) for n, row in enumerate(rows)]
     whole = score_rows(task, metrics, answered)
     monkeypatch.setattr(scoring, "PIECE", 10)
     pieces = score_rows(task, metrics, answered)
@@ -168,14 +168,14 @@ def test_a_number_that_an_answer_was_cut_off_in_is_no_number(completion: str, st
     task = number_task()
     row = EvaluationRow("1", "p", ("12",), {})
     cut = replace(answer(1, 1), completion=completion, status="truncated")
-    assert score_rows(task, build_all(task.metrics, task.answer), [(row, cut)]).statuses == (status,)
+    assert score_rows(task, build_all(task.metrics, task.answer), [(row, (cut,))]).statuses == (status,)
 
 
 def test_a_right_answer_that_is_not_understood_is_named_with_its_row() -> None:
     task = number_task()
     row = EvaluationRow("seven", "p", ("about 12",), {})
     with pytest.raises(UserError, match="row seven: a right answer is not a valid number"):
-        score_rows(task, build_all(task.metrics, task.answer), [(row, answer(1, 1))])
+        score_rows(task, build_all(task.metrics, task.answer), [(row, (answer(1, 1),))])
 
 
 def test_a_row_without_an_answer_also_has_the_statistics_of_the_right_one() -> None:
@@ -188,7 +188,7 @@ def test_a_row_without_an_answer_also_has_the_statistics_of_the_right_one() -> N
             "answer": {"type": "label", "labels": ["yes", "no"]}, "metrics": ["accuracy", "macro_f1"], "max_tokens": 4,
         }
     )  # fmt: skip
-    found = score_rows(task, build_all(task.metrics, task.answer), zip(rows, answers, strict=True))
+    found = score_rows(task, build_all(task.metrics, task.answer), zip(rows, ((one,) for one in answers), strict=True))
     assert found.unanswered == 2
     assert found.stats["accuracy"][:, 0].tolist() == [0.0, 0.0, 0.0]
     assert found.right["accuracy"][:, 0].tolist() == [0.0, 1.0, 1.0]
@@ -203,7 +203,7 @@ def test_rows_of_one_cluster_have_one_number() -> None:
             "answer": {"type": "text"}, "metrics": ["exact_match"], "max_tokens": 4, "evaluation": {"cluster": "page"},
         }
     )  # fmt: skip
-    found = score_rows(task, build_all(task.metrics, task.answer), [(row, None) for row in rows])
+    found = score_rows(task, build_all(task.metrics, task.answer), [(row, (None,)) for row in rows])
     assert found.clusters is not None
     assert found.clusters.tolist() == [0, 1, 0, 1]
     assert found.chosen([1, 3, 0]).clusters.tolist() == [0, 0, 1]  # type: ignore[union-attr]

@@ -449,7 +449,9 @@ class TestAnsweredRows:
             log.append(self.answer(rows[3], manifest, "failed"))
             log.append(Response("the key of other settings", "r1", "ok", "not of this run"))
             log.append(self.answer(rows[0], manifest, "truncated", "zero"))
-        found = [(row.id, line and (line.status, line.completion)) for row, line in answered_rows(tmp_path, manifest)]
+        found = [
+            (row.id, line and (line.status, line.completion)) for row, (line,) in answered_rows(tmp_path, manifest)
+        ]
         assert found == [("r0", ("truncated", "zero")), ("r1", None), ("r2", ("ok", "two")), ("r3", ("failed", ""))]
 
     def test_rows_with_the_same_prompt_share_an_answer(self, tmp_path: Path) -> None:
@@ -457,11 +459,11 @@ class TestAnsweredRows:
         manifest = self.run(tmp_path, rows)
         with ResponseLog(tmp_path / "t" / "m") as log:
             log.append(self.answer(rows[0], manifest, "ok", "yes"))
-        assert [line and line.completion for _, line in answered_rows(tmp_path, manifest)] == ["yes", "yes"]
+        assert [line and line.completion for _, (line,) in answered_rows(tmp_path, manifest)] == ["yes", "yes"]
 
     def test_before_the_first_answer_no_row_has_one(self, tmp_path: Path) -> None:
         rows = [EvaluationRow("a", "p", ("yes",), {})]
-        assert list(answered_rows(tmp_path, self.run(tmp_path, rows))) == [(rows[0], None)]
+        assert list(answered_rows(tmp_path, self.run(tmp_path, rows))) == [(rows[0], (None,))]
 
     def test_a_line_that_cannot_be_read_leaves_its_row_with_the_answer_before_it(self, tmp_path: Path) -> None:
         rows = [EvaluationRow("a", "p", ("yes",), {}), EvaluationRow("b", "q", ("yes",), {})]
@@ -473,7 +475,7 @@ class TestAnsweredRows:
         with pytest.warns(HarnessWarning), ResponseLog(tmp_path / "t" / "m") as log:
             log.append(self.answer(rows[1], manifest, "ok", "second"))
         with pytest.warns(HarnessWarning, match=r"jsonl:2: .* left out"):
-            answered = [line and line.completion for _, line in answered_rows(tmp_path, manifest)]
+            answered = [line and line.completion for _, (line,) in answered_rows(tmp_path, manifest)]
         assert answered == ["first", "second"]
 
     def test_must_be_as_many_as_the_manifest_says(self, tmp_path: Path) -> None:
@@ -491,7 +493,7 @@ class TestAnsweredRows:
         assert (tmp_path / "t" / "m" / "responses.jsonl").stat().st_size > 25_000_000
         tracemalloc.start()
         try:
-            assert sum(line is not None for _, line in answered_rows(tmp_path, manifest)) == 1_000
+            assert sum(line is not None for _, (line,) in answered_rows(tmp_path, manifest)) == 1_000
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -22,7 +22,7 @@ from harness.score.answers import read, read_gold
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import per_class
 from harness.score.scoring import STATUSES, RowScores, ScoredRun
-from harness.store.results import Response, answered_rows
+from harness.store.results import Answers, Response, answered_rows, completions
 from harness.tasks.task import LabelAnswer, Task
 
 Reading = Callable[[str], Any]
@@ -109,10 +109,11 @@ def clip(text: str) -> str:
 
 
 def _answers(
-    run: ScoredRun, answered: Mapping[str, tuple[EvaluationRow, Response | None]], ids: Sequence[str], golds: Reading
+    run: ScoredRun, answered: Mapping[str, tuple[EvaluationRow, Answers]], ids: Sequence[str], golds: Reading
 ) -> dict[str, Any]:
     manifest = run.manifest
-    lines = {name: line for name, (_, line) in answered.items()}
+    lines = {name: answers[0] if len(answers) == 1 else None for name, (_, answers) in answered.items()}
+    said = {name: completions(answers, clip) for name, (_, answers) in answered.items()}
     place = {row: index for index, row in enumerate(run.rows.ids)}
     places = [place.get(row) for row in ids]
     responses = [lines.get(row) for row in ids]
@@ -122,7 +123,7 @@ def _answers(
     columns = {
         "status": [None if i is None else STATUSES.index(statuses[i]) for i in places],
         "score": [None if i is None else round(float(scores[i]), 4) for i in places],
-        "answer": [None if line is None or line.status == "failed" else clip(line.completion) for line in responses],
+        "answer": [said.get(row) for row in ids],
         "read": [reads.get(row) for row in ids],
         "seconds": [None if line is None or line.latency_s is None else round(line.latency_s, 3) for line in responses],
         "error": [None if line is None or not line.error else clip(line.error) for line in responses],
@@ -134,7 +135,11 @@ def _answers(
         "higher": next(metric.higher_is_better for metric in run.metrics if metric.name == name),
         "others": _other_scores(run, name, places),
         **columns,
-        **_classes(manifest.spec, [row for row, _ in answered.values()], reads, golds),
+        **(
+            _classes(manifest.spec, [row for row, _ in answered.values()], reads, golds)
+            if manifest.samples == 1
+            else {}
+        ),
     }
 
 

@@ -65,6 +65,11 @@ class Basis:
     """Whether few rows may decide the score: then the quantiles are Student's with `count` - 1 degrees of freedom."""
 
 
+def _mean_of_samples(stats: FloatArray) -> FloatArray:
+    mean: FloatArray = stats.mean(axis=1)
+    return mean
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A named score over the rows of a task.
@@ -95,6 +100,10 @@ class Metric:
     """What the last statistics count, where their sums over rows are shown beside the score."""
     basis: Basis | None = None
     """What the score rests on, where that is not every row."""
+    of_samples: Callable[[FloatArray], FloatArray] = _mean_of_samples
+    """A row's statistics, shape [n, k], from those of each of its answers, shape [n, samples, k]."""
+    samples: int = 1
+    """The fewest answers to a row from which it can be scored."""
 
     @property
     def best(self) -> float:

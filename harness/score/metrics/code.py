@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -38,7 +38,7 @@ def pass_at_1(answer: CodeAnswer) -> Metric:
     single answer to each row this is the unbiased estimator of pass@k for k = 1 (M. Chen et al., arXiv 2107.03374,
     2021).
     """
-    return Metric("pass_at_1", needs_table, kind="binary", stats_of_all=lambda examples: _passed(examples, _share))
+    return Metric("pass_at_1", needs_table, kind="binary", stats_of_all=_passed)
 
 
 def pass_at_k(answer: CodeAnswer, *, k: int) -> Metric:
@@ -50,38 +50,26 @@ def pass_at_k(answer: CodeAnswer, *, k: int) -> Metric:
     if k < 1:
         raise UserError("metric 'pass_at_k': k must be at least 1")
 
-    def estimate(passed: Sequence[bool]) -> float:
-        if len(passed) < k:
-            raise UserError(f"metric 'pass_at_k': k = {k} needs at least {k} answers to each row, found {len(passed)}")
-        return unbiased_pass_at_k(len(passed), sum(passed), k)
+    def estimate(passed: FloatArray) -> FloatArray:
+        samples, right = passed.shape[1], passed[..., 0].sum(axis=1).round().astype(int).tolist()
+        return np.array([[unbiased_pass_at_k(samples, count, k)] for count in right]).reshape(len(right), 1)
 
-    return Metric(f"pass_at_{k}", needs_table, stats_of_all=lambda examples: _passed(examples, estimate))
-
-
-def _share(passed: Sequence[bool]) -> float:
-    return float(passed[0])
+    return Metric(f"pass_at_{k}", needs_table, stats_of_all=_passed, of_samples=estimate, samples=k)
 
 
-def _programs(example: Example) -> list[Program | str | None]:
-    """The programs of a row's answers, None for an answer without one.
-
-    `fields["program"]` holds one program, or a list where a row has several answers.
-    """
-    found = example.fields.get("program")
-    programs = found if isinstance(found, list | tuple) else [found if example.answer is not None else None]
-    return [program if isinstance(program, Program | str) else None for program in programs]
+def _program(example: Example) -> Program | str | None:
+    """The program of an answer, None for an answer without one."""
+    found = example.fields.get("program") if example.answer is not None else None
+    return found if isinstance(found, Program | str) else None
 
 
-def _passed(examples: Sequence[Example], score: Callable[[Sequence[bool]], float]) -> FloatArray:
-    """The score of each row from which of its programs pass, shape [n, 1]."""
-    programs = [_programs(example) for example in examples]
+def _passed(examples: Sequence[Example]) -> FloatArray:
+    """Whether each answer's program passes, shape [n, 1]."""
+    programs = [_program(example) for example in examples]
     # Two a processor: half of a run is waiting for the kernel to build and remove the sandbox.
     with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:
-        passed = pool.map(
-            lambda program: program is not None and run(program), [one for row in programs for one in row]
-        )
-        rows = [[next(passed) for _ in row] for row in programs]
-    return np.array([score(row) for row in rows], dtype=np.float64).reshape(len(examples), 1)
+        passed = list(pool.map(lambda program: program is not None and run(program), programs))
+    return np.array(passed, dtype=np.float64).reshape(len(examples), 1)
 
 
 _CODE = frozenset({"code"})

@@ -107,7 +107,7 @@ def scored(answer: Callable[[str], str]) -> RowScores:
         return Response(row.id, row.id, "ok", answer(row.prompt))
 
     metrics = build_all(file.task.metrics, file.task.answer)
-    return score_rows(file.task, metrics, ((row, responded(row)) for row in rows))
+    return score_rows(file.task, metrics, ((row, (responded(row),)) for row in rows))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.errors import UserError
 from harness.score.metrics import sandbox
-from harness.score.metrics.base import Example
+from harness.score.metrics.base import FloatArray
 from harness.score.metrics.code import unbiased_pass_at_k
 from harness.score.metrics.sandbox import Mechanism, execute
 from tests.score.metrics.rows import example, metric, spec
@@ -242,15 +243,15 @@ def test_pass_at_k_needs_as_many_samples(samples: int, passed: int, k: int) -> N
 
 
 @pytest.mark.usefixtures("mechanism")
-def test_pass_at_k_is_the_mean_over_rows_of_all_their_answers() -> None:
-    def row(*programs: str | None) -> Example:
-        return example(CODE, "pass", "pass", fields={"program": list(programs)})
+def test_pass_at_k_is_estimated_from_all_answers_to_a_row() -> None:
+    def passed(*programs: str | None) -> FloatArray:
+        return pass_at_2.table([example(CODE, "pass", "pass", fields={"program": program}) for program in programs])
 
-    rows = [row("pass", "assert False", None, "pass"), row("assert False", None, "assert False", None)]
-    assert metric("pass_at_k", CODE, k=2).score(rows) == pytest.approx((1 - 1 / 6) / 2)
+    pass_at_2 = metric("pass_at_k", CODE, k=2)
+    answers = np.array([passed("pass", "assert False", None, "pass"), passed("assert False", None, None, None)])
+    assert pass_at_2.of_samples(answers).tolist() == [[pytest.approx(1 - 1 / 6)], [0.0]]
     assert metric("pass_at_k", CODE, k=1).score([example(CODE, "x = 1", "x", fields={"program": "pass"})]) == 1
-    with pytest.raises(UserError, match="k = 2 needs at least 2 answers to each row, found 1"):
-        metric("pass_at_k", CODE, k=2).score([row("pass")])
+    assert pass_at_2.samples == 2
     with pytest.raises(UserError, match="k must be at least 1"):
         metric("pass_at_k", CODE, k=0)
 
