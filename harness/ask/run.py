@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, load_models, samples_of
 from harness.models.prices import price_of
+from harness.models.proof import ADVICE, WRONG, Proof, has_fingerprint, prove
 from harness.models.served import may_be_trained_again, stamp
 from harness.secrets import SHORTEST_IN_ANSWERS, masked
 from harness.store.provenance import git_state, versions
@@ -60,6 +61,7 @@ class BenchOptions:
     seed: int = 0
     max_usd: float | None = None
     max_failures: float = 0.02
+    proof: bool = True
 
 
 def bench(options: BenchOptions, say: Callable[[str], None]) -> list[Manifest]:
@@ -145,6 +147,8 @@ async def _ask(
                 served = await served_now(connections, task, entry, options.results, say)
                 asked.append(PairRun(task, entry, backend, log, options, served, secrets))
                 asked[-1].adopt(connections)
+                if options.proof:
+                    await asked[-1].prove(connections, say)
             jobs = [pair.job for pair in asked]
             entries = {entry.name: entry.model for _, entry in pairs}
             budget, brake = Budget(options.max_usd, entries), Brake()
@@ -241,6 +245,7 @@ class PairRun:
         self._task, self._entry, self._backend, self._log, self._options = task, entry, backend, log, options
         self._served, self._secrets = served, secrets
         self._samples = samples_of(entry.model)
+        self._proof: Proof | None = None
         self._settings = settings_of(backend, task.file, entry.model.revision, served)
         self._began, self._clock = now(), time.perf_counter()
         self.job = self._job()
@@ -266,6 +271,20 @@ class PairRun:
         }
         if self._log.adopt(renamed):
             self.job = self._job()
+
+    async def prove(self, connections: Connections, say: Callable[[str], None]) -> None:
+        """See to it that a server applies the adapter it is asked for, before it is asked; else nothing is asked."""
+        name, task = self._entry.name, self._task.file.name
+        if self.job.pending == 0 or not has_fingerprint(self._entry.model):
+            return
+        try:
+            self._proof = proof = await prove(connections.transport, self._entry.model, task)
+        except DataError as error:
+            self.job.stopped = f"{error}; ask without a proof with --no-proof"
+            return
+        say(f"{name} on {task}: {proof}")
+        if proof is not None and proof.verdict in WRONG:
+            self.job.stopped = f"{proof.verdict}: {ADVICE[proof.verdict]}; ask all the same with --no-proof"
 
     def unanswered(self) -> Iterator[tuple[str, Request]]:
         """Yield the key and the request of each answer that is missing; rows with the same prompt are asked once."""
@@ -340,6 +359,7 @@ class PairRun:
             incomplete=job.left > self._options.max_failures * task.n * self._samples,
             stopped=None if job.stopped is None else masked(job.stopped, self._secrets),
             served=self._served,
+            proof=asdict(self._proof) if self._proof else None,
             note=task.origin.note,
         )
 

@@ -96,6 +96,10 @@ json = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 max_usd = click.option(
     "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run costs more than this many USD."
 )
+proof = click.option(
+    "--proof/--no-proof", default=True, show_default=True,
+    help="Before a server with a `fingerprint` is asked, see whether it applies the adapter.",
+)  # fmt: skip
 max_failures = click.option(
     "--max-failures", type=click.FloatRange(0, 1), default=0.02, show_default=True,
     help="Largest share of rows without an answer; above it a score is marked as incomplete.",
@@ -177,5 +181,5 @@ def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Cal
 
 
 planned = _gathered(tasks, models, data, rows, seed, models_file, tasks_folder, results)
-asked = _gathered(tasks, models, data, rows, seed, models_file, tasks_folder, results, max_usd, max_failures)
-asked_again = _gathered(tasks_run, models_run, models_file, tasks_folder, results, max_usd, max_failures)
+asked = _gathered(tasks, models, data, rows, seed, models_file, tasks_folder, results, max_usd, max_failures, proof)
+asked_again = _gathered(tasks_run, models_run, models_file, tasks_folder, results, max_usd, max_failures, proof)

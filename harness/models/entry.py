@@ -180,6 +180,10 @@ class OpenAIModel(Sampled):
     api: Literal["chat", "completions"] = "chat"
     api_key: str | None = None
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    fingerprint: str | None = Field(
+        None,
+        description="Folder of the adapter that the server should apply, `{task}` replaced; proven before it is asked.",
+    )
     batch: bool = Field(False, description="Ask through the Batch API: half the price, answers within 24 hours.")
 
     _system_in_chat = field_validator("api")(_chat_if_system)
@@ -216,6 +220,10 @@ class LoraxModel(Sampled):
     adapter: str | None = Field(None, description="Adapter id; `{task}` is replaced by the task's name.")
     adapter_source: Literal["hub", "local", "s3", "pbase"] | None = None
     api: Literal["generate", "completions", "chat"] = Field("generate", validate_default=True)
+    fingerprint: str | None = Field(
+        None,
+        description="Folder of the adapter that the server should apply, `{task}` replaced; proven before it is asked.",
+    )
     api_token: str | None = Field(None, description="Token with which the server fetches a private adapter.")
     api_key: str | None = Field(None, description="Bearer token of the server itself.")
 

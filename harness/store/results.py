@@ -100,6 +100,7 @@ class Manifest(BaseModel):
     incomplete: bool = False
     stopped: str | None = None
     served: str | None = None
+    proof: dict[str, Any] | None = None
     note: str | None = None
 
     @property

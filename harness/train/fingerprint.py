@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from harness.hashing import file_sha256
 from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.engines.gguf import base_folder
+from harness.models.proof import FINGERPRINT, LIKELIEST
 
 if TYPE_CHECKING:
     import torch
 
-FINGERPRINT = "fingerprint.json"
-PROMPTS, LIKELIEST = 8, 5
+PROMPTS = 8
 
 
 def write_fingerprint(base: str, adapter: Path, prompts: Sequence[str], say: Callable[[str], None]) -> None:

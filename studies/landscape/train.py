@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.models.engines.adapter_files import read_lora, write_lora
 from harness.models.engines.gguf import base_folder
 from harness.models.local import CARD
+from harness.models.proof import FINGERPRINT
 from harness.rows.origin import locate
 from harness.rows.training import load, training_rows
 from harness.tasks.catalog import TaskFile, load_task
@@ -23,7 +24,7 @@ from harness.tasks.prompts import Prompts
 from harness.train.batches import encode
 from harness.train.card import Card, read, write
 from harness.train.checkpoint import CHECKPOINT
-from harness.train.fingerprint import FINGERPRINT, write_fingerprint
+from harness.train.fingerprint import write_fingerprint
 from harness.train.recipe import Hyperparameters
 from harness.train.shrink import truncated
 from harness.train.train import TrainOptions, train

@@ -1,0 +1,182 @@
+"""Whether a server applies an adapter: llama.cpp's own server, right and wrong, beside the adapter's fingerprint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.ask.run import bench
+from harness.errors import DataError
+from harness.models import proof
+from harness.models.engines.gguf import shape_of, write_adapter
+from harness.models.entry import BaselineModel, LoraxModel, OpenAIModel
+from harness.models.http import Transport
+from harness.models.proof import FINGERPRINT, Proof, distance, prove, read_fingerprint
+from harness.store.results import read_manifests
+from tests.loopback import Loopback
+from tests.models import tiny_gguf
+from tests.models.llamacpp_server import serving
+from tests.runs import ROWS, Small
+
+PROMPTS = ("no abab", "1, 2, 3, 12,", "yes or no?", "The answer:", "ab ab", "yes yes no", "12 1 2", "a b n o")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base and two adapters, each as PEFT and as llama.cpp store it."""
+    folder = tmp_path_factory.mktemp("models")
+    base = tiny_gguf.write_base(folder / "tiny.gguf")
+    for seed in (1, 2):
+        tiny_gguf.write_adapter(folder / f"adapter{seed}", seed=seed)
+        write_adapter(folder / f"adapter{seed}", shape_of(base), folder / f"adapter{seed}.gguf")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with serving(folder / "tiny.gguf", [folder / "adapter1.gguf", folder / "adapter2.gguf"]) as address:
+        _write_fingerprint(folder / "adapter1", address)
+        yield f"{address}/v1"
+
+
+def _entry(address: str, *scales: float, **settings: Any) -> OpenAIModel:
+    lora = {"lora": [{"id": number, "scale": scale} for number, scale in enumerate(scales)]}
+    return OpenAIModel(backend="openai", base_url=address, model="tuned", extra=lora, **settings)
+
+
+def _write_fingerprint(adapter: Path, address: str) -> None:
+    """As `write_fingerprint` does with torch, from llama.cpp."""
+
+    async def sides() -> list[dict[str, Any]]:
+        async with Transport() as transport:
+            found = []
+            for prompt in PROMPTS:
+                probe: dict[str, Any] = {"prompt": prompt}
+                for side, scales in (("adapter", (1, 0)), ("base", (0, 0))):
+                    seen = await proof._first_tokens(transport, _entry(f"{address}/v1", *scales), "t", prompt)
+                    probe[side] = [{"token": token, "logprob": logprob} for token, logprob in seen.items()]
+                if probe["adapter"] and probe["base"]:  # llama.cpp tells nothing where the answer ends at once
+                    found.append(probe)
+            assert len(found) >= 5
+            return found
+
+    made = {"base": "tiny", "weights_sha256": "0" * 64, "prompts": asyncio.run(sides())}
+    (adapter / FINGERPRINT).write_text(json.dumps(made))
+
+
+def _proof(model: Any) -> Proof | None:
+    async def asking() -> Proof | None:
+        async with Transport() as transport:
+            return await prove(transport, model, "adapter1")
+
+    return asyncio.run(asking())
+
+
+@pytest.mark.parametrize(
+    ("scales", "verdict"),
+    [
+        ((1, 0), "proven"),
+        ((0, 0), "not applied"),
+        ((), "not applied"),  # a name or a number that llama.cpp does not know, and answers from the base
+        ((0, 1), "another adapter"),
+        ((0.8, 0), "another version or scale"),
+    ],
+)
+def test_what_a_server_applies_is_told_by_its_first_tokens(
+    scales: tuple[float, ...], verdict: str, address: str, folder: Path
+) -> None:
+    found = _proof(_entry(address, *scales, fingerprint=f"{folder}/{{task}}"))
+    assert found is not None
+    assert found.verdict == verdict, found
+    assert found.noise == pytest.approx(0, abs=1e-3)
+    assert found.apart is not None
+    assert found.apart > 0.5
+
+
+def test_a_model_without_a_fingerprint_has_no_proof(address: str) -> None:
+    assert _proof(_entry(address, 1, 0)) is None
+    assert _proof(BaselineModel(backend="baseline", method="majority")) is None
+
+
+def test_a_server_without_log_probabilities_leaves_it_unknown(loopback: Loopback, address: str, folder: Path) -> None:
+    of_openai = OpenAIModel(
+        backend="openai", base_url=loopback.openai_url, model="m", fingerprint=str(folder / "adapter1")
+    )
+    of_lorax = LoraxModel(backend="lorax", base_url=loopback.url, adapter="a", fingerprint=str(folder / "adapter1"))
+    for model in (of_openai, of_lorax):
+        found = _proof(model)
+        assert found is not None
+        assert (found.verdict, found.to_adapter) == ("unknown", None)
+        assert "does not tell the probabilities" in str(found)
+
+
+def test_a_missing_or_malformed_fingerprint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fingerprint.json does not exist; make it with `harness proof --make"):
+        read_fingerprint(tmp_path)
+    (tmp_path / FINGERPRINT).write_text('{"base": "b", "weights_sha256": "0", "prompts": [{"prompt": "p"}]}')
+    with pytest.raises(DataError, match=r"fingerprint.json: prompts.0.adapter: Field required"):
+        read_fingerprint(tmp_path)
+
+
+def test_tokens_that_were_not_told_count_as_the_least_likely() -> None:
+    assert distance([{"a": -1.0, "b": -2.0}], [{"a": -1.0, "b": -2.0}]) == 0
+    assert distance([{"a": -1.0, "b": -2.0}], [{"a": -1.5, "c": -4.0}]) == pytest.approx((0.5 + 2.0) / 2)
+    assert distance([{"a": -1.0}], [{"a": -30.0}]) == proof.MOST_APART
+
+
+class TestBeforeABench:
+    """A wrong adapter is found out before its rows are asked, and the other models are asked all the same."""
+
+    @pytest.fixture
+    def small(self, tmp_path: Path, address: str, folder: Path) -> Small:
+        small = Small(tmp_path)
+        for name, scales in (("right", (1, 0)), ("wrong", (0, 0))):
+            lora = [{"id": number, "scale": scale} for number, scale in enumerate(scales)]
+            small.model(name, address, fingerprint=str(folder / "adapter1"), extra={"lora": lora}, concurrency=1)
+        return small
+
+    def test_only_what_is_proven_is_asked(self, small: Small) -> None:
+        said: list[str] = []
+        bench(replace(small.options, rows=4), said.append)
+        assert any(line.startswith("right on small: proven: 0.00 nats from its fingerprint") for line in said)
+        (gave_up,) = [line for line in said if line.startswith("gave up")]
+        assert gave_up.startswith("gave up wrong on small: not applied: the server answers as the base does, or")
+        runs = {run.model: run for run in read_manifests(small.results)}
+        assert (runs["right"].asked, runs["wrong"].asked) == (4, 0)
+        assert [run.proof and run.proof["verdict"] for run in (runs["right"], runs["wrong"])] == [
+            "proven",
+            "not applied",
+        ]
+
+    def test_without_the_proof_both_are_asked(self, small: Small) -> None:
+        runs = small.bench(rows=4, proof=False)
+        assert [(run.asked, run.proof) for run in runs] == [(4, None), (4, None)]
+
+    def test_nothing_is_proven_when_nothing_is_left_to_ask(self, small: Small) -> None:
+        small.bench(rows=4, proof=False)
+        said: list[str] = []
+        bench(replace(small.options, rows=4), said.append)
+        assert not [line for line in said if "fingerprint" in line]
+        assert ROWS > 4
+
+
+@pytest.mark.local
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_fingerprint_taken_with_torch_is_that_of_llama_cpp(address: str, folder: Path, tmp_path: Path) -> None:
+    from harness.train.fingerprint import write_fingerprint
+
+    (tmp_path / "adapter1").mkdir()
+    for path in (folder / "adapter1").glob("adapter_*"):
+        (tmp_path / "adapter1" / path.name).write_bytes(path.read_bytes())
+    write_fingerprint(str(folder / "tiny.gguf"), tmp_path / "adapter1", PROMPTS, lambda line: None)
+    found = _proof(_entry(address, 1, 0, fingerprint=str(tmp_path / "adapter1")))
+    assert found is not None
+    # Random weights multiply llama.cpp's rounding: of real adapters it is a thirtieth of this.
+    assert found.to_adapter is not None and found.to_base is not None  # noqa: PT018
+    assert found.to_adapter < found.to_base / 2, found
