@@ -39,10 +39,22 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     line = {"prediction": "#### 4", "reference": "#### 4", "level": "easy"}
     for name in ("answers", "mine", "theirs"):
         (project / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    (project / "votes.jsonl").write_text("".join(json.dumps(vote) + "\n" for vote in _votes()))
     _mirror(
         home / "mirror" / "google__jigsaw_toxicity_pred" / "default", project / "tasks" / "samples" / "jigsaw.jsonl"
     )
     return project
+
+
+def _votes() -> list[dict[str, str]]:
+    """Votes of a judge and of a person, with wins of either model."""
+    of_judge = [("1", "model_a"), ("2", "model_b"), ("3", "tie"), ("4", "model_a")]
+    of_person = [("1", "model_a"), ("2", "model_b"), ("3", "model_a"), ("4", "model_b")]
+    return [
+        {"model_a": "small", "model_b": "large", "winner": winner, "judge": judge, "row": row}
+        for judge, votes in (("gpt", of_judge), ("ann", of_person))
+        for row, winner in votes
+    ]
 
 
 def _mirror(folder: Path, samples: Path) -> None:

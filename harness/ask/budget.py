@@ -106,7 +106,6 @@ class Budget:
         while not self.fits(model, worst) or self._must_wait(model, worst, alone):
             if not self._open.total():
                 return False
-            self._settled.clear()
             await self._settled.wait()
         self._now()
         self._reserved[model] += worst
@@ -134,7 +133,9 @@ class Budget:
         # Sums of fractions leave a remainder, which must not stay for good.
         self._reserved[model] = self._reserved[model] - reserved if self._open[model] else 0.0
         self.spent += spent
+        # Another one for those that wait from now on, who may be of another event loop: a budget outlives a run.
         self._settled.set()
+        self._settled = asyncio.Event()
 
     def _must_wait(self, model: str, worst: float, alone: bool) -> bool:
         """Whether a model is still to prove by its first row what a row costs."""

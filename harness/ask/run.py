@@ -90,18 +90,22 @@ def bench(options: BenchOptions, say: Callable[[str], None]) -> list[Manifest]:
 
 
 def ask_pairs(
-    pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchOptions, say: Callable[[str], None]
+    pairs: Sequence[tuple[PreparedTask, ModelEntry]],
+    options: BenchOptions,
+    say: Callable[[str], None],
+    budget: Budget | None = None,
 ) -> list[Manifest]:
     """Ask what these pairs have not answered, and return the manifests of those that were; the rows are stored.
 
-    Of the options only the files, the results folder and the limits count.
+    Of the options only the files, the results folder and the limits count. A `budget` that several calls share stands
+    for `options.max_usd`.
 
     Raises:
         HarnessError: as `bench`.
         KeyboardInterrupt: as `bench`.
     """
     try:
-        return asyncio.run(_ask(pairs, options, say))
+        return asyncio.run(_ask(pairs, options, say, budget))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
@@ -127,7 +131,10 @@ def _prepare(file: TaskFile, options: BenchOptions, say: Callable[[str], None]) 
 
 
 async def _ask(
-    pairs: Sequence[tuple[PreparedTask, ModelEntry]], options: BenchOptions, say: Callable[[str], None]
+    pairs: Sequence[tuple[PreparedTask, ModelEntry]],
+    options: BenchOptions,
+    say: Callable[[str], None],
+    budget: Budget | None,
 ) -> list[Manifest]:
     _allow_many_files()
     asked: list[PairRun] = []
@@ -150,8 +157,8 @@ async def _ask(
                 if options.proof:
                     await asked[-1].prove(connections, say)
             jobs = [pair.job for pair in asked]
-            entries = {entry.name: entry.model for _, entry in pairs}
-            budget, brake = Budget(options.max_usd, entries), Brake()
+            budget = budget or Budget(options.max_usd, {entry.name: entry.model for _, entry in pairs})
+            brake = Brake()
             _refuse_unpriced(jobs, budget, options)
             with Progress(jobs, budget) as progress, interruptible(brake, progress.notice):
                 notice = _masking(progress.notice, secrets)

@@ -72,14 +72,15 @@ tasks_folder = click.option(
 )  # fmt: skip
 
 
-def _or_shipped(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
+def or_shipped(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
+    """The file of models that is named, else the one that is used without a name."""
     from harness.shipped import models_file
 
     return value or models_file()
 
 
 models_file = click.option(
-    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=None, callback=_or_shipped,
+    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=None, callback=or_shipped,
     help="File of models. Default: models.yaml of the current folder, else the shipped one.",
 )  # fmt: skip
 results = click.option("--results", type=_FOLDER, default=Path("results"), help="Folder of recorded answers.")
@@ -178,6 +179,31 @@ def _gathered(*parts: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Cal
         return functools.reduce(lambda made, part: part(made), reversed(parts), call)
 
     return decorate
+
+
+_anchor = click.option(
+    "--anchor", default=None, help="The model that has 1000 points. Default: the one with most votes."
+)
+_control = click.option(
+    "--control", multiple=True, type=click.Choice(["position", "length"]),
+    help="Show a second ranking with this held equal; can be repeated.",
+)  # fmt: skip
+_resamples = click.option(
+    "--resamples",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Resamples of rows for intervals.",
+)
+_plot = click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), default=None,
+    help="Write the win rates of each two models as PATH.svg and PATH.png.",
+)  # fmt: skip
+
+
+def rank(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a ranking."""
+    return _anchor(_control(_resamples(_plot(command))))
 
 
 planned = _gathered(tasks, models, data, rows, seed, models_file, tasks_folder, results)

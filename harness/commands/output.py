@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.ask.run import BenchOptions
+    from harness.judge.findings import Findings
     from harness.plan.plan import Plan
     from harness.store.results import Manifest
 
@@ -52,6 +55,22 @@ def ask(
         say(line)
     unasked = len(runs) < len(manifests)
     return UNANSWERED if capped or unasked or any(run.rows.counts()["failed"] for run in runs) else 0
+
+
+def print_votes(found: Findings, plot: Path | None, *, as_json: bool) -> int:
+    """Print what votes show, and draw the win rates of all that is pooled where a path is given."""
+    from harness.judge.tables import as_json as whole
+    from harness.judge.tables import text
+
+    print(json.dumps(whole(found), ensure_ascii=False) if as_json else text(found))
+    if plot is not None:
+        from harness.report.plots.win_rates import win_rate_plot
+        from harness.report.words import plural
+
+        ranking = found.pooled
+        note = f"{plural(ranking.votes, 'vote')} on {plural(ranking.rows, 'row')}"
+        win_rate_plot(*ranking.matrix, plot.with_suffix(""), note, found.sample)
+    return 0
 
 
 def print_plan(chosen: BenchOptions, *, as_json: bool) -> int:

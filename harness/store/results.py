@@ -308,6 +308,17 @@ def rows_path(results: Path, task: str, fingerprint: str) -> Path:
     return results / task / "_rows" / f"{fingerprint}.jsonl"
 
 
+def drop_rows(results: Path, task: str, fingerprints: Iterable[str]) -> None:
+    """Remove stored rows that no run of the task names: those of the steps of a run that names them all together.
+
+    Raises:
+        UserError: they cannot be removed.
+    """
+    named = {run.rows for run in read_manifests(results) if run.task == task}
+    for fingerprint in set(fingerprints) - named:
+        _remove(rows_path(results, task, fingerprint))
+
+
 def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[EvaluationRow]:
     """Yield the rows of a run.
 
@@ -440,7 +451,7 @@ def write_manifest(results: Path, manifest: Manifest) -> None:
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             kept = dict(json.loads(path.read_text(encoding="utf-8")))
     kept[manifest.kind] = manifest.model_dump(mode="json", exclude_defaults=False)
-    _replace(path, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
+    replace_file(path, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
 
 
 def last_served(folder: Path) -> str | None:
@@ -549,7 +560,7 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a whole file or nothing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -279,6 +279,12 @@ class Shots(Strict):
     seed: int = Field(0, description="Another seed takes others.")
 
 
+class Judging(Strict):
+    """What a judge is told of a task before it compares two answers."""
+
+    criteria: str = Field(min_length=1, description="What makes one answer better than another, as plain text.")
+
+
 class Training(Strict):
     """How an adapter for this task is trained."""
 
@@ -313,6 +319,7 @@ class Task(Strict):
     stop: list[str] = Field(default_factory=list, description="Strings that end a completion.")
     evaluation: Evaluation = Field(default_factory=lambda: Evaluation())
     training: Training = Field(default_factory=lambda: Training())
+    judge: Judging | None = Field(None, description="How a judge compares two answers (`harness judge`).")
     slices: list[str] = Field(default_factory=list, description="Columns by whose values scores are also shown.")
     ceiling: float | None = Field(
         None, description="Score of the gold answers where it is not perfect, and why in notes."

@@ -17,6 +17,7 @@ from harness.report.plots.style import (
     canvas,
     look,
     looks,
+    luminance,
     model_legend,
     named,
     on_scale,
@@ -176,7 +177,7 @@ def heat_plot(df: pd.DataFrame, models: Sequence[str], path: Path) -> list[Path]
         for (y, x), value in np.ndenumerate(table):
             shown = value if np.isfinite(value) else scores[y][x]
             if np.isfinite(shown):
-                dark = np.isfinite(value) and _luminance(colours(float(np.clip(value, 0, 1)))) < 0.18
+                dark = np.isfinite(value) and luminance(colours(float(np.clip(value, 0, 1)))) < 0.18
                 ink = "white" if dark else "black" if np.isfinite(value) else INK
                 axes.text(x, y, number(shown, 2), ha="center", va="center", fontsize=8, color=ink)
         axes.set_yticks(range(len(parts)), [task_label(part) for part in parts])
@@ -186,9 +187,3 @@ def heat_plot(df: pd.DataFrame, models: Sequence[str], path: Path) -> list[Path]
         size = f"{plural(len(models), 'model')}, {plural(len(parts), 'task')}"
         titles(figure, "Scores by task and model", [f"{size}; {provenance(df)}"])
         return save(figure, path, sample, "Scores by task and model", f"{size}: a number and a colour for each score.")
-
-
-def _luminance(colour: tuple[float, ...]) -> float:
-    """Relative luminance (WCAG 2); at 0.18 black and white text have the same contrast, 4.6 to 1."""
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,227 @@
+"""Votes on pairs of models: read from files of any origin, written in the columns of Chatbot Arena, held as arrays."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.errors import DataError, UserError, nearest
+from harness.judge.verdict import Winner, read_verdict
+from harness.rows.files import Row, local
+from harness.score.metrics.base import FloatArray, IntArray
+
+VERDICTS = "votes.jsonl"
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "a": ("model_a",), "b": ("model_b",), "winner": ("winner",), "completion": (), "judge": ("judge",),
+    "row": ("row", "question_id"), "task": ("task",), "length_a": ("length_a",), "length_b": ("length_b",),
+    "answer_a": ("answer_a", "response_a"), "answer_b": ("answer_b", "response_b"),
+    "score_a": ("score_a",), "score_b": ("score_b",), "usd": ("usd",), "asked": ("asked",),
+}  # fmt: skip
+"""What a vote has, and the columns in which it is looked for where none is named."""
+FIRST, TIE, SECOND, UNREAD = 1.0, 0.5, 0.0, math.nan
+_OUTCOMES: Mapping[str, float] = {
+    **dict.fromkeys(("model_a", "model_1", "a", "left", "first", "1"), FIRST),
+    **dict.fromkeys(("model_b", "model_2", "b", "right", "second", "2"), SECOND),
+    **dict.fromkeys(("tie", "tie (bothbad)", "both_bad", "bothbad", "draw", "c", "0"), TIE),
+    **dict.fromkeys(("", "unread", "none", "nan"), UNREAD),
+}
+_WORDS = {FIRST: "model_a", SECOND: "model_b", TIE: "tie"}
+_OF_VERDICT: Mapping[Winner, float] = {"A": FIRST, "B": SECOND, "tie": TIE}
+
+
+class Vote(NamedTuple):
+    """One verdict on the answers of two models to a row, in the order in which they were shown.
+
+    `outcome` is 1 where the first wins, 0 where the second does, 0.5 for a tie and NaN for a verdict that could not be
+    read. Lengths are in characters, `usd` is what the verdict cost; NaN where they are not known. `asked` is False
+    where no judge was needed.
+    """
+
+    row: str
+    first: str
+    second: str
+    outcome: float
+    judge: str = ""
+    task: str = ""
+    lengths: tuple[float, float] = (math.nan, math.nan)
+    scores: tuple[float, float] = (math.nan, math.nan)
+    usd: float = math.nan
+    asked: bool = True
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Votes as arrays, all of length n but `lengths` and `scores`, [n, 2]; the names that their numbers index."""
+
+    models: tuple[str, ...]
+    judges: tuple[str, ...]
+    tasks: tuple[str, ...]
+    row: IntArray
+    first: IntArray
+    second: IntArray
+    outcome: FloatArray
+    judge: IntArray
+    task: IntArray
+    lengths: FloatArray
+    scores: FloatArray
+    usd: FloatArray
+    asked: FloatArray
+
+    @classmethod
+    def of(cls, votes: Iterable[Vote]) -> Votes:
+        """Gather votes; rows of the same name in different tasks are different rows."""
+        rows: dict[tuple[str, str], int] = {}
+        models: dict[str, int] = {}
+        judges: dict[str, int] = {}
+        tasks: dict[str, int] = {}
+
+        def number(names: dict[Any, int], name: Any) -> int:
+            return names.setdefault(name, len(names))
+
+        whole = [
+            (
+                number(rows, (one.task, one.row)), number(models, one.first), number(models, one.second), one.outcome,
+                number(judges, one.judge), number(tasks, one.task), *one.lengths, *one.scores, one.usd, one.asked,
+            )
+            for one in votes
+        ]  # fmt: skip
+        table = np.array(whole, dtype=np.float64).reshape(len(whole), 12)
+        row, first, second, judge, task = (table[:, place].astype(np.int64) for place in (0, 1, 2, 4, 5))
+        names = (tuple(models), tuple(judges), tuple(tasks))
+        outcome, usd, asked = table[:, 3], table[:, 10], table[:, 11]
+        return cls(*names, row, first, second, outcome, judge, task, table[:, 6:8], table[:, 8:10], usd, asked)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, chosen: Any) -> Votes:
+        """Some of the votes: a mask or places, shape [n] or [m]."""
+        arrays = ("row", "first", "second", "outcome", "judge", "task", "lengths", "scores", "usd", "asked")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+
+    @property
+    def read(self) -> Votes:
+        """Those that hold a verdict."""
+        return self.take(~np.isnan(self.outcome))
+
+    @property
+    def length_ratio(self) -> FloatArray:
+        """The binary logarithm of how much longer the first answer is than the second, shape [n]: 1 for twice."""
+        ratio: FloatArray = np.log2((1 + self.lengths[:, 0]) / (1 + self.lengths[:, 1]))
+        return ratio
+
+
+def read_votes(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Vote]:
+    """Yield the votes of CSV, JSONL and Parquet files, each with the columns of `COLUMNS` or those named instead.
+
+    Without a column of winners the higher score wins; where lengths are not given they are those of the answers.
+    `completion` names the column of a judge's own texts. Several columns of winners, joined by `+`, are votes of as
+    many judges, named after them. Without a column of judges the judge is the file's name, or its path where two have
+    the same; without a column of rows each line is a row of its own.
+
+    Raises:
+        UserError: a file, column or value is wrong.
+    """
+    for name in columns:
+        if name not in COLUMNS:
+            raise UserError(f"--columns: a vote has no '{name}'{nearest(name, COLUMNS)}")
+    stems = [path.stem for path in paths]
+    for path in paths:
+        yield from _of_file(path, columns, path.stem if stems.count(path.stem) == 1 else str(path))
+
+
+def _of_file(path: Path, columns: Mapping[str, str], name: str) -> Iterator[Vote]:
+    split = local(path, {})
+    found = {key: column for key, usual in COLUMNS.items() for column in reversed(usual) if column in split.columns}
+    found |= columns
+    winners = found.pop("winner", "").split("+")
+    for column in (*found.values(), *filter(None, winners)):
+        if column not in split.columns:
+            raise DataError(f"{path}: no column '{column}'{nearest(column, split.columns)}")
+    for key, which in (("a", "first"), ("b", "second")):
+        if key not in found:
+            raise DataError(f"{path}: no column of the {which} model: name it with --columns {key}=COLUMN")
+    if not (winners[0] or "completion" in found or {"score_a", "score_b"} <= found.keys()):
+        raise DataError(f"{path}: no column of winners: name it with --columns winner=COLUMN, or score_a and score_b")
+    wanted = [*found.values(), *filter(None, winners)]
+    for number, row in enumerate(split.read(wanted), start=1):
+        for winner in winners:
+            where = f"{path}: vote {number}"
+            judge = winner if len(winners) > 1 else name
+            yield _vote({key: row.get(column) for key, column in found.items()}, row.get(winner), where, judge, number)
+
+
+def _vote(values: Row, winner: Any, where: str, judge: str, number: int) -> Vote:
+    a, b = str(values["a"]), str(values["b"])
+    if a == b:
+        raise DataError(f"{where}: '{a}' is compared with itself")
+    scores, asked = _two(values, where, "score"), values.get("asked")
+    return Vote(
+        row=str(number if values.get("row") is None else values["row"]),
+        first=a,
+        second=b,
+        outcome=_outcome(values, winner, scores, where),
+        judge=judge if values.get("judge") is None else str(values["judge"]),
+        task=str(values.get("task") or ""),
+        lengths=_two({**_lengths_of_answers(values), **values}, where, "length"),
+        scores=scores,
+        usd=_number(values.get("usd"), where, "usd"),
+        asked=asked is None or str(asked).lower() in ("true", "1", "1.0"),
+    )
+
+
+def _outcome(values: Row, winner: Any, scores: tuple[float, float], where: str) -> float:
+    if "completion" in values:
+        verdict = read_verdict(str(values["completion"] or ""))
+        return UNREAD if verdict is None else _OF_VERDICT[verdict]
+    if winner is None and not any(map(math.isnan, scores)):
+        return (1 + float(np.sign(scores[0] - scores[1]))) / 2
+    text = "" if winner is None else str(winner).strip()
+    names = {str(values["a"]): FIRST, str(values["b"]): SECOND}
+    known = {**_OUTCOMES, **names}
+    if text not in known and text.lower() not in known:
+        expected = f"model_a, model_b, tie, or the name of one of the two{nearest(text, names)}"
+        raise DataError(f"{where}: the winner is '{text:.40}', expected {expected}")
+    return known[text] if text in known else known[text.lower()]
+
+
+def _lengths_of_answers(values: Row) -> Row:
+    return {f"length_{side}": len(str(values[f"answer_{side}"])) for side in "ab" if values.get(f"answer_{side}")}
+
+
+def _two(values: Row, where: str, name: str) -> tuple[float, float]:
+    one, other = (_number(values.get(f"{name}_{side}"), where, f"{name}_{side}") for side in "ab")
+    return one, other
+
+
+def _number(value: Any, where: str, name: str) -> float:
+    """A number, NaN where there is none."""
+    if value is None or value == "":
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: {name} is '{value!s:.40}', expected a number") from None
+
+
+def as_lines(votes: Iterable[Vote]) -> Iterator[str]:
+    """Yield the votes as lines of JSON in Arena's columns, which `read_votes` reads."""
+    for vote in votes:
+        line = {
+            "model_a": vote.first, "model_b": vote.second, "winner": _WORDS.get(vote.outcome, "unread"),
+            "judge": vote.judge, "task": vote.task, "row": vote.row, "length_a": vote.lengths[0],
+            "length_b": vote.lengths[1], "usd": vote.usd, "asked": vote.asked,
+        }  # fmt: skip
+        known = {name: value for name, value in line.items() if value == value}
+        yield json.dumps(known, ensure_ascii=False) + "\n"
+
+
+def verdict_outcome(verdict: Winner | None) -> float:
+    """The outcome of a vote by a judge's verdict on the first answer, A, and the second, B."""
+    return UNREAD if verdict is None else _OF_VERDICT[verdict]
