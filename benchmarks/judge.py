@@ -1,6 +1,6 @@
 """What sampling in rounds saves, how often it settles on a wrong order, and whether a judge's faults are found.
 
-python -m benchmarks.judge [--seeds 100] writes the tables of docs/judge.md to standard output.
+python -m benchmarks.judge [--seeds 100] prints the tables of docs/judge.md.
 
 Verdicts are drawn in memory: a model's answer to a row has a quality of its own around the model's strength (the row's
 effect, the same in every verdict on it), and the judge has habits: it favours the first place and longer answers, and
