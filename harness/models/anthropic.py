@@ -15,7 +15,8 @@ from harness.models import openai
 from harness.models.backend import Reply, Request
 from harness.models.content import count, name_of, reply_of, text_of
 from harness.models.entry import AnthropicModel
-from harness.models.http import Event, Readers, post
+from harness.models.events import Event
+from harness.models.http import Readers, post
 from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import anthropic_reply, timed
 

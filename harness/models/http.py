@@ -30,6 +30,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from harness.errors import AskError, BadReply, ModelRejected, Unavailable, UserError
 from harness.models.backend import Reply
+from harness.models.events import DONE, Body, Event
 from harness.models.http_errors import PROXY_REFUSES, clean, failure, quotas
 
 _LAST_PORT = 65535
@@ -43,8 +44,6 @@ _HEADERS = {
     "User-Agent": "lora-leaderboard",
 }
 _JSON = {"Content-Type": "application/json"}
-DONE = b"[DONE]"
-"""What ends a stream of OpenAI's kind."""
 MOST_WORDS = 1_000_000
 """Bytes of an error's body that are read."""
 LONGEST_LINE = 1 << 17
@@ -69,15 +68,6 @@ class Bounds:
     size: int = 64_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A part of a streamed answer, and the seconds from the request to it; `done` if it only says that all was sent."""
-
-    seconds: float
-    data: dict[str, Any]
-    done: bool = False
-
-
 USUAL = Bounds()
 
 
@@ -94,7 +84,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Send a request and return the answer, whose body is still to be read."""
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
-        route = url.scheme, _proxy(url.scheme, url.host, port)
+        route = url.scheme, proxy_of(url.scheme, url.host, port)
         if route not in self._routes:
             self._routes[route] = _carrier(*route)
         try:
@@ -131,19 +121,32 @@ def _carrier(scheme: str, proxy_url: str | None) -> AiohttpTransport:
         # The transport passes a password on through a class of aiohttp's that is deprecated; aiohttp reads the URL's.
         proxy.url, proxy.auth = httpx.URL(proxy_url), None
     secure = scheme == "https" or (proxy is not None and proxy.url.scheme == "https")
-    # Without TLS, a context that trusts nobody: to read the certificates takes as long as some runs.
-    context = _certificates() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    session = open_session(secure=secure)
+    return AiohttpTransport(verify=_context(secure), proxy=proxy, client=session)
+
+
+def open_session(*, secure: bool, unpack: bool = True) -> aiohttp.ClientSession:
+    """Open the connections to a server, `secure` where TLS is spoken; bodies are decompressed where `unpack` is set."""
     # limit 0 is "no limit". keepalive_timeout: uvicorn, under vLLM and others, closes an idle connection after 5 s; one
     # reused in that instant would be a request lost.
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ttl_dns_cache=60, ssl=context)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ttl_dns_cache=60, ssl=_context(secure))
     # Not trust_env, which looks the proxy up in a thread for every request, and sends what ~/.netrc holds.
-    session = aiohttp.ClientSession(
+    return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=unpack,
         max_line_size=LONGEST_LINE,
         max_field_size=LONGEST_LINE,
     )
-    return AiohttpTransport(verify=context, proxy=proxy, client=session)
+
+
+def _context(secure: bool) -> ssl.SSLContext:
+    """The authorities that are trusted; without TLS nobody, since to read the certificates takes as long as some runs.
+
+    Raises:
+        ModelRejected: a file of them cannot be read.
+    """
+    return _certificates() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Readers(NamedTuple):
@@ -184,9 +187,9 @@ async def post(
     data = json.dumps(body).encode()
     sent = {**_JSON, **({"Accept": "text/event-stream"} if streamed else {}), **(headers or {})}
     async with _exchange(transport, "POST", url, sent, secrets, bounds, content=data) as (response, begun):
-        found = _Body(started)
+        found = Body()
         async for part in _unpacked(response, bounds.size):
-            found.take(part)
+            found.take(part, time.monotonic() - started)
             if found.events or not streamed or found.is_json:
                 begun.reschedule(None)
         begun.reschedule(None)
@@ -199,50 +202,7 @@ async def post(
         return replace(reply, quota=rest) if rest else reply
 
 
-class _Body:
-    """The body of an answer as it arrives: a JSON text, or the data of events with the seconds until each.
-
-    A line of events ends at a line feed, with or without a carriage return before it, and at no other character.
-    """
-
-    def __init__(self, started: float) -> None:
-        self.events: list[tuple[float, bytes]] = []
-        self.is_json = False
-        self._started = started
-        self._parts: list[bytes] = []
-        self._line = bytearray()
-        self._data: list[bytes] = []
-
-    def take(self, part: bytes) -> None:
-        """Add a part."""
-        if not self.is_json and not self.events and not self._data:
-            self.is_json = bytes(self._line + part).lstrip()[:1] in (b"{", b"[")
-        if self.is_json:
-            self._parts += [bytes(self._line), part]
-            self._line.clear()
-            return
-        *whole, rest = part.split(b"\n")
-        for end in whole:
-            self._end_line(bytes(self._line + end).rstrip(b"\r"))
-            self._line.clear()
-        self._line += rest
-
-    @property
-    def text(self) -> bytes:
-        """What is no event: a JSON text, or a line that has not ended."""
-        return b"".join(self._parts) + bytes(self._line)
-
-    def _end_line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        elif not line and self._data:
-            self.events.append((time.monotonic() - self._started, b"\n".join(self._data)))
-            self._data = []
-        elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")) and not self.events:
-            self._parts.append(line)
-
-
-def _read(found: _Body, read: Readers, secrets: Sequence[str]) -> Reply:
+def _read(found: Body, read: Readers, secrets: Sequence[str]) -> Reply:
     if not found.events:
         return read.whole(json_object(found.text, secrets))
     whole = [(at, data) for at, data in found.events if data.strip() != DONE]
@@ -425,19 +385,20 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
         raise silent from error
     except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
         cause = error.__cause__ or error
-        if wrong := _setting_at_fault(cause):
+        if wrong := setting_at_fault(cause):
             raise ModelRejected(wrong) from error
         lost = Unavailable(f"no answer: {clean(error, secrets) or type(cause).__name__}")
         # A connection that is lost after it was made may have carried the request, and its answer have been begun.
-        lost.charged = not isinstance(cause, (*_NOT_CONNECTED, httpx.ProxyError))
+        lost.charged = not isinstance(cause, (*NOT_CONNECTED, httpx.ProxyError))
         lost.answered = False
         raise lost from error
 
 
-_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+"""What is raised where no connection was made, so that the server cannot have read the request."""
 
 
-def _setting_at_fault(cause: BaseException) -> str | None:
+def setting_at_fault(cause: BaseException) -> str | None:
     """Return what is wrong with the machine's settings where that is why a connection fails, which no waiting helps."""
     if isinstance(cause, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
         said = getattr(getattr(cause, "certificate_error", cause), "verify_message", "") or "it cannot be verified"
@@ -451,7 +412,7 @@ def _setting_at_fault(cause: BaseException) -> str | None:
 
 
 @lru_cache(64)
-def _proxy(scheme: str, host: str, port: int) -> str | None:
+def proxy_of(scheme: str, host: str, port: int) -> str | None:
     """Return the URL of the environment's proxy for a server; None when it is to be reached directly."""
     proxies = urllib.request.getproxies()
     found = proxies.get(scheme) or proxies.get("all")

@@ -15,7 +15,8 @@ from harness.models import openai
 from harness.models.backend import Reply, Request
 from harness.models.content import count, reply_of
 from harness.models.entry import LoraxModel
-from harness.models.http import Event, Readers, post
+from harness.models.events import Event
+from harness.models.http import Readers, post
 from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import lorax_reply, timed
 

@@ -13,7 +13,8 @@ from harness.errors import ModelRejected, UserError
 from harness.models.backend import Reply, Request
 from harness.models.content import cut, name_of, reply_of, same_model, text_of, tokens_of
 from harness.models.entry import OpenAIModel, Sampled
-from harness.models.http import Bounds, Event, Readers, address, post, public
+from harness.models.events import Event
+from harness.models.http import Bounds, Readers, address, post, public
 from harness.models.http_errors import Filtered, late_failure
 from harness.models.streaming import openai_reply, timed
 

@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import AskError, BadReply
 from harness.models.backend import Reply
 from harness.models.content import text_of
-from harness.models.http import Event
+from harness.models.events import Event
 from harness.models.http_errors import late_failure
 
 

@@ -344,9 +344,9 @@ def test_nothing_of_a_netrc_file_or_of_an_earlier_answer_is_sent(
 def test_no_proxy_takes_ports_and_networks(excepted: str, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", excepted)
-    http._proxy.cache_clear()
-    assert (http._proxy("http", "127.0.0.1", 8000) is None) is direct
-    http._proxy.cache_clear()
+    http.proxy_of.cache_clear()
+    assert (http.proxy_of("http", "127.0.0.1", 8000) is None) is direct
+    http.proxy_of.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from harness.models.anthropic import AnthropicBackend
 from harness.models.anthropic import parse as parse_message
 from harness.models.backend import Reply
 from harness.models.entry import AnthropicModel, LoraxModel, OpenAIModel
-from harness.models.http import Event, Readers, Transport, post
+from harness.models.events import Event
+from harness.models.http import Readers, Transport, post
 from harness.models.lorax import LoraxBackend
 from harness.models.openai import OpenAIBackend, parse
 from harness.models.streaming import anthropic_reply, lorax_reply, openai_reply, timed

@@ -1,0 +1,1 @@
+"""From a model that others learn from to the rows that a student is trained on."""
