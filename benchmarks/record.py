@@ -2,10 +2,11 @@
 
     python -m benchmarks.record [--alone 100] [--rate 100] [--seconds 10] [--many 5000]
 
-The upstream, in a process of its own, answers each POST after 100 ms. Requests go to it directly and through a
-recorder, in turns of one run, so that the difference does not depend on what else the machine does. At a rate they are
-timed from when they were due. The memory is that of the recorder and of its writing process (Pss, which counts shared
-pages once), after a warm-up and after many requests to an upstream without latency.
+The upstream, in a process of its own, answers each POST after 100 ms. Requests go to it directly, through a recorder
+and, for comparison, through the shortest pass-through that aiohttp allows, which logs nothing: in turns of one run, so
+that differences depend less on what else the machine does. At a rate they are timed from when they were due. The memory
+is that of the recorder and of its writing process (Pss, which counts shared pages once), after a warm-up and after many
+requests to an upstream without latency.
 """
 
 from __future__ import annotations
@@ -20,23 +21,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from benchmarks.transports import BODY, serve
 
 LATENCY = 0.1
 ROUNDS = 5
+WARM = 10
 
 
 @contextmanager
-def upstream(latency: float) -> Iterator[str]:
+def upstream(run: Callable[[Any, Connection], None], argument: Any) -> Iterator[str]:
     """A server's base_url."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(latency, theirs), daemon=True)
+    process = multiprocessing.Process(target=run, args=(argument, theirs), daemon=True)
     process.start()
     yield f"http://127.0.0.1:{ours.recv()}/v1"
     process.terminate()
@@ -61,11 +66,6 @@ async def ask(session: aiohttp.ClientSession, url: str, due: float) -> float:
     async with session.post(f"{url}/chat/completions", json=BODY) as reply:
         await reply.read()
     return (time.perf_counter() - due) * 1000
-
-
-async def alone(session: aiohttp.ClientSession, url: str, number: int) -> list[float]:
-    """Ask one after another."""
-    return [await ask(session, url, time.perf_counter()) for _ in range(number)]
 
 
 async def at_rate(session: aiohttp.ClientSession, url: str, rate: float, seconds: float) -> list[float]:
@@ -101,31 +101,68 @@ def _pss(process: int) -> float:
     return int(found[1]) / 1000 if found else 0.0
 
 
-def _line(name: str, direct: list[float], recorded: list[float]) -> str:
-    a, b = statistics.median(direct), statistics.median(recorded)
-    return f"{name}: direct {a:.2f} ms, recorded {b:.2f} ms, difference {b - a:.2f} ms (n = {len(recorded)})"
+def bare(url: str, pipe: Connection) -> None:
+    """Pass requests on and do nothing else, until killed."""
+
+    async def run() -> None:
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+
+            async def forward(request: web.BaseRequest) -> web.StreamResponse:
+                target, headers = (
+                    url.removesuffix("/v1") + request.path,
+                    {"Content-Length": request.headers["Content-Length"]},
+                )
+                async with session.post(target, data=request.content, headers=headers) as reply:
+                    response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
+                    response.content_length = reply.content_length
+                    await response.prepare(request)
+                    async for part in reply.content.iter_any():
+                        await response.write(part)
+                    return response
+
+            runner = web.ServerRunner(web.Server(forward))
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            pipe.send(runner.addresses[0][1])
+            await asyncio.Event().wait()
+
+    asyncio.run(run())
 
 
 async def latency(given: argparse.Namespace) -> None:
     """Print what is added to a request."""
-    with upstream(LATENCY) as server, tempfile.TemporaryDirectory() as folder, recorder(server, folder) as (proxy, _):
+    with (
+        upstream(serve, LATENCY) as server,
+        upstream(bare, server) as shortest,
+        tempfile.TemporaryDirectory() as folder,
+        recorder(server, folder) as (proxy, _),
+    ):
+        ways = {"direct": server, "bare": shortest, "recorded": proxy}
+        single: dict[str, list[float]] = {name: [] for name in ways}
+        rated: dict[str, list[float]] = {name: [] for name in ways}
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            single: dict[str, list[float]] = {server: [], proxy: []}
-            rated: dict[str, list[float]] = {server: [], proxy: []}
+            for turn in range(given.alone):
+                for name, url in ways.items():
+                    found = await ask(session, url, time.perf_counter())
+                    single[name] += [found] if turn >= WARM else []
             for turn in range(ROUNDS + 1):  # the first warms up
-                for url in (server, proxy):
-                    one = await alone(session, url, given.alone // ROUNDS)
+                for name, url in ways.items():
                     more = await at_rate(session, url, given.rate, given.seconds / ROUNDS)
-                    if turn:
-                        single[url] += one
-                        rated[url] += more
-            print(_line("alone", single[server], single[proxy]))
-            print(_line(f"{given.rate:g} requests/s", rated[server], rated[proxy]))
+                    rated[name] += more if turn else []
+        for what, times in (("alone", single), (f"{given.rate:g} requests/s", rated)):
+            medians = {name: statistics.median(found) for name, found in times.items()}
+            added = {name: found - medians["direct"] for name, found in medians.items() if name != "direct"}
+            shown = ", ".join(f"{name} +{more:.2f} ms" for name, more in added.items())
+            print(f"{what}: direct {medians['direct']:.2f} ms, {shown} (medians of {len(times['direct'])})")
 
 
 async def memory(given: argparse.Namespace) -> None:
     """Print the memory after a warm-up and after many requests."""
-    with upstream(0) as server, tempfile.TemporaryDirectory() as folder, recorder(server, folder) as (proxy, process):
+    with (
+        upstream(serve, 0) as server,
+        tempfile.TemporaryDirectory() as folder,
+        recorder(server, folder) as (proxy, process),
+    ):
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             await many(session, proxy, 1000)
             before, start = megabytes(process), time.perf_counter()

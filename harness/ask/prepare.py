@@ -167,7 +167,7 @@ def _refuse_learned(task: PreparedTask, entry: ModelEntry) -> None:
     from harness.models.local import adapter_of, borrowed_from
 
     adapter = adapter_of(entry.model, task.file.name)
-    split = borrowed_from(Path(adapter)) if adapter else None
+    split = borrowed_from(Path(adapter), task.file.name) if adapter else None
     kept = task.subset.fingerprint == split and task.seed == 0 and task.n <= task.file.task.evaluation.rows
     if split and not kept:
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ def print_votes(found: Findings, plot: Path | None, *, as_json: bool) -> int:
         note = f"{plural(ranking.votes, 'vote')} on {plural(ranking.rows, 'row')}"
         win_rate_plot(*ranking.matrix, plot.with_suffix(""), note, found.sample)
     return 0
+
+
+def adapter_entry(name: str, base: str, adapter: Path) -> str:
+    """Return an entry of a models file that runs an adapter in this process."""
+    from harness.models.engines.known_bases import is_gguf
+
+    backend = "llamacpp" if is_gguf(base) else "local"
+    return f"  {name}:\n    backend: {backend}\n    model: {base}\n    adapter: {adapter}"
 
 
 def print_plan(chosen: BenchOptions, *, as_json: bool) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from harness.commands import options
+from harness.commands.output import adapter_entry
 
 
 @click.command("train")
@@ -108,15 +109,8 @@ def command(
     else:
         loss = min(card.curve["validation"])
         print(f"{chosen.folder}: validation loss {loss:.4f} at step {card.step}, {card.hours:.2f} hours")
-        print(f"To score it, add to models.yaml:\n{_entry(base, chosen.folder, task)}")
+        # The adapters of other tasks lie next to it.
+        adapter = chosen.folder.with_name("{task}") if chosen.folder.name == task else chosen.folder
+        print(f"To score it, add to models.yaml:\n{adapter_entry('tuned', base, adapter)}")
         print(f"and run: harness bench --task {task} --model tuned")
     return 0
-
-
-def _entry(base: str, folder: Path, task: str) -> str:
-    """An entry of a models file that runs the adapter, and those of other tasks next to it, in this process."""
-    from harness.models.engines.known_bases import is_gguf
-
-    adapter = folder.with_name("{task}") if folder.name == task else folder
-    backend = "llamacpp" if is_gguf(base) else "local"
-    return f"  tuned:\n    backend: {backend}\n    model: {base}\n    adapter: {adapter}"

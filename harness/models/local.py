@@ -133,8 +133,10 @@ def fingerprint(place: Path) -> str | None:
     return found.hexdigest()
 
 
-def borrowed_from(adapter: Path) -> str | None:
+def borrowed_from(adapter: Path, task: str) -> str | None:
     """Return the fingerprint of the evaluated split that an adapter learned from, by its card; None: it did not.
+
+    The card of a merge has one for each task of its parents; for another task any of them counts.
 
     Raises:
         DataError: there is something else in place of the card.
@@ -143,7 +145,9 @@ def borrowed_from(adapter: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        found: str | None = json.loads(path.read_text(encoding="utf-8")).get("borrowed_from")
+        found: str | dict[str, str | None] | None = json.loads(path.read_text(encoding="utf-8")).get("borrowed_from")
     except (ValueError, AttributeError) as error:
         raise DataError(f"{path} is no card as `harness train` writes it: {error}") from None
+    if isinstance(found, dict):
+        return found[task] if task in found else next(filter(None, found.values()), None)
     return found

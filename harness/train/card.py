@@ -83,7 +83,7 @@ def card(
     gpu_per_hour: float | None,
 ) -> Card:  # fmt: skip
     """Return the card of an adapter that was trained just now."""
-    before = read(Path(recipe.start)) if recipe.start and (Path(recipe.start) / CARD).is_file() else None
+    before = _before(Path(recipe.start)) if recipe.start else None
     hours = trained.seconds / 3600 + (before.hours if before else 0)
     cpu_minutes = None
     if trained.cpu_seconds is not None:
@@ -112,6 +112,13 @@ def card(
         versions={"lora-leaderboard": __version__, "python": platform.python_version(), **trained.versions},
         git=git_state(Path.cwd()),
     )
+
+
+def _before(start: Path) -> Card | None:
+    """The card of the adapter that a training began with; None where it was not trained here, or is a merge."""
+    path = start / CARD
+    merged = path.is_file() and "parents" in json.loads(path.read_text(encoding="utf-8"))
+    return read(start) if path.is_file() and not merged else None
 
 
 def read(adapter: Path) -> Card:

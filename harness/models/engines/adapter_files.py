@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # What makes an adapter more than a product of two matrices beside each linear layer.
-_EXTENSIONS = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
+_EXTENSIONS = (
+    "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication",
+    "alora_invocation_tokens", "use_qalora", "use_bdlora",
+)  # fmt: skip
+_SCALES = ("use_rslora", "rank_pattern", "alpha_pattern")
+# Ways to begin that take a part out of the base's own weights, which the adapter then replaces.
+_OF_ANOTHER_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +50,16 @@ class LoraWeights:
         names = [name.removesuffix(".lora_A.weight") for name in self.weights if name.endswith(".lora_A.weight")]
         return {name: (self.weights[f"{name}.lora_A.weight"], self.weights[f"{name}.lora_B.weight"]) for name in names}
 
+    def scale(self, module: str) -> float:
+        """What B·A of a module is multiplied by: alpha / rank, or alpha / √rank with rsLoRA, both perhaps its own."""
+        rank = self.weights[f"{module}.lora_A.weight"].shape[0]
+        own = self.settings.get("alpha_pattern") or {}
+        alpha = next((own[key] for key in own if re.fullmatch(rf"(.*\.)?({key})", module)), self.alpha)
+        return float(alpha) / (math.sqrt(rank) if self.settings.get("use_rslora") else rank)
 
-def read_lora(folder: Path) -> LoraWeights:
-    """Read a plain LoRA adapter.
+
+def read_lora(folder: Path, *, any_scale: bool = False) -> LoraWeights:
+    """Read a plain LoRA adapter; with `any_scale` also one with rsLoRA, or with ranks and alphas of single modules.
 
     Raises:
         DataError: it cannot be read, or is more than plain LoRA.
@@ -62,22 +77,25 @@ def read_lora(folder: Path) -> LoraWeights:
         _ = found.rank, found.alpha
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise DataError(f"the adapter in {folder} cannot be read: {type(error).__name__}: {error}") from None
-    more = [key for key in _EXTENSIONS if settings.get(key)] + sorted(weights.keys() - whole)
+    refused = _EXTENSIONS if any_scale else (*_EXTENSIONS, *_SCALES)
+    more = [key for key in refused if settings.get(key)] + sorted(weights.keys() - whole)
+    if str(begun := settings.get("init_lora_weights")).lower().startswith(_OF_ANOTHER_BASE):
+        more.append(f"init_lora_weights {begun}")
     if settings.get("peft_type") != "LORA" or settings.get("bias", "none") != "none" or more:
         what = more[0] if more else f"peft_type {settings.get('peft_type')}, bias {settings.get('bias', 'none')}"
         raise DataError(f"the adapter in {folder} is not plain LoRA: it has {what}")
     return found
 
 
-def write_lora(folder: Path, lora: LoraWeights) -> None:
-    """Write an adapter with its weights in bfloat16, each file whole or not at all."""
-    import ml_dtypes
+def write_lora(folder: Path, lora: LoraWeights, dtype: str = "bfloat16") -> None:
+    """Write an adapter with its weights in bfloat16 or float32, each file whole or not at all."""
+    import ml_dtypes  # noqa: F401  makes bfloat16 known to numpy
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
     settings = {**lora.settings, "target_modules": sorted(lora.settings["target_modules"])}  # PEFT writes a set
     _replace(folder / CONFIG, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode())
-    weights = {name: weight.astype(ml_dtypes.bfloat16) for name, weight in lora.weights.items()}
+    weights = {name: weight.astype(dtype) for name, weight in lora.weights.items()}
     _replace(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
 
 
