@@ -12,6 +12,7 @@ import math
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -289,7 +290,8 @@ def _of_peft(method: Method, density: float, seed: int) -> Delta:
     chosen = {"ties": merge_utils.ties, "dare": merge_utils.dare_linear, "prune": merge_utils.magnitude_prune}[method]
 
     def combine(deltas: Sequence[Matrix], weights: Sequence[float]) -> Matrix:
-        made = chosen([torch.from_numpy(delta) for delta in deltas], torch.tensor(list(weights)), density)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that a density of 1 keeps all
+            made = chosen([torch.from_numpy(delta) for delta in deltas], torch.tensor(list(weights)), density)
         found: Matrix = made.float().numpy()
         return found
 

@@ -120,10 +120,11 @@ def test_the_shipped_adapters_are_summed_exactly(tmp_path: Path) -> None:
     assert (card.rank, card.base, card.relative_error < 1e-5) == (4, "smollm2-135m", True)
 
 
+# What dare keeps is drawn, and PEFT draws the new layers' first values before: compared where all is kept.
 @pytest.mark.local
-@pytest.mark.parametrize("method", ["linear", "ties", "dare", "prune"])
-def test_methods_are_those_of_peft_on_the_changes(tmp_path: Path, method: Any) -> None:
-    import torch
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # PEFT asks transformers for it
+@pytest.mark.parametrize(("method", "density"), [("linear", 0.4), ("ties", 0.4), ("prune", 0.4), ("dare", 1.0)])
+def test_methods_are_those_of_peft_on_the_changes(tmp_path: Path, method: Any, density: float) -> None:
     from peft import PeftModel, get_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
@@ -131,16 +132,14 @@ def test_methods_are_those_of_peft_on_the_changes(tmp_path: Path, method: Any) -
 
     base = tiny.base(tmp_path / "base")
     parents = [tiny.adapter(base, tmp_path / str(seed), seed=seed) for seed in (1, 2)]
-    merge(MergeOptions(parents, [0.5, 0.8], method, tmp_path / "out", rank=4, density=0.4, seed=3))
+    merge(MergeOptions(parents, [0.5, 0.8], method, tmp_path / "out", rank=4, density=density))
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), parents[0], adapter_name="a")
     model.load_adapter(parents[1], "b")
-    torch.manual_seed(3)
-    model.add_weighted_adapter(["a", "b"], [0.5, 0.8], "merged", METHODS[method], svd_rank=4, density=0.4)
+    model.add_weighted_adapter(["a", "b"], [0.5, 0.8], "merged", METHODS[method], svd_rank=4, density=density)
     theirs = {name: weight.numpy() for name, weight in get_peft_model_state_dict(model, adapter_name="merged").items()}
     settings = {"r": 4, "lora_alpha": 4}
     ours = read_lora(tmp_path / "out")
-    limit = 2 if method == "dare" else 1e-2 / 5  # the parents are stored in bfloat16 here, and drawn values differ
-    assert distance(changes(ours), changes(LoraWeights(settings, theirs))) < limit
+    assert distance(changes(ours), changes(LoraWeights(settings, theirs))) < 1e-4
     assert (ours.rank, ours.alpha) == (4, 4)
 
 

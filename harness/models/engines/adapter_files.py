@@ -95,7 +95,8 @@ def write_lora(folder: Path, lora: LoraWeights, dtype: str = "bfloat16") -> None
     folder.mkdir(parents=True, exist_ok=True)
     settings = {**lora.settings, "target_modules": sorted(lora.settings["target_modules"])}  # PEFT writes a set
     _replace(folder / CONFIG, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode())
-    weights = {name: weight.astype(dtype) for name, weight in lora.weights.items()}
+    # safetensors writes an array as it lies in memory: a transposed one would be another matrix.
+    weights = {name: weight.astype(dtype, order="C") for name, weight in lora.weights.items()}
     _replace(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from harness.models.engines.adapter_files import CONFIG, WEIGHTS, read_lora, write_lora
+from harness.models.engines.adapter_files import CONFIG, WEIGHTS, LoraWeights, read_lora, write_lora
 from tests.models import tiny_gguf
 
 
@@ -23,6 +23,15 @@ def test_what_is_written_is_read_again_rounded_to_bfloat16(tmp_path: Path) -> No
     for name, weight in made.weights.items():
         assert np.abs(found.weights[name] - weight).max() <= np.abs(weight).max() / 256
     assert (tmp_path / WEIGHTS).stat().st_size < 2 * sum(weight.size for weight in made.weights.values()) + 10_000
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_transposed_array_is_written_as_the_matrix_that_it_is(tmp_path: Path, dtype: str) -> None:
+    made = tiny_gguf.lora()
+    write_lora(tmp_path / "as it is", made, dtype)
+    turned = {name: np.asfortranarray(weight) for name, weight in made.weights.items()}
+    write_lora(tmp_path / "turned", LoraWeights(made.settings, turned), dtype)
+    assert (tmp_path / "turned" / WEIGHTS).read_bytes() == (tmp_path / "as it is" / WEIGHTS).read_bytes()
 
 
 def test_bfloat16_rounds_to_the_nearest(tmp_path: Path) -> None:
