@@ -123,6 +123,7 @@ def test_the_shipped_adapters_are_summed_exactly(tmp_path: Path) -> None:
 # What dare keeps is drawn, and PEFT draws the new layers' first values before: compared where all is kept.
 @pytest.mark.local
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # PEFT asks transformers for it
+@pytest.mark.filterwarnings("ignore:The density:UserWarning")
 @pytest.mark.parametrize(("method", "density"), [("linear", 0.4), ("ties", 0.4), ("prune", 0.4), ("dare", 1.0)])
 def test_methods_are_those_of_peft_on_the_changes(tmp_path: Path, method: Any, density: float) -> None:
     from peft import PeftModel, get_peft_model_state_dict
