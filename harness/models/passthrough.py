@@ -35,6 +35,7 @@ LOOPBACK = "127.0.0.1"
 API = "/v1"
 """What the paths of an OpenAI-compatible server begin with."""
 CONNECT_S = 30.0
+HUNG_UP = "the client hung up, or the pass-through was stopped"
 # RFC 9110, 7.6.1, and what is of the body's transfer to us: aiohttp answers `Expect` by itself.
 _OF_ONE_CONNECTION = frozenset(
     ("connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "expect",
@@ -109,7 +110,7 @@ class Upstream:
             offered: Encodings of which the answer's is to be one, of those that the client offers. Default: all.
         """
         tap = tap or Tap()
-        error: str | None = "the client hung up, or the pass-through was stopped"
+        error: str | None = HUNG_UP
         try:
             response, error = await self._exchange(request, tap, offered)
             return response
@@ -149,7 +150,10 @@ async def _answer(
         status=upstream.status, reason=upstream.reason or "", headers=_passed(upstream.headers)
     )
     tap.begun(upstream.status, upstream.headers)
-    await response.prepare(request)
+    try:
+        await response.prepare(request)
+    except ConnectionError:
+        return response, HUNG_UP
     while True:
         try:
             part = await upstream.content.readany()
@@ -159,7 +163,10 @@ async def _answer(
         if not part:
             return response, None
         tap.received(part)
-        await response.write(part)
+        try:
+            await response.write(part)
+        except ConnectionError:  # met before this handler is cancelled for it
+            return response, HUNG_UP
 
 
 def refusal(status: int, message: str) -> web.Response:
