@@ -16,7 +16,8 @@ from harness.printable import printable_output
 
 COMMANDS = (
     "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
-    "score", "judge", "rank", "train", "merge", "record", "proof", "retry", "forget", "export", "schema", "init",
+    "score", "judge", "rank", "collect", "record", "distill", "train", "merge", "proof", "retry", "forget", "export",
+    "schema", "init",
 )  # fmt: skip
 
 

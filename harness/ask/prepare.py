@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import DataError, SpecError
+from harness.errors import DataError, SpecError, nearest
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
 from harness.models.entry import InProcess, ModelEntry
-from harness.rows.evaluation import EvaluationRow, Subset, select
+from harness.rows.evaluation import EvaluationRow, Subset, identify, identity, row_id, select
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
 from harness.score.answers import read_gold
@@ -152,8 +152,29 @@ def open_backend(
         labels=spec.choices,
         fingerprint=task.subset.training,
         training=lambda: training_rows(task.file, task.prompts, task.origin, task.evaluated),
+        column=lambda name: column_of(task, name),
         folder=folder,
     )
+
+
+def column_of(task: PreparedTask, name: str) -> dict[str, str]:
+    """Return the texts of a column by the id of the row that they stand in, of all splits; empty ones are left out.
+
+    Raises:
+        DataError: no split has such a column.
+    """
+    splits = task.origin.splits.values()
+    if not any(name in split.columns for split in splits):
+        known = {column for split in splits for column in split.columns}
+        raise DataError(f"{task.file.name}: the rows have no column '{name}'{nearest(name, known)}")
+    file, prompts = task.file, task.prompts
+    found: dict[str, str] = {}
+    for split in splits:
+        for row in split.read(identity(file, prompts) | {name}):
+            if (text := row.get(name)) is not None:
+                for key in (identify(file, prompts, row), row_id(row, prompts.columns)):
+                    found.setdefault(key, str(text))
+    return found
 
 
 def _refuse_learned(task: PreparedTask, entry: ModelEntry) -> None:

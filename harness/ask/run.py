@@ -430,8 +430,8 @@ def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOption
         raise UserError(f"no such model in {options.models_file}{nearest(run.model, entries)}")
     if not entry.ready:
         raise UserError(f"it needs {entry.needs}")
-    if entry.model.backend == "baseline":
-        raise UserError("a baseline has to be fitted for it; run `harness bench`")
+    if entry.model.backend in ("baseline", "column"):
+        raise UserError(f"a {entry.model.backend} needs the data; run `harness bench`")
     file = load_task(options.tasks_folder, run.task)
     prepared = prepared_again(run, file)
     if file.prompt_hash != run.prompt_hash or run.settings not in asyncio.run(_settings(prepared, entry, run.served)):

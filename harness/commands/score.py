@@ -33,6 +33,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Also score the rows with each value of a column, a key of the lines or of their references; again for more.",
 )  # fmt: skip
 @click.option("--rows", "with_rows", is_flag=True, help="Also give each row's status and scores.")
+@click.option(
+    "--table", is_flag=True, help="Also print precision, recall and F1 of each label, as published tables do."
+)
 @options.unsafe_code
 @options.tasks_folder
 @options.json
@@ -43,6 +46,7 @@ def command(
     against: Path | None,
     columns: Sequence[str],
     with_rows: bool,
+    table: bool,
     tasks_folder: Path | None,
     as_json: bool,
 ) -> int:
@@ -52,9 +56,10 @@ def command(
     target is rendered from them), {"references": [...]}, or the correct answer itself where that is an object. For a
     task whose answers are sets of labels, a list is the set; for entities, a list of tags is one answer.
     """
+    from harness.report.classification import label_tables
     from harness.report.words import comparison
     from harness.score.metrics.text import dropped_scripts
-    from harness.score.predictions import column, in_order_of, read_lines, right_answers, score_lines
+    from harness.score.predictions import column, in_order_of, pairs, read_lines, right_answers, score_lines
     from harness.tasks.catalog import load_task
 
     file = load_task(tasks_folder, task)
@@ -77,6 +82,8 @@ def command(
     if note:
         print(f"{task}: {note}", file=sys.stderr)
     print(json.dumps(document, ensure_ascii=False) if as_json else "\n".join(_lines(task, document, sentences)))
+    for text in label_tables(file.task, pairs(str(predictions), lines, file)) if table and not as_json else ():
+        print(f"\n{text}")
     return 0
 
 

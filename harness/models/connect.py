@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Self
 
 from harness.errors import DataError, UserError
 from harness.models.backend import Backend
+from harness.models.column import ColumnBackend, Values
 from harness.models.entry import (
     AnthropicModel,
     BaselineModel,
+    ColumnModel,
     CustomModel,
     LlamaCppModel,
     LocalModel,
@@ -64,14 +66,15 @@ class Connections:
         labels: tuple[str, ...] = (),
         fingerprint: str | None,
         training: Training,
+        column: Values,
         folder: Path | None = None,
     ) -> Backend:
         """Open a model for one task.
 
         `classify` says that answers are labels, and `labels` which, where each answer is one of them. `training` loads
         the prompts and targets of the training split when a baseline needs them, and `fingerprint` stands for them,
-        None where there are none. `folder` holds the pair's results; a model with `batch: true` keeps its batches
-        there, and is asked directly where there is none.
+        None where there are none. `column` gives the texts of a column of the data by row. `folder` holds the pair's
+        results; a model with `batch: true` keeps its batches there, and is asked directly where there is none.
 
         Raises:
             DataError: a baseline has no training rows, a local model no adapter, or recorded answers cannot be read.
@@ -102,6 +105,8 @@ class Connections:
                 from harness.models.recorded import RecordedBackend
 
                 return RecordedBackend(model, task)
+            case ColumnModel() as model:
+                return ColumnBackend(model.column, column)
             case BaselineModel() as model:
                 from harness.models.baseline import BaselineBackend
 

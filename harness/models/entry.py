@@ -237,6 +237,13 @@ class RecordedModel(Common):
     path: str = Field(description="JSONL file of {row | prompt, completion}; `{task}` is replaced by the task's name.")
 
 
+class ColumnModel(Common):
+    """Answers that stand in a column of the data."""
+
+    backend: Literal["column"]
+    column: str = Field(description="Column that holds the answer to each row.")
+
+
 class InProcess(Common):
     """What every model that runs in this process may say, with or without a LoRA adapter."""
 
@@ -295,7 +302,14 @@ class BaselineModel(Common):
 
 
 Model = Annotated[
-    OpenAIModel | AnthropicModel | LoraxModel | LocalModel | LlamaCppModel | RecordedModel | BaselineModel,
+    OpenAIModel
+    | AnthropicModel
+    | LoraxModel
+    | LocalModel
+    | LlamaCppModel
+    | RecordedModel
+    | ColumnModel
+    | BaselineModel,
     Field(discriminator="backend"),
 ]
 

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from harness.models.entry import BaselineModel, Model, Price, Sampled, in_batches
+from harness.models.entry import BaselineModel, ColumnModel, Model, Price, Sampled, in_batches
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens")
 _ANSWERS = ("n", "best_of", "num_return_sequences")
@@ -87,7 +87,7 @@ def price_of(model: Model, task: str) -> Priced | None:
     The models file comes first. The package is asked for the model's name at its address, so a server of one's own
     never gets a vendor's price. Charges for a request or a search, and discounts for cached prompts, are not in it.
     """
-    if isinstance(model, BaselineModel):
+    if isinstance(model, BaselineModel) or (isinstance(model, ColumnModel) and model.price is None):
         return Priced("free", Price(input=0, output=0))
     if model.gpu_per_hour is not None:
         return Priced("gpu_per_hour", per_hour=model.gpu_per_hour)

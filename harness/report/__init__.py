@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.report.markdown import Section
     from harness.report.published import Published
     from harness.score.rules import Rules
+    from harness.score.scoring import ScoredRun
 
 
 def write_report(
@@ -21,9 +22,9 @@ def write_report(
 ) -> list[Path]:
     """Build the report of all that is recorded in `results` into `out`, and return the files written.
 
-    `index.html` with a file of rows for each task in `data/`, the tables and plots (see `write_tables`), and
-    `rows.parquet`. With `single_file` the rows are in the page itself. `say` gets a line for each run that cannot be
-    scored here.
+    `index.html` with a file of rows for each task in `data/`, the tables and plots (see `write_tables`),
+    `classification.md` with precision, recall and F1 of each label, and `rows.parquet`. With `single_file` the rows are
+    in the page itself. `say` gets a line for each run that cannot be scored here.
 
     Raises:
         UserError: no runs are recorded, a recorded file is broken, or a file cannot be written.
@@ -62,7 +63,13 @@ def write_report(
         )
         for one in found
     }
-    return [*pages, *write_tables(frame, figures, sections, out), *drawn.paths, rows]
+    return [
+        *pages,
+        *write_tables(frame, figures, sections, out),
+        *_label_tables(results, runs, out),
+        *drawn.paths,
+        rows,
+    ]
 
 
 def write_tables(
@@ -90,6 +97,17 @@ def write_tables(
         for ending in ("csv", "tex"):
             (out / f"leaderboard-sample.{ending}").unlink(missing_ok=True)  # of an earlier report
     return written
+
+
+def _label_tables(results: Path, runs: Sequence[ScoredRun], out: Path) -> list[Path]:
+    """Write `classification.md` where a task's answers are labels."""
+    from harness.report.classification import page
+
+    path, text = out / "classification.md", page(results, runs)
+    if not text:
+        path.unlink(missing_ok=True)  # of an earlier report
+        return []
+    return [_write(path, text)]
 
 
 def _write(path: Path, text: str) -> Path:

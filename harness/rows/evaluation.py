@@ -302,14 +302,19 @@ def _render(
                 alike = [by_content[key] for key in sorted(by_content)]
             merged = None
             with failures.of(name):
-                merged = _merge(prompts, kept, name, alike, before)
+                merged = rendered(prompts, kept, name, alike, before)
             if merged:
                 yield replace(merged, cluster=row_id(alike[0], [cluster])) if cluster else merged
     failures.raise_all()
 
 
-def _merge(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row], before: Preamble) -> EvaluationRow:
+def rendered(prompts: Prompts, kept: frozenset[str], name: str, rows: Sequence[Row], before: Preamble) -> EvaluationRow:
+    """Render the rows of one group, or one row, as one row with all their references; of `kept` what there is.
+
+    Raises:
+        SpecError: a template fails.
+    """
     references = dict.fromkeys(reference for row in rows for reference in prompts.references(row))
-    fields = {column: rows[0][column] for column in sorted(kept)}
+    fields = {column: rows[0][column] for column in sorted(kept) if column in rows[0]}
     text, messages = before.text(prompts.prompt(rows[0])), before.messages(prompts.messages(rows[0]))
     return EvaluationRow(name, text, tuple(references), fields, messages)

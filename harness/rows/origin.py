@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,12 +40,12 @@ class Origin:
         return f"sample (n={rows})" if self.kind == "sample" else f"benchmark ({self.place})"
 
 
-def locate(file: TaskFile, data: str | None, *, strict: bool = True) -> Origin:
+def locate(file: TaskFile, data: str | None, *, strict: bool = True, splits: Collection[str] = ()) -> Origin:
     """Find the rows of a task.
 
     `data` is "hub", "sample", a mirror's folder, or None for the hub with the sample rows as a fallback. With
     `strict` unset, a mirror or hub that lacks this one task is no error either: sample rows stand in, with a note. A
-    folder that does not exist always is one.
+    folder that does not exist always is one. `splits` are opened, where they exist, beside those the task itself uses.
 
     Raises:
         DataError: the rows cannot be had from there.
@@ -59,8 +59,8 @@ def locate(file: TaskFile, data: str | None, *, strict: bool = True) -> Origin:
             data = None  # no mirror can hold it, so asking for one is no reason to refuse the rows there are
     try:
         if data is None or data == "hub":
-            return _from_hub(file)
-        return _from_mirror(file, Path(data))
+            return _from_hub(file, splits)
+        return _from_mirror(file, Path(data), splits)
     except DataError as error:
         if data is not None and strict:
             raise
@@ -68,7 +68,7 @@ def locate(file: TaskFile, data: str | None, *, strict: bool = True) -> Origin:
         return _samples(file, str(error).splitlines()[0])
 
 
-def _from_hub(file: TaskFile) -> Origin:
+def _from_hub(file: TaskFile, more: Collection[str]) -> Origin:
     spec = file.task.dataset
     if spec.files:
         folder = file.source.path.parent
@@ -81,7 +81,7 @@ def _from_hub(file: TaskFile) -> Origin:
         raise DataError(f"{file.name}'s data is not on the hub{_how(file)}")
     if not (hub.reachable() or hub.cached(spec)):
         raise DataError("the Hugging Face hub cannot be reached")
-    return Origin("hub", _required(file, _open(file, lambda name: hub.split(spec, name)), "dataset.splits"))
+    return Origin("hub", _required(file, _open(file, lambda name: hub.split(spec, name), more), "dataset.splits"))
 
 
 def _how(file: TaskFile) -> str:
@@ -90,17 +90,17 @@ def _how(file: TaskFile) -> str:
     return f"\n{obtain.strip()}" if obtain else ""
 
 
-def _from_mirror(file: TaskFile, folder: Path) -> Origin:
+def _from_mirror(file: TaskFile, folder: Path, more: Collection[str]) -> Origin:
     spec = file.task.dataset
-    splits = _open(file, lambda name: mirror.split(folder, spec, name))
+    splits = _open(file, lambda name: mirror.split(folder, spec, name), more)
     evaluated = spec.splits.get(file.task.evaluation.split, file.task.evaluation.split)
     return Origin("mirror", _required(file, splits, str(mirror.paths(folder, spec, evaluated)[0])))
 
 
-def _open(file: TaskFile, find: Callable[[str], Split | None]) -> dict[str, Split]:
+def _open(file: TaskFile, find: Callable[[str], Split | None], more: Collection[str]) -> dict[str, Split]:
     spec = file.task.dataset
     shots = file.task.shots
-    wanted = {file.task.evaluation.split, file.task.training.split} | ({shots.split} if shots else set())
+    wanted = {file.task.evaluation.split, file.task.training.split, *more} | ({shots.split} if shots else set())
     found = {ours: find(theirs) for ours, theirs in spec.splits.items() if ours in wanted}
     return {
         name: renamed(split, spec.columns, f"{spec.hub}, split '{spec.splits[name]}'")

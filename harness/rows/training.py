@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from harness.errors import UserError
-from harness.rows.evaluation import asked_key, choose, identify, identity, preamble, row_id
+from harness.errors import UserError, nearest
+from harness.rows.evaluation import (
+    EvaluationRow,
+    asked_key,
+    choose,
+    identify,
+    identity,
+    kept_columns,
+    preamble,
+    rendered,
+    row_id,
+)
+from harness.rows.files import Row
 from harness.rows.origin import Origin
 from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
@@ -83,26 +94,71 @@ def training_rows(
     """
     if not file.task.shows_answer:
         return [], []
-    evaluated = frozenset(evaluated)
-    test, split = origin.splits[file.task.evaluation.split], origin.splits.get(file.task.training.split)
-    shown: set[str] = set()
-    if split is None or split is test:
-        split = test
-        rows = test.read(prompts.columns | identity(file, prompts))
-        shown = {asked_key(prompts, row) for row in rows if identify(file, prompts, row) in evaluated}
-    ranked = (
-        (name, index, row)
-        for index, row in enumerate(split.read(prompts.columns))
-        if (name := row_id(row, prompts.columns)) not in evaluated and not (shown and asked_key(prompts, row) in shown)
-    )
     before = preamble(file, prompts, origin)
     shots = {question_hash(shot.prompt) for shot in before.shots}
     failures = RowProblems("training row")
     found: list[tuple[str, str]] = []
-    for name, _, row in heapq.nsmallest(TRAINING_ROWS, ranked):
+    for name, row in _ranked(file, prompts, origin, evaluated, file.task.training.split, prompts.columns):
         with failures.of(name):
             prompt = prompts.prompt(row)
             if not shots or question_hash(prompt) not in shots:
                 found.append((before.text(prompt), prompts.target(row)))
     failures.raise_all()
     return [prompt for prompt, _ in found], [target for _, target in found]
+
+
+def learnable_rows(
+    file: TaskFile, prompts: Prompts, origin: Origin, most: int | None = None, split: str | None = None
+) -> tuple[EvaluationRow, ...]:
+    """Render the rows that may be learned, in the order of their hash, as evaluation renders its own: at most 20,000.
+
+    The first `most` of them are the first of any larger number. `split` is read instead of the training split. No row
+    is among them whose prompt or content is that of an evaluated row, or that is an example in front of every prompt.
+
+    Raises:
+        UserError: there are none, or the split is not there.
+        SpecError: rows cannot be rendered; all reasons at once.
+    """
+    name = split or file.task.training.split
+    if split is not None and split not in origin.splits:
+        raise UserError(f"{file.name}: there are no rows of split '{split}'{nearest(split, origin.splits)}")
+    subset, before = choose(file, prompts, origin), preamble(file, prompts, origin)
+    shown = {question_hash(row.prompt) for row in subset.rows}
+    examples = {question_hash(shot.prompt) for shot in before.shots}
+    evaluated, kept = {row.id for row in subset.rows}, kept_columns(file, prompts)
+    failures = RowProblems("training row")
+    found: list[EvaluationRow] = []
+    for key, row in _ranked(file, prompts, origin, evaluated, name, prompts.columns | kept):
+        with failures.of(key):
+            made = rendered(prompts, kept, key, [row], before)
+            asked = question_hash(made.prompt)
+            if asked not in shown and (not examples or question_hash(prompts.prompt(row)) not in examples):
+                found.append(made)
+        if len(found) == most:
+            break
+    failures.raise_all()
+    if not found:
+        raise UserError(f"{file.name} has no row of split '{name}' that may be learned: all of them are evaluated")
+    return tuple(found)
+
+
+def _ranked(
+    file: TaskFile, prompts: Prompts, origin: Origin, evaluated: Collection[str], split: str, columns: frozenset[str]
+) -> Iterator[tuple[str, Row]]:
+    """The rows of a split, or without it the others of the evaluated split, by the hash of their content: id and row.
+
+    None of them has an id that is in `evaluated`; of the evaluated split, none has the prompt of such a row.
+    """
+    evaluated = frozenset(evaluated)
+    test, chosen = origin.splits[file.task.evaluation.split], origin.splits.get(split)
+    shown: set[str] = set()
+    if chosen is None or chosen is test:
+        chosen = test
+        rows = test.read(prompts.columns | identity(file, prompts))
+        shown = {asked_key(prompts, row) for row in rows if identify(file, prompts, row) in evaluated}
+    ranked = (
+        (name, index, row)
+        for index, row in enumerate(chosen.read(columns))
+        if (name := row_id(row, prompts.columns)) not in evaluated and not (shown and asked_key(prompts, row) in shown)
+    )
+    return ((name, row) for name, _, row in heapq.nsmallest(TRAINING_ROWS, ranked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import DataError, SpecError, nearest
 from harness.hashing import digest
@@ -15,7 +15,7 @@ from harness.score.answers import read_gold
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build_all
 from harness.score.scoring import RowScores, available, score_rows
-from harness.store.results import Answers, Response
+from harness.store.results import Answers, Response, ResponseStatus
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
 from harness.tasks.tags import is_tags
@@ -48,7 +48,7 @@ def score_lines(
     if not lines:
         raise DataError(f"{name}: it holds no predictions")
     metrics = build_all(file.task.metrics, file.task.answer)
-    scores = score_rows(file.task, metrics, _pairs(name, lines, file))
+    scores = score_rows(file.task, metrics, pairs(name, lines, file))
     return available(metrics, scores), scores
 
 
@@ -58,7 +58,7 @@ def right_answers(lines: list[dict[str, Any]], file: TaskFile, name: str) -> Ite
     Raises:
         DataError: as `score_lines`.
     """
-    return (reference for row, _ in _pairs(name, lines, file) for reference in row.references)
+    return (reference for row, _ in pairs(name, lines, file) for reference in row.references)
 
 
 def in_order_of(
@@ -120,7 +120,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return list(jsonl(path))
 
 
-def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Answers]]:
+def pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tuple[EvaluationRow, Answers]]:
+    """Yield each line as a row with its answer; the name of the file stands in errors.
+
+    Raises:
+        DataError: as `score_lines`.
+    """
     prompts = Prompts(file)
     kept = kept_columns(file, prompts)
     for number, line in enumerate(lines, start=1):
@@ -140,9 +145,15 @@ def _pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[t
                 read_gold(reference, file.task.answer)
         except ValueError as error:
             raise DataError(f"{path}:{number}: reference: {error}") from None
+        if isinstance(sliced := line.get("slices"), Mapping):
+            fields = {**sliced, **fields}
         row = EvaluationRow(str(line.get("id", number)), "", references, fields)
+        status = line.get("status", "ok")
+        if status not in get_args(ResponseStatus):
+            known = nearest(str(status), get_args(ResponseStatus))
+            raise DataError(f"{path}:{number}: status '{status}' is not valid{known}")
         key = digest(str(number))
-        yield row, (None if prediction is None else Response(key, row.id, "ok", prediction),)
+        yield row, (None if prediction is None else Response(key, row.id, status, prediction),)
 
 
 def _references(

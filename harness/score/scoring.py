@@ -248,9 +248,14 @@ def _answered_right(task: Task, row: EvaluationRow, example: Example) -> Example
     return replace(example, answer=answer, text=text, fields=fields)
 
 
-def _example(
+def example_of(
     task: Task, row: EvaluationRow, response: Response | None, thinking: Thinking | None
 ) -> tuple[Status, Example]:
+    """Return what became of a row, and the row with its answer, which is None where there is no valid one.
+
+    Raises:
+        UserError: a right answer is not understood.
+    """
     text = ""
     answer = None
     status: Status = "failed"

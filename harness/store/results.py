@@ -561,7 +561,11 @@ def _utf8(text: str) -> bytes:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
+    """Write a whole file or nothing.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,0 +1,143 @@
+"""A teacher's answers to the rows that may be learned, kept as the answers of a run are kept.
+
+results/<task>/_teacher/<model>/answers.jsonl     one line for each row and repeat, written when the asking has ended
+results/<task>/_teacher/<model>/responses.jsonl   the answers as they arrive, with run.json, as of any run
+results/<task>/_teacher/<model>/repeat-2/         the second answer to each row, and so on
+results/<task>/_teacher/<model>/evaluated/        answers on evaluated rows, which are never learned
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.ask.budget import CapReached
+from harness.ask.prepare import PreparedTask
+from harness.ask.run import BenchOptions, ask_pairs
+from harness.errors import UserError
+from harness.models.entry import BaselineModel, ColumnModel, ModelEntry, Sampled, load_models
+from harness.rows.evaluation import EvaluationRow, choose
+from harness.rows.origin import locate
+from harness.rows.training import learnable_rows
+from harness.score.answers import text_of
+from harness.score.scoring import example_of
+from harness.store.results import Manifest, Response, answered_rows, replace_file, write_rows
+from harness.tasks.catalog import load_task
+from harness.tasks.messages import as_chat
+from harness.tasks.prompts import Prompts
+
+TEACHERS = "_teacher"
+ANSWERS = "answers.jsonl"
+COLUMN = "column:"
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was collected: the folder, one manifest for each repeat, and why the asking stopped early, if it did."""
+
+    folder: Path
+    runs: tuple[Manifest, ...]
+    stopped: str | None = None
+
+
+def collect(
+    options: BenchOptions,
+    say: Callable[[str], None],
+    *,
+    split: str | None = None,
+    repeat: int = 1,
+    temperature: float | None = None,
+) -> Collected:
+    """Ask the teacher, the one model of `options`, the first `options.rows` rows that may be learned of the one task.
+
+    What has been answered is not asked again, so a larger number asks only what is new. The rows of the evaluated
+    split, named as `split`, are the evaluated ones; their answers are kept apart.
+
+    Raises:
+        UserError: the task, the teacher, the column or the split is not there; nothing was asked.
+        HarnessError: as `harness.ask.run.bench`, but for the cap on spending.
+    """
+    file = load_task(options.tasks_folder, options.tasks[0])
+    entry = _teacher(options, temperature, repeat)
+    prompts, origin = Prompts(file), locate(file, options.data, splits=[split] if split else [])
+    evaluated = split == file.task.evaluation.split != file.task.training.split
+    subset = choose(file, prompts, origin, rows=options.rows if evaluated else None)
+    rows = subset.rows if evaluated else learnable_rows(file, prompts, origin, options.rows, split)
+    note = f"; {origin.note}" if origin.note else ""
+    say(f"{file.name}: {len(rows):,} rows ({origin.label(len(rows))}{note})")
+    fingerprint = write_rows(options.results, file.name, rows)
+    task = PreparedTask(file, prompts, origin, replace(subset, rows=()), fingerprint, len(rows))
+    name = f"{TEACHERS}/{entry.name}" + ("/evaluated" if evaluated else "")
+    names = [name, *(f"{name}/repeat-{number}" for number in range(2, repeat + 1))]
+    stopped = None
+    try:
+        runs = ask_pairs([(task, replace(entry, name=one)) for one in names], options, say)
+    except CapReached as stop:
+        runs, stopped = list(stop.manifests), str(stop)
+    runs.sort(key=lambda run: names.index(run.model))
+    if not runs:
+        raise UserError(f"nothing was collected from {entry.name} on {file.name}" + (f": {stopped}" if stopped else ""))
+    folder = options.results / file.name / name
+    replace_file(folder / ANSWERS, "".join(f"{_encoded(line)}\n" for line in _lines(options.results, runs)))
+    return Collected(folder, tuple(runs), stopped)
+
+
+def _teacher(options: BenchOptions, temperature: float | None, repeat: int) -> ModelEntry:
+    """The teacher, at the temperature asked for.
+
+    Raises:
+        UserError: it is not there, cannot be asked, or cannot be asked so.
+    """
+    name = options.models[0]
+    if name.startswith(COLUMN):
+        column = name.removeprefix(COLUMN)
+        folder = re.sub(r"[^\w.-]+", "-", column)
+        entry = ModelEntry(f"column-{folder}", ColumnModel(backend="column", column=column), ())
+    else:
+        (entry,) = load_models(options.models_file, [name], os.environ)
+    model = entry.model
+    if isinstance(model, BaselineModel):
+        raise UserError(f"'{name}' is a baseline, fitted on the very rows that it would answer; it is no teacher")
+    if temperature is not None:
+        if not isinstance(model, Sampled) or "temperature" in model.omit:
+            raise UserError(f"'{name}' takes no temperature: leave out --temperature")
+        changed = model.model_copy(update={"temperature": temperature})
+        entry = replace(entry, model=changed)
+    if repeat > 1 and not getattr(entry.model, "temperature", None):
+        raise UserError("--repeat asks for different answers to a row, so it needs --temperature above 0")
+    return entry
+
+
+def _lines(results: Path, runs: Sequence[Manifest]) -> Iterator[dict[str, Any]]:
+    for number, run in enumerate(runs, start=1):
+        for row, response in answered_rows(results, run):
+            yield {**_line(run, row, response), **({"repeat": number} if len(runs) > 1 else {})}
+
+
+def _line(run: Manifest, row: EvaluationRow, response: Response | None) -> dict[str, Any]:
+    """All that is known of one answer. It is also a line of predictions, as `harness score` reads them."""
+    answer = response or Response("", row.id, "failed", error="not asked yet")
+    text = None if answer.status == "failed" else text_of(answer.completion, run.thinking)
+    return {
+        "id": row.id,
+        "request": {"messages": as_chat(row.prompt, row.messages)},
+        "prompt": row.prompt,
+        "prediction": text,
+        "status": answer.status,
+        "reading": example_of(run.spec, row, answer, run.thinking)[1].answer,
+        "reference": list(row.references),
+        "slices": {name: row.fields[name] for name in run.spec.slices if name in row.fields},
+        "usage": {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
+        "model": answer.model or run.model.split("/")[1],
+        "at": answer.at,
+        **({"error": answer.error} if answer.error else {}),
+    }
+
+
+def _encoded(line: dict[str, Any]) -> str:
+    return json.dumps(line, ensure_ascii=False, default=str)
