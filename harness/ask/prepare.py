@@ -12,12 +12,14 @@ from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
 from harness.models.entry import InProcess, ModelEntry
 from harness.rows.evaluation import EvaluationRow, Subset, identify, identity, row_id, select
+from harness.rows.examples import CARD
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
 from harness.score.answers import read_gold
 from harness.store.results import Manifest, write_rows
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
+from harness.tasks.pruning import Prune
 
 _PROBE = "\x00prompt\x00"
 
@@ -129,9 +131,46 @@ def unreadable_gold(file: TaskFile, where: str, reference: str, error: ValueErro
     return file.source.problem([key], f"the right answer '{reference:.60}' of {where} is not a valid {kind}: {error}")
 
 
-def request_for(file: TaskFile, row: EvaluationRow, sample: int = 0) -> Request:
-    """The request that asks a row of a task, for this one of its answers."""
+def request_for(file: TaskFile, row: EvaluationRow, sample: int = 0, prune: Prune | None = None) -> Request:
+    """The request that asks a row of a task, for this one of its answers, without what the model learned without.
+
+    Raises:
+        DataError: the row's prompt does not hold that text: the model has learned from other prompts.
+    """
+    if prune is not None:
+        try:
+            pruned = prune(row.prompt)
+        except ValueError as error:
+            raise DataError(
+                f"{file.name}, row {row.id}: {error}; the model has learned from other prompts than the task has now, "
+                "so its answers would say nothing: train it again, or take `prune` out of its entry"
+            ) from None
+        return Request(file.name, row.id, pruned, file.task.max_tokens, tuple(file.task.stop), sample=sample)
     return Request(file.name, row.id, row.prompt, file.task.max_tokens, tuple(file.task.stop), row.messages, sample)
+
+
+def prune_of(entry: ModelEntry, task: str) -> Prune | None:
+    """Return what is taken out of a model's prompts: as its adapter's card says, or the card that its entry names.
+
+    Raises:
+        DataError: a card is not there or cannot be read, or the two contradict each other.
+    """
+    from harness.models.local import adapter_of, learned_without
+
+    adapter = adapter_of(entry.model, task) if isinstance(entry.model, InProcess) else None
+    learned = learned_without(Path(adapter)) if adapter else None
+    if (written := getattr(entry.model, "prune", None)) is None:
+        return learned
+    folder = Path(written.replace("{task}", task)).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"model '{entry.name}': prune: there is no folder {folder}")
+    named = learned_without(folder, CARD)
+    if adapter and Path(adapter).is_dir() and named != learned:
+        raise DataError(
+            f"model '{entry.name}': prune: {folder} says other text than the card of {adapter}, which is what counts; "
+            "take `prune` out of the entry"
+        )
+    return named
 
 
 def open_backend(

@@ -21,6 +21,7 @@ from harness.ask.prepare import (
     open_backend,
     prepare_task,
     prepared_again,
+    prune_of,
     request_for,
     settings_of,
 )
@@ -253,7 +254,9 @@ class PairRun:
         self._served, self._secrets = served, secrets
         self._samples = samples_of(entry.model)
         self._proof: Proof | None = None
-        self._settings = settings_of(backend, task.file, entry.model.revision, served)
+        self._prune = prune_of(entry, task.file.name)
+        pruned = self._prune.digest if self._prune else None
+        self._settings = settings_of(backend, task.file, entry.model.revision, served, pruned)
         self._began, self._clock = now(), time.perf_counter()
         self.job = self._job()
 
@@ -263,6 +266,8 @@ class PairRun:
         These hashed the values of variables, not their names, and did not ask a server for its weights.
         """
         if last_served(self._options.results / self._task.file.name / self._entry.name) not in (None, self._served):
+            return
+        if self._prune is not None:  # which earlier versions did not know
             return
         file, revision = self._task.file, self._entry.model.revision
         unnamed = replace(self._entry, model=self._entry.model.unnamed())
@@ -301,7 +306,7 @@ class PairRun:
             for sample, key in enumerate(keys):
                 if key not in self._log and key not in seen:
                     seen.add(key)
-                    yield key, request_for(file, row, sample)
+                    yield key, request_for(file, row, sample, self._prune)
 
     def save(self, response: Response) -> None:
         """Keep an answer.
@@ -442,7 +447,8 @@ def _pair(run: Manifest, entries: Mapping[str, ModelEntry], options: BenchOption
 async def _settings(prepared: PreparedTask, entry: ModelEntry, served: str | None) -> set[str]:
     """The settings of a pair, as they are hashed now and were by earlier versions."""
     entries = (entry, replace(entry, model=entry.model.unnamed()))
-    stamps = entry.model.revision, served
+    prune = prune_of(entry, prepared.file.name)
+    stamps = entry.model.revision, served, prune.digest if prune else None
     async with Connections() as connections:
         try:
             opened = [open_backend(connections, prepared, one) for one in entries]

@@ -37,7 +37,7 @@ def command(
     """
     import asyncio
 
-    from harness.ask.prepare import open_backend, prepare_rows, request_for
+    from harness.ask.prepare import open_backend, prepare_rows, prune_of, request_for
     from harness.errors import UserError, nearest
     from harness.models.connect import Connections
     from harness.models.entry import load_models
@@ -56,9 +56,14 @@ def command(
         print(chosen.prompt)
         return 0
 
+    prune = prune_of(entries[0], file.name)
+    if prune is not None:
+        request = request_for(file, chosen, prune=prune)
+        click.echo(f"the task's prompt:\n{chosen.prompt}\nwhat {model} is asked of it:\n{request.prompt}", err=True)
+
     async def body() -> object:
         async with Connections() as connections:
-            return open_backend(connections, prepared, entries[0]).body(request_for(file, chosen))
+            return open_backend(connections, prepared, entries[0]).body(request_for(file, chosen, prune=prune))
 
     print(json.dumps(asyncio.run(body()), ensure_ascii=False, indent=2))
     return 0

@@ -55,6 +55,11 @@ from harness.commands.output import adapter_entry
 @click.option(
     "--gpu-per-hour", type=click.FloatRange(min=0), help="USD per hour of this machine, recorded in the adapter's card."
 )
+@click.option(
+    "--train-on", type=click.Path(path_type=Path), metavar="DIR|FILE",
+    help="Rows to learn instead of the task's own: a folder of `harness distill`, or a JSONL file of prompts and "
+    "completions or of chats.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: adapters/<base>/<task>.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration and train nothing.")
 @options.data
@@ -63,8 +68,8 @@ from harness.commands.output import adapter_entry
 @options.code
 def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
-    gpu_per_hour: float | None, out: Path | None, dry_run: bool, data: str | None, tasks_folder: Path | None,
-    as_json: bool, rank: int, shrink: int | None, **recipe: Any,
+    gpu_per_hour: float | None, train_on: Path | None, out: Path | None, dry_run: bool, data: str | None,
+    tasks_folder: Path | None, as_json: bool, rank: int, shrink: int | None, **recipe: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a LoRA adapter on a task's training rows.
 
@@ -88,7 +93,7 @@ def command(
         raise click.UsageError(f"--target {ALL} is for --engine peft, and names all modules by itself")
     if engine == "ludwig" and (is_gguf(base) or made.start or made.longest):
         raise click.UsageError("a GGUF base, --start and --longest need --engine peft")
-    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour)
+    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if as_json or dry_run else sys.stdout, flush=True)

@@ -135,6 +135,9 @@ class Sampled(Common):
     stream: bool = Field(False, description="Have answers streamed, to record the times of their tokens.")
     strict_model: bool = Field(False, description="Refuse answers that name another model than the one asked for.")
     system: str | None = Field(None, description="Text before the task's own system prompt, for a chat model.")
+    prune: str | None = Field(
+        None, description="Folder of an adapter, or of `harness distill`, whose card says what is taken out of prompts."
+    )
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers, such as Azure's `api-key`.")
     query: dict[str, str] = Field(default_factory=dict, description="Further parameters of the URL.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Further keys of the request body, as they are.")
@@ -254,6 +257,9 @@ class InProcess(Common):
     )
     api: Literal["chat", "completions"] = Field(
         "completions", description="Whether the prompt goes into the model's chat template."
+    )
+    prune: str | None = Field(
+        None, description="Folder of an adapter, or of `harness distill`, whose card says what is taken out of prompts."
     )
     decode: Literal["generate", "labels"] = Field(
         "generate", description="`labels` lets a model answer nothing but the task's labels, where it has them."

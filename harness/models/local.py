@@ -14,6 +14,7 @@ from harness.models.backend import Reply, Request
 from harness.models.engines.decoding import Answer, PromptTooLong, Query
 from harness.models.engines.known_bases import KNOWN
 from harness.models.entry import InProcess, LlamaCppModel
+from harness.tasks.pruning import Prune, prune_from
 
 CARD = "card.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -141,13 +142,29 @@ def borrowed_from(adapter: Path, task: str) -> str | None:
     Raises:
         DataError: there is something else in place of the card.
     """
-    path = adapter / CARD
-    if not path.is_file():
-        return None
-    try:
-        found: str | dict[str, str | None] | None = json.loads(path.read_text(encoding="utf-8")).get("borrowed_from")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} is no card as `harness train` writes it: {error}") from None
+    found: str | dict[str, str | None] | None = _on_card(adapter / CARD, "borrowed_from")
     if isinstance(found, dict):
         return found[task] if task in found else next(filter(None, found.values()), None)
     return found
+
+
+def learned_without(folder: Path, *cards: str) -> Prune | None:
+    """Return what was taken out of the prompts that were learned, by the first of these cards in a folder.
+
+    Raises:
+        DataError: there is something else in place of the card.
+    """
+    path = next((folder / name for name in (CARD, *cards) if (folder / name).is_file()), folder / CARD)
+    try:
+        return prune_from(_on_card(path, "prune"))
+    except ValueError as error:
+        raise DataError(f"{path}: prune: {error}") from None
+
+
+def _on_card(path: Path, key: str) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get(key)
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no card as `harness train` writes it: {error}") from None

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from harness.ask.attempts import Limits, endpoint_limits, limits_of
-from harness.ask.prepare import PreparedTask, open_backend, prepare_rows, settings_of
+from harness.ask.prepare import PreparedTask, open_backend, prepare_rows, prune_of, settings_of
 from harness.ask.run import BenchOptions
 from harness.compare.power import DetectableDifference, detectable
 from harness.errors import DataError, UserError
@@ -164,7 +164,8 @@ def _settings(connections: Connections, task: PreparedTask, entry: ModelEntry, s
     """
     if not entry.addressed:
         return ""
-    return settings_of(open_backend(connections, task, entry), task.file, entry.model.revision, served)
+    backend, prune = open_backend(connections, task, entry), prune_of(entry, task.file.name)
+    return settings_of(backend, task.file, entry.model.revision, served, prune.digest if prune else None)
 
 
 def _limits(entries: Sequence[ModelEntry]) -> EndpointLimits:

@@ -24,6 +24,7 @@ from harness.rows.problems import RowProblems
 from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import as_continuation
 from harness.tasks.prompts import Prompts, question_hash
+from harness.tasks.pruning import Prune
 
 TRAINING_ROWS = 20_000
 
@@ -40,13 +41,18 @@ class Pair:
 class TrainingRows:
     """The rows to learn from; `dropped` had the prompt of a row that is evaluated.
 
-    `borrowed_from` is the fingerprint of the evaluated split, where they are rows of it.
+    `borrowed_from` is the fingerprint of the evaluated split, where they are rows of it. The first `held` rows are for
+    validation, None for the share that the recipe says. `prune` was taken out of the prompts, and `teachers` gave the
+    answers.
     """
 
     pairs: tuple[Pair, ...]
     fingerprint: str
     dropped: int
     borrowed_from: str | None
+    held: int | None = None
+    prune: Prune | None = None
+    teachers: tuple[str, ...] = ()
 
 
 def completion(pair: Pair) -> str:

@@ -256,24 +256,28 @@ def example_of(
     Raises:
         UserError: a right answer is not understood.
     """
-    text = ""
-    answer = None
-    status: Status = "failed"
-    if response is not None and response.status != "failed":
-        text = text_of(response.completion, thinking)
-        # Of a prompt that the server has cut, the answer is read all the same; it never counts as one that is whole.
-        prompt_cut = response.status == "truncated_prompt"
-        status = "truncated" if response.status == "truncated_prompt" else response.status
-        if status != "refused" and not (status == "truncated" and not prompt_cut and _lost_its_end(task, text)):
-            answer = answer_in(text, task.answer)
-        if answer is None and status == "ok":
-            status = "unparsed"
-        elif answer is not None and task.answer.type in {"label", "number", "regex"} and not prompt_cut:
-            status = "ok"  # cut off after the answer: nothing is lost
+    status, text, answer = reading_of(task, response, thinking)
     fields = dict(row.fields)
     if isinstance(task.answer, CodeAnswer) and answer is not None:
         fields["program"] = _program(task.answer, row, answer)
     return status, Example(answer, text, row.references, _gold(task, row), fields)
+
+
+def reading_of(task: Task, response: Response | None, thinking: Thinking | None) -> tuple[Status, str, Any | None]:
+    """Return what became of a response, its text without thinking, and the answer in it, None where it has none."""
+    if response is None or response.status == "failed":
+        return "failed", "", None
+    text, answer = text_of(response.completion, thinking), None
+    # Of a prompt that the server has cut, the answer is read all the same; it never counts as one that is whole.
+    prompt_cut = response.status == "truncated_prompt"
+    status: Status = "truncated" if response.status == "truncated_prompt" else response.status
+    if status != "refused" and not (status == "truncated" and not prompt_cut and _lost_its_end(task, text)):
+        answer = answer_in(text, task.answer)
+    if answer is None and status == "ok":
+        status = "unparsed"
+    elif answer is not None and task.answer.type in {"label", "number", "regex"} and not prompt_cut:
+        status = "ok"  # cut off after the answer: nothing is lost
+    return status, text, answer
 
 
 def _gold(task: Task, row: EvaluationRow) -> tuple[Any, ...]:

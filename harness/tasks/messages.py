@@ -64,6 +64,14 @@ def as_text(prompt: str, answer: str) -> str:
     return prompt + as_continuation(prompt, answer)
 
 
+def plain(messages: Sequence[Message]) -> str:
+    """Return a conversation as plain text, as a task with this system prompt and these messages is asked it."""
+    system = [message.content for message in messages if message.role == "system"]
+    turns = [message for message in messages if message.role != "system"]
+    asked = turns[0].content if [turn.role for turn in turns] == ["user"] else transcript(turns)
+    return "\n\n".join([*system, asked])
+
+
 def transcript(turns: Sequence[Message]) -> str:
     """Return a conversation as plain text, up to the place where the assistant is to speak."""
     return "".join(f"{turn.role.capitalize()}: {turn.content}\n\n" for turn in turns) + "Assistant:"

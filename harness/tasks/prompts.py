@@ -176,9 +176,14 @@ class Prompts:
 
 def without_frame(prompts: Sequence[str]) -> Callable[[str], str]:
     """Return a function that cuts off what all prompts begin and end with: a task's instructions, its examples."""
-    start = common_start(prompts)
-    end = common_start([prompt[len(start) :][::-1] for prompt in prompts])[::-1]
+    start, end = frame_of(prompts)
     return lambda prompt: prompt.removeprefix(start).removesuffix(end)
+
+
+def frame_of(prompts: Sequence[str]) -> tuple[str, str]:
+    """Return what all prompts begin with, and what they end with behind that."""
+    start = common_start(prompts)
+    return start, common_start([prompt[len(start) :][::-1] for prompt in prompts])[::-1]
 
 
 def common_start(texts: Sequence[str]) -> str:

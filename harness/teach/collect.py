@@ -25,7 +25,7 @@ from harness.rows.evaluation import EvaluationRow, choose
 from harness.rows.origin import locate
 from harness.rows.training import learnable_rows
 from harness.score.answers import text_of
-from harness.score.scoring import example_of
+from harness.score.scoring import reading_of
 from harness.store.results import Manifest, Response, answered_rows, replace_file, write_rows
 from harness.tasks.catalog import load_task
 from harness.tasks.messages import as_chat
@@ -129,7 +129,7 @@ def _line(run: Manifest, row: EvaluationRow, response: Response | None) -> dict[
         "prompt": row.prompt,
         "prediction": text,
         "status": answer.status,
-        "reading": example_of(run.spec, row, answer, run.thinking)[1].answer,
+        "reading": reading_of(run.spec, answer, run.thinking)[2],
         "reference": list(row.references),
         "slices": {name: row.fields[name] for name in run.spec.slices if name in row.fields},
         "usage": {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},

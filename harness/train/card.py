@@ -34,12 +34,13 @@ A LoRA adapter for `tasks/{task}.yaml`, made by `harness train`.
 | engine | {engine} |
 | hardware | {hardware} |
 | hours | {hours:.3f}{cpu}{cost} |
-{shrunk}
+{pruned}{shrunk}
 `card.json` holds the hyper-parameters, the losses and the hashes of task and prompt.
 
 ![losses](losses.svg)
 """
 
+_PRUNED = "| prompts | without the fixed text that `card.json` holds under `prune`, as `harness` then asks them |\n"
 _SHRUNK = "| rank | {}, cut to {} by singular values; {:.1%} of their squares lost |\n"
 
 
@@ -48,8 +49,8 @@ class Card:
     """How an adapter was made.
 
     `hours` are of wall time, `cpu_minutes` of processor time, both with those of the adapter it began with; `usd`
-    needs a price of the machine. `shrunk_to` is the rank that the adapter was cut to afterwards, and `energy_lost` the
-    share of its squared singular values that this cost.
+    needs a price of the machine. `prune` is what was taken out of the prompts it learned. `shrunk_to` is the rank that
+    the adapter was cut to afterwards, and `energy_lost` the share of its squared singular values that this cost.
     """
 
     task: str
@@ -76,6 +77,7 @@ class Card:
     git: dict[str, Any]
     shrunk_to: int | None = None
     energy_lost: float | None = None
+    prune: dict[str, Any] | None = None
 
 
 def card(
@@ -111,6 +113,7 @@ def card(
         usd=None if gpu_per_hour is None else round(hours * gpu_per_hour, 4),
         versions={"lora-leaderboard": __version__, "python": platform.python_version(), **trained.versions},
         git=git_state(Path.cwd()),
+        prune=rows.prune.as_json() if rows.prune else None,
     )
 
 
@@ -154,6 +157,7 @@ def write(found: Card, folder: Path) -> None:
         cost=cost,
         cpu=cpu,
         shrunk=shrunk,
+        pruned=_PRUNED if found.prune else "",
     )
     (folder / "README.md").write_text(printable(text), encoding="utf-8")
     _plot(Curve(**found.curve), found.step, folder / "losses.svg")  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.models.local import CARD
+from harness.rows.examples import load_examples
 from harness.rows.origin import locate
 from harness.rows.training import TrainingRows, load
 from harness.tasks.catalog import TaskFile, load_task
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What a user asks of `harness train`. `out` is None for `adapters/<base>/<task>`."""
+    """What a user asks of `harness train`.
+
+    `out` is None for `adapters/<base>/<task>`, `train_on` for the task's own training rows.
+    """
 
     task: str
     base: str
@@ -33,6 +37,7 @@ class TrainOptions:
     tasks_folder: Path | None
     out: Path | None = None
     gpu_per_hour: float | None = None
+    train_on: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -58,6 +63,7 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
         HarnessError: the engine failed.
     """
     file, rows, place = _rows(options, say)
+    options = replace(options, recipe=_with_held(options.recipe, rows))
     folder = options.folder
     if options.engine == "peft":
         from harness.train import peft
@@ -97,6 +103,7 @@ def configuration(options: TrainOptions, say: Callable[[str], None]) -> dict[str
     from dataclasses import asdict
 
     file, rows, _ = _rows(options, say)
+    options = replace(options, recipe=_with_held(options.recipe, rows))
     if options.engine == "ludwig":
         return _for_ludwig(options, file, rows)[1]
     return {"base": options.base, **asdict(options.recipe), "rows": len(rows.pairs), "out": str(options.folder)}
@@ -105,6 +112,12 @@ def configuration(options: TrainOptions, say: Callable[[str], None]) -> dict[str
 def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[TaskFile, TrainingRows, str]:
     file = load_task(options.tasks_folder, options.task)
     origin = locate(file, options.data)
+    if options.train_on is not None:
+        rows = load_examples(file, Prompts(file), origin, options.train_on)
+        left_out = f", {rows.dropped} left out because evaluated rows say the same" if rows.dropped else ""
+        taught = f", answers of {', '.join(rows.teachers)}" if rows.teachers else ""
+        say(f"{file.name}: {len(rows.pairs)} training rows ({options.train_on}{taught}){left_out}")
+        return file, rows, f"{options.train_on.name}{taught}"
     rows = load(file, Prompts(file), origin)
     left_out = f", {rows.dropped} left out because they are evaluated" if rows.dropped else ""
     borrowed = " (of the evaluated split, rows that are not evaluated)" if rows.borrowed_from else ""
@@ -112,6 +125,13 @@ def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[TaskFile, 
     place = "sample" if origin.kind == "sample" else origin.place
     say(f"{file.name}: {len(rows.pairs)} training rows ({place}{note}){borrowed}{left_out}")
     return file, rows, place
+
+
+def _with_held(recipe: Hyperparameters, rows: TrainingRows) -> Hyperparameters:
+    """The recipe with the share of validation rows that stand first among these, where they say how many do."""
+    if not rows.held:
+        return recipe
+    return replace(recipe, validation=(rows.held + 0.5) / len(rows.pairs))  # half a row more against rounding
 
 
 def _for_ludwig(options: TrainOptions, file: TaskFile, rows: TrainingRows) -> tuple[Fitting, dict[str, Any]]:

@@ -11,21 +11,7 @@ from tests.commands.conftest import harness  # noqa: F401  the fixture
 from tests.runs import Small
 
 LEARNED, EVALUATED = 40, 10
-WORDS = [
-    "amber",
-    "birch",
-    "cedar",
-    "dune",
-    "ember",
-    "fjord",
-    "glade",
-    "heath",
-    "islet",
-    "jetty",
-    "knoll",
-    "larch",
-    "marsh",
-]
+WORDS = list("abcdefghijklm")
 
 
 def own_text(number: int) -> str:

@@ -1,0 +1,128 @@
+"""Training rows from a folder of `harness distill`, or from any JSONL file of chats or of prompts and completions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DataError, UserError
+from harness.hashing import digest_all
+from harness.rows.evaluation import choose
+from harness.rows.files import jsonl
+from harness.rows.origin import Origin
+from harness.rows.overlap import Evaluated, own_text
+from harness.rows.training import Pair, TrainingRows
+from harness.tasks.catalog import TaskFile
+from harness.tasks.messages import Message, plain
+from harness.tasks.prompts import Prompts
+from harness.tasks.pruning import Prune, prune_from
+
+CARD = "distill.json"
+EXPECTED = 'expected {"prompt": text, "completion": text} or {"messages": [{"role": …, "content": text}, …]}'
+
+
+def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) -> TrainingRows:
+    """Return the rows of a folder or file, those to validate on first. None that an evaluated row would give away.
+
+    Left out is what has the prompt of an evaluated row, with or without the text that was taken out of the prompts, or
+    shares 13 words in sequence with what such a row has of its own.
+
+    Raises:
+        DataError: the folder is not a finished one, or a line is something else; names file and line.
+        UserError: no row is left.
+    """
+    about = _about(path)
+    if about and about["task"] != file.name:
+        raise DataError(f"{path}: these rows were distilled for {about['task']}, not for {file.name}")
+    held = list(_pairs(path / "validation.jsonl")) if (path / "validation.jsonl").is_file() else []
+    found = [*held, *_pairs(path / "train.jsonl" if path.is_dir() else path)]
+    for name, count in (about or {}).get("rows", {}).items() if path.is_dir() else ():
+        if count != (len(held) if name == "validation" else len(found) - len(held)):
+            raise DataError(f"{path / name}.jsonl: expected {count} rows, as {CARD} says; the file was cut or edited")
+    prune = _prune(about, path)
+    subset = choose(file, prompts, origin)
+    guard = Evaluated([row.prompt for row in subset.rows], _unpruned(found, prune), prune)
+    own = own_text([pair.prompt for pair in found])
+    learned = [guard.why(pair.prompt, own(pair.prompt)) is None for pair in found]
+    kept = tuple(pair for pair, free in zip(found, learned, strict=True) if free)
+    if len(kept) <= sum(learned[: len(held)]):
+        raise UserError(
+            f"{path}: no row is left to learn: all of them are evaluated, or share words with evaluated rows"
+        )
+    return TrainingRows(
+        pairs=kept,
+        fingerprint=digest_all(text for pair in kept for text in (pair.prompt, pair.target)),
+        dropped=len(found) - len(kept),
+        borrowed_from=subset.fingerprint if subset.borrowed else None,
+        held=sum(learned[: len(held)]),
+        prune=prune,
+        teachers=tuple((about or {}).get("teachers", ())),
+    )
+
+
+def _unpruned(found: list[Pair], prune: Prune | None) -> Iterator[str]:
+    """The prompts as the task asks them, with what was taken out of their start and end."""
+    for pair in found:
+        yield f"{prune.start}{pair.prompt}{prune.end}" if prune else pair.prompt
+
+
+def _about(path: Path) -> dict[str, Any] | None:
+    """What is known of rows that were distilled; None for a file from elsewhere.
+
+    Raises:
+        DataError: it is a folder that is not there or not finished.
+    """
+    places = [path] if path.is_dir() else [path.parent, path.parent.parent]
+    card = next((place / CARD for place in places if (place / CARD).is_file()), None)
+    if card is None:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+        if path.is_dir():
+            raise DataError(
+                f"{path}: not a finished folder of `harness distill` ({CARD} is missing); name a JSONL file"
+            )
+        return None
+    try:
+        found = json.loads(card.read_text(encoding="utf-8"))
+        return {"task": str(found["task"]), **found}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{card}: not as `harness distill` writes it: {type(error).__name__}: {error}") from None
+
+
+def _prune(about: dict[str, Any] | None, path: Path) -> Prune | None:
+    try:
+        return prune_from((about or {}).get("prune"))
+    except ValueError as error:
+        raise DataError(f"{path}: prune: {error}") from None
+
+
+def _pairs(path: Path) -> Iterator[Pair]:
+    """The rows of a file.
+
+    Raises:
+        DataError: a line is none.
+    """
+    for number, line in enumerate(jsonl(path), start=1):
+        pair = _pair(line)
+        if pair is None:
+            raise DataError(f"{path}:{number}: {EXPECTED}")
+        if not pair.target:
+            raise DataError(f"{path}:{number}: the completion is empty; delete the line")
+        yield pair
+
+
+def _pair(line: dict[str, Any]) -> Pair | None:
+    prompt, answer, messages = line.get("prompt"), line.get("completion"), line.get("messages")
+    if messages is None and isinstance(prompt, list) and isinstance(answer, list):  # TRL's conversational form
+        messages = [*prompt, *answer]
+    if isinstance(prompt, str) and isinstance(answer, str):
+        return Pair(prompt, answer.strip())
+    if not (isinstance(messages, list) and len(messages) > 1 and all(isinstance(one, dict) for one in messages)):
+        return None
+    turns = [(one.get("role"), one.get("content")) for one in messages]
+    if turns[-1][0] != "assistant" or not all(isinstance(role, str) and isinstance(said, str) for role, said in turns):
+        return None
+    asked = [Message("system" if role == "developer" else role, said) for role, said in turns[:-1]]
+    return Pair(plain(asked), str(turns[-1][1]).strip())
