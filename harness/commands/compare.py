@@ -37,6 +37,7 @@ WIDTH = 100
     default=None,
     help="Results of a bench with another --seed: compare on its rows, too, leaving out those asked before.",
 )
+@options.truth
 @options.across_prompts
 @options.recorded_rules
 @options.tasks_folder
@@ -48,6 +49,7 @@ def command(
     tasks: tuple[str, ...],
     kind: str | None,
     fresh: Path | None,
+    truth: str | None,
     across_prompts: bool,
     recorded_rules: bool,
     tasks_folder: Path | None,
@@ -65,21 +67,27 @@ def command(
     from harness.compare.paired import compare_recorded, recorded_runs
     from harness.report.words import compared as tally
     from harness.score.rules import chosen_rules
+    from harness.teach.truth import scored_against
 
     rules = chosen_rules(tasks_folder, recorded=recorded_rules)
 
-    def scored(folder: Path) -> list[ScoredRun]:
-        return recorded_runs(folder, tasks, (a, b), kind, rules, lambda line: click.echo(line, err=True))
+    def say(line: str) -> None:
+        click.echo(line, err=True)
 
-    runs = scored(results)
-    compared, both = compare_recorded(runs, a, b, across_prompts=across_prompts)
-    for task, found in compared.tasks.items():
-        first, second = both[task, a], both[task, b]
-        rows = deciding_rows(results, first, second)
-        print(block(found, first, second, rows, across=task in compared.across), end="\n\n")
+    def scored(folder: Path) -> list[ScoredRun]:
+        return recorded_runs(folder, tasks, (a, b), kind, rules, say)
+
+    with scored_against(results, truth, say, rules) as folder:
+        runs = scored(folder)
+        compared, both = compare_recorded(runs, a, b, across_prompts=across_prompts)
+        for task, found in compared.tasks.items():
+            first, second = both[task, a], both[task, b]
+            rows = deciding_rows(folder, first, second)
+            print(block(found, first, second, rows, across=task in compared.across), end="\n\n")
     print(tally(compared))
     if fresh is not None:
-        print("\n" + confirmed(confirm(runs, scored(fresh), a, b), both))
+        with scored_against(fresh, truth, say, rules) as folder:
+            print("\n" + confirmed(confirm(runs, scored(folder), a, b), both))
     return 0
 
 

@@ -112,6 +112,10 @@ recorded_rules = click.option(
 across_prompts = click.option(
     "--across-prompts", is_flag=True, help="Compare answers to different versions of a task's prompt, too."
 )
+truth = click.option(
+    "--truth", metavar="MODEL", default=None, shell_complete=a_model_run,
+    help="Take this model's recorded answers for the right ones, and those of the data for the answers of 'human'.",
+)  # fmt: skip
 kind = click.option(
     "--kind", type=click.Choice(["benchmark", "sample"]), default=None,
     help="Kind of rows. Default: benchmark rows if there are any, else sample rows.",
