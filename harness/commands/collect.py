@@ -59,8 +59,8 @@ def command(
     done = collect(chosen, say, split=split, repeat=repeat, temperature=temperature)
     if done.stopped:
         say(done.stopped)
-    scored = score_all(results, done.runs, say)
-    first, manifest = scored[0] if scored else None, done.runs[0]
+    scored = score_all(results, [done.run], say)
+    first, manifest = scored[0] if scored else None, done.run
     points = score_points(first.metrics, first.rows) if first else {}
     statuses = [run.rows.counts() for run in scored]
     usd = None if any(run.usd is None for run in scored) else sum(run.usd or 0.0 for run in scored)

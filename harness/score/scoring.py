@@ -165,7 +165,7 @@ def score_rows(
     while piece := list(islice(rest, size)):
         samples = len(piece[0][1])
         each = [(row, response) for row, responses in piece for response in responses]
-        scored = [_example(task, row, response, thinking) for row, response in each]
+        scored = [example_of(task, row, response, thinking) for row, response in each]
         ids += (row.id for row, _ in piece)
         clusters += (row.cluster for row, _ in piece)
         found = [status for status, _ in scored]

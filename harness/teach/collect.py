@@ -2,7 +2,6 @@
 
 results/<task>/_teacher/<model>/answers.jsonl     one line for each row and repeat, written when the asking has ended
 results/<task>/_teacher/<model>/responses.jsonl   the answers as they arrive, with run.json, as of any run
-results/<task>/_teacher/<model>/repeat-2/         the second answer to each row, and so on
 results/<task>/_teacher/<model>/evaluated/        answers on evaluated rows, which are never learned
 """
 
@@ -11,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,10 @@ COLUMN = "column:"
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was collected: the folder, one manifest for each repeat, and why the asking stopped early, if it did."""
+    """What was collected: the folder, the manifest of the run, and why the asking stopped early, if it did."""
 
     folder: Path
-    runs: tuple[Manifest, ...]
+    run: Manifest
     stopped: str | None = None
 
 
@@ -73,18 +72,16 @@ def collect(
     fingerprint = write_rows(options.results, file.name, rows)
     task = PreparedTask(file, prompts, origin, replace(subset, rows=()), fingerprint, len(rows))
     name = f"{TEACHERS}/{entry.name}" + ("/evaluated" if evaluated else "")
-    names = [name, *(f"{name}/repeat-{number}" for number in range(2, repeat + 1))]
     stopped = None
     try:
-        runs = ask_pairs([(task, replace(entry, name=one)) for one in names], options, say)
+        runs = ask_pairs([(task, replace(entry, name=name))], options, say)
     except CapReached as stop:
         runs, stopped = list(stop.manifests), str(stop)
-    runs.sort(key=lambda run: names.index(run.model))
     if not runs:
         raise UserError(f"nothing was collected from {entry.name} on {file.name}" + (f": {stopped}" if stopped else ""))
     folder = options.results / file.name / name
-    replace_file(folder / ANSWERS, "".join(f"{_encoded(line)}\n" for line in _lines(options.results, runs)))
-    return Collected(folder, tuple(runs), stopped)
+    replace_file(folder / ANSWERS, "".join(f"{_encoded(line)}\n" for line in _lines(options.results, runs[0])))
+    return Collected(folder, runs[0], stopped)
 
 
 def _teacher(options: BenchOptions, temperature: float | None, repeat: int) -> ModelEntry:
@@ -110,13 +107,15 @@ def _teacher(options: BenchOptions, temperature: float | None, repeat: int) -> M
         entry = replace(entry, model=changed)
     if repeat > 1 and not getattr(entry.model, "temperature", None):
         raise UserError("--repeat asks for different answers to a row, so it needs --temperature above 0")
+    if repeat > 1:
+        entry = replace(entry, model=entry.model.model_copy(update={"samples": repeat}))
     return entry
 
 
-def _lines(results: Path, runs: Sequence[Manifest]) -> Iterator[dict[str, Any]]:
-    for number, run in enumerate(runs, start=1):
-        for row, response in answered_rows(results, run):
-            yield {**_line(run, row, response), **({"repeat": number} if len(runs) > 1 else {})}
+def _lines(results: Path, run: Manifest) -> Iterator[dict[str, Any]]:
+    for row, answers in answered_rows(results, run):
+        for number, response in enumerate(answers, start=1):
+            yield {**_line(run, row, response), **({"repeat": number} if len(answers) > 1 else {})}
 
 
 def _line(run: Manifest, row: EvaluationRow, response: Response | None) -> dict[str, Any]:

@@ -134,19 +134,12 @@ def _about(found: Distilled, file: TaskFile, folders: Sequence[Path]) -> dict[st
 
 def _usd(folder: Path) -> float | None:
     """What the answers of a folder have cost, None where it is not known."""
-    total = 0.0
-    runs = sorted({folder / "run.json", *folder.glob("repeat-*/run.json")})
-    for path in runs:
-        try:
-            kinds = json.loads(path.read_text(encoding="utf-8"))
-            run = Manifest.model_validate(next(kinds[kind] for kind in KINDS if kind in kinds))
-        except (OSError, ValueError, StopIteration, TypeError):
-            return None
-        cost = usd_of(run.price, list(read_responses(path.parent)))
-        if cost is None:
-            return None
-        total += cost
-    return total
+    try:
+        kinds = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = Manifest.model_validate(next(kinds[kind] for kind in KINDS if kind in kinds))
+    except (OSError, ValueError, StopIteration, TypeError):
+        return None
+    return usd_of(run.price, list(read_responses(folder)))
 
 
 def _readme(found: Distilled, about: Mapping[str, Any]) -> str:

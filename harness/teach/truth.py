@@ -69,8 +69,8 @@ def _rewrite(
 ) -> None:
     """Write the rows with other right answers, and the other runs on them."""
     rows, right = [], []
-    for row, response in answered_rows(results, truth):
-        answer = _gold(truth, response)
+    for row, answers in answered_rows(results, truth):
+        answer = _gold(truth, answers[0])
         if answer is not None:
             rows.append(replace(row, references=(answer,)))
             right.append(row.references[0])

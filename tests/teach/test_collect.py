@@ -91,7 +91,7 @@ def test_what_is_kept_of_a_row(taught: Taught, loopback: Loopback) -> None:
     assert set(line["slices"]) == {"group"}  # type: ignore[call-overload]
     assert line["usage"]["output_tokens"] == 2  # type: ignore[index]
     assert done.folder == taught.teacher()
-    assert done.runs[0].n == 1
+    assert done.run.n == 1
 
 
 def test_refused_cut_and_unreadable_answers_are_kept_and_counted(
