@@ -37,12 +37,14 @@ class Evaluated:
 
     Args:
         prompts: As they are asked.
-        others: Prompts of the same task, which show what all prompts share where only one row is evaluated.
+        others: The prompts to be judged, which show what all prompts of the task share.
         prune: What the student's prompts may be without.
     """
 
     def __init__(self, prompts: Sequence[str], others: Iterable[str] = (), prune: Prune | None = None) -> None:
-        own = own_text(prompts if len(set(prompts)) > 1 else [*prompts, *others])
+        both = [*prompts, *others]
+        # Prompts of another frame share none with these, whose own is then what they alone do not share.
+        own = own_text(both if frame(both) != Prune() else prompts)
         self._asked = {question_hash(prompt) for prompt in prompts}
         if prune:
             self._asked |= {question_hash(prune(prompt)) for prompt in prompts}
