@@ -87,13 +87,14 @@ class MergeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """An adapter that was merged; `borrowed_from` as its own card says it, by task."""
+    """An adapter that was merged; `borrowed_from` and `prune` as its own card says it, the first by task."""
 
     adapter: str
     weight: float
     rank: int
     sha256: str
     borrowed_from: Mapping[str, str | None]
+    prune: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class MergeCard:
     borrowed_from: Mapping[str, str | None]
     versions: Mapping[str, str]
     git: Mapping[str, Any]
+    prune: Mapping[str, Any] | None = None
 
 
 def merge(options: MergeOptions) -> MergeCard:
@@ -126,9 +128,15 @@ def merge(options: MergeOptions) -> MergeCard:
     _check(options)
     parents = [read_lora(folder, any_scale=True) for folder in options.adapters]
     base = _same_base(options.adapters, parents)
+    known = [_parent(*found) for found in zip(options.adapters, options.weights, parents, strict=True)]
+    for other in known[1:]:
+        if other.prune != known[0].prune:
+            raise DataError(
+                f"{known[0].adapter} and {other.adapter} learned prompts from which different fixed text was taken out "
+                "(`prune` in their cards), so no prompt is right for both: merge adapters that learned the same form"
+            )
     asked = _sum(parents, options.weights)
     made = _merged(options, parents, asked)
-    known = [_parent(*found) for found in zip(options.adapters, options.weights, parents, strict=True)]
     drawn = options.method in ("ties", "dare", "prune")
     card = MergeCard(
         method=options.method,
@@ -141,6 +149,7 @@ def merge(options: MergeOptions) -> MergeCard:
         borrowed_from={task: split for parent in known for task, split in parent.borrowed_from.items()},
         versions=versions(),
         git=git_state(Path.cwd()),
+        prune=known[0].prune,
     )
     _write(options, made, card)
     return card
@@ -330,12 +339,13 @@ def _parent(folder: Path, weight: float, lora: LoraWeights) -> Parent:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         split = card.get("borrowed_from")
         borrowed = split if isinstance(split, dict) else {str(card.get("task", folder.name)): split}
+        prune = card.get("prune")
     except FileNotFoundError:
-        borrowed = {}
+        borrowed, prune = {}, None
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{folder / CARD} is not a card as `harness train` writes it: {error}") from None
     rank = max(a.shape[0] for a, _ in lora.pairs.values())
-    return Parent(folder.name, weight, rank, file_sha256(folder / WEIGHTS), borrowed)
+    return Parent(folder.name, weight, rank, file_sha256(folder / WEIGHTS), borrowed, prune)
 
 
 def _write(options: MergeOptions, made: LoraWeights, card: MergeCard) -> None:

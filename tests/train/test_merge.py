@@ -190,6 +190,18 @@ def test_what_cannot_be_merged_is_refused_by_name(tmp_path: Path, change: dict[s
     assert not (tmp_path / "out").exists()
 
 
+def test_parents_that_learned_pruned_prompts_are_merged_only_with_their_like(tmp_path: Path) -> None:
+    parents = [adapter(tmp_path / "a", 3, 1), adapter(tmp_path / "b", 3, 2)]
+    prune = {"texts": ["Instructions."]}
+    (parents[0] / "card.json").write_text(json.dumps({"task": "a", "prune": prune}))
+    options = MergeOptions(parents, [0.5, 0.5], "sum", tmp_path / "out")
+    with pytest.raises(DataError, match="a and b learned prompts from which different fixed text was taken out"):
+        merge(options)
+    (parents[1] / "card.json").write_text(json.dumps({"task": "b", "prune": prune}))
+    assert merge(options).prune == prune
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["prune"] == prune
+
+
 def test_layers_of_other_shapes_and_other_tokenizers(tmp_path: Path) -> None:
     parents = [adapter(tmp_path / "a", 3, 1), adapter(tmp_path / "b", 3, 2)]
     for place, folder in enumerate(parents):
