@@ -14,7 +14,6 @@ import pytest
 
 from harness.models.backend import Reply
 from harness.models.engines.decoding import Query
-from harness.models.engines.gguf import shape_of, write_adapter
 from harness.models.engines.llamacpp import LlamaCpp
 from harness.models.entry import OpenAIModel
 from harness.models.http import Transport
@@ -28,13 +27,7 @@ PROMPTS = ("no abab", "1, 2, 3, 12,", "yes or no?", "The answer:")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base and two adapters, each as PEFT and as llama.cpp store it."""
-    folder = tmp_path_factory.mktemp("models")
-    base = tiny_gguf.write_base(folder / "tiny.gguf")
-    for seed in (1, 2):
-        tiny_gguf.write_adapter(folder / f"adapter{seed}", seed=seed)
-        write_adapter(folder / f"adapter{seed}", shape_of(base), folder / f"adapter{seed}.gguf")
-    return folder
+    return tiny_gguf.write_served(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.models.engines.adapter_files import LoraWeights, write_lora
-from harness.models.engines.gguf import LINEAR, Shape
+from harness.models.engines.gguf import LINEAR, Shape, shape_of
+from harness.models.engines.gguf import write_adapter as convert_adapter
 
 SHAPE = Shape(layers=2, width=64, inner=96, heads=4, key_value_heads=2)
 CONTEXT = 4096
@@ -85,4 +86,13 @@ def lora(rank: int = 4, *, seed: int = 1, layers: int = SHAPE.layers) -> LoraWei
 def write_adapter(folder: Path, rank: int = 4, *, seed: int = 1, layers: int = SHAPE.layers) -> Path:
     """Write an adapter of the base to a folder, as PEFT does, and return it."""
     write_lora(folder, lora(rank, seed=seed, layers=layers))
+    return folder
+
+
+def write_served(folder: Path) -> Path:
+    """Write a base and two adapters, each as PEFT and as llama.cpp store it, and return their folder."""
+    base = write_base(folder / "tiny.gguf")
+    for seed in (1, 2):
+        write_adapter(folder / f"adapter{seed}", seed=seed)
+        convert_adapter(folder / f"adapter{seed}", shape_of(base), folder / f"adapter{seed}.gguf")
     return folder
