@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -43,6 +42,8 @@ def command(
     Asks the first tokens after eight prompts, twice, of each model with a `fingerprint`, and compares them with what
     the adapter and its base say. Exits with 1 where a model is not the adapter that it should be.
     """
+    import asyncio
+
     from harness.errors import UserError
     from harness.models.entry import load_models
     from harness.models.proof import WRONG

@@ -227,7 +227,7 @@ def rank(
 def connected(points: FloatArray) -> tuple[IntArray, dict[int, str]]:
     """The largest set of models with chains of wins both ways between any two, and why each other is not in it.
 
-    Of two equally large ones that with more votes.
+    Of two equally large ones that with more votes, and of two such that with the first model.
 
     Without such chains no finite strengths fit best (L. R. Ford, American Mathematical Monthly 64, 1957). `points` has
     the shape [models, models].
@@ -236,7 +236,8 @@ def connected(points: FloatArray) -> tuple[IntArray, dict[int, str]]:
 
     _, label = connected_components(points > 0, directed=True, connection="strong")
     sizes, games = np.bincount(label), np.bincount(label, points.sum(axis=1))
-    largest = np.lexsort((games, sizes))[-1]
+    first = np.unique(label, return_index=True)[1]
+    largest = np.lexsort((-first, games, sizes))[-1]
     main = np.flatnonzero(label == largest) if sizes[largest] > 1 else np.empty(0, np.int64)
     below, above = set(), set()
     if len(main):

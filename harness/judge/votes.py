@@ -76,8 +76,11 @@ class Votes:
     @classmethod
     def of(cls, votes: Iterable[Vote]) -> Votes:
         """Gather votes; rows of the same name in different tasks are different rows."""
+        votes = list(votes)
         rows: dict[tuple[str, str], int] = {}
-        models: dict[str, int] = {}
+        # By name, so that nothing depends on the order in which votes come.
+        named = sorted({name for one in votes for name in (one.first, one.second)})
+        models = {name: place for place, name in enumerate(named)}
         judges: dict[str, int] = {}
         tasks: dict[str, int] = {}
 
@@ -86,7 +89,7 @@ class Votes:
 
         whole = [
             (
-                number(rows, (one.task, one.row)), number(models, one.first), number(models, one.second), one.outcome,
+                number(rows, (one.task, one.row)), models[one.first], models[one.second], one.outcome,
                 number(judges, one.judge), number(tasks, one.task), *one.lengths, *one.scores, one.usd, one.asked,
             )
             for one in votes

@@ -31,7 +31,7 @@ def opened(opening: Connections, model: str | Path, task: str = "jigsaw", **sett
     entry = LlamaCppModel(backend="llamacpp", model=str(model), threads=1, **settings)
     found = opening.open(
         ModelEntry("tiny", entry, ()), task, classify=True, labels=("yes", "no"), fingerprint=None,
-        training=lambda: ([], []),
+        training=lambda: ([], []), column=lambda name: {},
     )  # fmt: skip
     assert isinstance(found, LocalBackend)
     return found
