@@ -66,7 +66,7 @@ WHY = {
     "winogrande": "knowledge", "mbpp": "knowledge", "drop": "knowledge", "legal": "copy",
     "tldr_headline_gen": "copy", "dbpedia": "words",
     "covid": "words", "reuters": "long", "contract_qa": "long", "glue_qqp": "pairs", "glue_mrpc": "pairs",
-    "glue_qnli": "pairs", "glue_stsb": "pairs", "glue_cola": "pairs", "glue_wnli": "repeats", "jigsaw": "majority",
+    "glue_qnli": "pairs", "glue_stsb": "pairs", "glue_wnli": "repeats", "jigsaw": "majority",
     "toxic_chat": "words", "ag_news": "words",
 }  # fmt: skip
 
