@@ -8,7 +8,6 @@ results/<task>/<model>/run.json                 the manifest of the last benchma
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from harness.models.entry import Thinking
 from harness.models.prices import Priced
 from harness.rows.evaluation import EvaluationRow
 from harness.rows.origin import KINDS, Kind, Place
+from harness.store.files import LineFile, replace_file, utf8
 from harness.tasks.task import Task
 
 RESPONSES = "responses.jsonl"
@@ -142,9 +142,7 @@ class ResponseLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / RESPONSES
         self._reserve = folder / ".reserve"
-        self._descriptor = -1
         self._answered: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -156,19 +154,18 @@ class ResponseLog:
             self._lock.acquire(blocking=False)
             # Given up when the disk is full, so that the answers that are still on their way find room.
             self._reserve.write_bytes(os.urandom(RESERVE))
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._lines = LineFile(self._folder / RESPONSES)
         except Timeout:
             raise BusyError(f"{self._folder}: another process is asking this model; wait for it or stop it") from None
         except OSError as error:
             raise UserError(f"{self._folder}: cannot be written: {error.strerror}") from None
-        self._mend()
         self._answered = {line.key for line in read_responses(self._folder) if line.status != "failed"}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        self._lines.close()
         self._reserve.unlink(missing_ok=True)
         self._lock.release()
 
@@ -182,16 +179,10 @@ class ResponseLog:
             OSError: the disk is full or gone. A full one then takes some more answers, from a reserve.
         """
         line = {name: value for name in FIELDS if (value := getattr(response, name)) is not None}
-        data = _utf8(_encode(line) + "\n")
-        if os.fstat(self._descriptor).st_nlink == 0:
-            raise FileNotFoundError(errno.ENOENT, "the file has been deleted", str(self._path))
-        written = 0
+        data = utf8(_encode(line) + "\n")
         try:
-            while written < len(data):
-                written += os.write(self._descriptor, data[written:])
+            self._lines.append(data)
         except OSError:
-            if written:  # half a line on a full disk would swallow the next one
-                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             self._reserve.unlink(missing_ok=True)
             raise
         if response.status != "failed":
@@ -206,17 +197,6 @@ class ResponseLog:
                 self.append(replace(response, key=key))
                 count += 1
         return count
-
-    def _mend(self) -> None:
-        """Drop a last line that a killed process left half written."""
-        size = self._path.stat().st_size
-        with self._path.open("rb") as file:
-            file.seek(max(0, size - 1))
-            if size == 0 or file.read(1) == b"\n":
-                return
-            file.seek(0)
-            whole = sum(len(line) for line in file if line.endswith(b"\n"))
-        os.truncate(self._path, whole)
 
 
 def read_responses(folder: Path) -> Iterator[Response]:
@@ -287,7 +267,7 @@ def write_rows(results: Path, task: str, rows: Iterable[EvaluationRow]) -> str:
                 if not content[name]:
                     del content[name]
             line = json.dumps(content, ensure_ascii=False, default=str)
-            file.write(_utf8(line + "\n"))
+            file.write(utf8(line + "\n"))
             yield line
 
     try:
@@ -553,23 +533,3 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be removed: {error.strerror}") from None
-
-
-def _utf8(text: str) -> bytes:
-    """JSON as UTF-8; half a surrogate pair, which UTF-8 cannot carry, becomes its JSON escape."""
-    return text.encode("utf-8", "backslashreplace")
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a whole file or nothing.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        part.write_bytes(_utf8(text))
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from harness.printable import printable
 from harness.rows.examples import CARD
 from harness.rows.origin import KINDS
 from harness.rows.training import Pair, completion
+from harness.store.files import new_folder
 from harness.store.results import Manifest, read_responses
 from harness.tasks.catalog import TaskFile
 from harness.teach.answers import Answer
@@ -63,9 +62,8 @@ def write(found: Distilled, file: TaskFile, folders: Sequence[Path], out: Path) 
         UserError: there is something in its place, or it cannot be written.
     """
     check(out)
-    part = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        (part / "chat").mkdir(parents=True)
+    with new_folder(out) as part:
+        (part / "chat").mkdir()
         for name, answers in _splits(found):
             _jsonl(part / f"{name}.jsonl", map(_pair_line, answers))
             _jsonl(part / "chat" / f"{name}.jsonl", map(_chat_line, answers))
@@ -78,13 +76,6 @@ def write(found: Distilled, file: TaskFile, folders: Sequence[Path], out: Path) 
         about = _about(found, file, folders)
         (part / "README.md").write_text(printable(_readme(found, about)), encoding="utf-8", errors="backslashreplace")
         _jsonl(part / CARD, [about])
-        if out.is_dir():
-            out.rmdir()
-        part.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _splits(found: Distilled) -> Iterator[tuple[str, Sequence[Answer]]]:

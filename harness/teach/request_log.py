@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, Self
 from harness.errors import UserError
 from harness.models.events import DONE, Body
 from harness.secrets import SHORTEST, SHORTEST_IN_ANSWERS, masked
+from harness.store.files import LineFile, utf8
 from harness.teach.whole_reply import says_something, whole_reply
 
 LOG = "requests.jsonl"
@@ -109,7 +110,7 @@ class RequestLog:
         if self._pipe.is_closing() or waiting > MOST_BYTES:
             return
         head = {**asdict(exchange), "lengths": [len(request), len(answer)]}
-        self._pipe.write(_utf8(_encode(head) + "\n") + request + answer)
+        self._pipe.write(utf8(_encode(head) + "\n") + request + answer)
 
     async def _count(self) -> None:
         while said := await self._acknowledged.read(1 << 16):
@@ -234,53 +235,19 @@ def _without(value: Any, secrets: Sequence[str], shortest: int) -> Any:
     return value
 
 
-def _utf8(text: str) -> bytes:
-    """JSON as UTF-8; half a surrogate pair, which UTF-8 cannot carry, becomes its JSON escape."""
-    return text.encode("utf-8", "backslashreplace")
+def _opened(folder: Path) -> LineFile:
+    """The file of the log in a folder that holds nothing else.
+
+    Raises:
+        UserError: it does.
+    """
+    others = sorted({path.name for path in folder.iterdir()} - {LOG, LOCK})
+    if others:
+        raise UserError(f"{folder} is not empty (it holds {others[0]}): choose a new folder, or one with a {LOG}")
+    return LineFile(folder / LOG, 0o600)
 
 
-class _File:
-    """The file of the log: each line is written whole or not at all."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        others = sorted({path.name for path in folder.iterdir()} - {LOG, LOCK})
-        if others:
-            raise UserError(f"{folder} is not empty (it holds {others[0]}): choose a new folder, or one with a {LOG}")
-        self._descriptor = os.open(folder / LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        self._mend()
-
-    def append(self, data: bytes) -> None:
-        """Write a line.
-
-        Raises:
-            OSError: the disk is full or gone.
-        """
-        if os.fstat(self._descriptor).st_nlink == 0:
-            raise FileNotFoundError(f"{LOG} has been deleted")
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._descriptor, data[written:])
-        except OSError:
-            if written:
-                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
-            raise
-
-    def _mend(self) -> None:
-        """Drop a last line that a killed process left half written."""
-        end = size = os.fstat(self._descriptor).st_size
-        while end:
-            start = max(0, end - (1 << 16))
-            if (found := os.pread(self._descriptor, end - start, start).rfind(b"\n")) >= 0:
-                end = start + found + 1
-                break
-            end = start
-        if end < size:
-            os.ftruncate(self._descriptor, end)
-
-
-def _write_all(source: BinaryIO, file: _File, acknowledge: Any) -> None:
+def _write_all(source: BinaryIO, file: LineFile, acknowledge: Any) -> None:
     """Write a line for each exchange of the pipe until its end; tell of the first that cannot be written."""
     told = False
     while len(head := source.readline()) and head.endswith(b"\n"):
@@ -290,7 +257,7 @@ def _write_all(source: BinaryIO, file: _File, acknowledge: Any) -> None:
         if [len(request), len(answer)] != lengths:  # who handed it over was killed meanwhile
             return
         try:
-            file.append(_utf8(_encode(line(Exchange(**found), request, answer)) + "\n"))
+            file.append(utf8(_encode(line(Exchange(**found), request, answer)) + "\n"))
         except (OSError, ValueError, RecursionError) as error:
             if not told:
                 print(f"a request cannot be logged: {error}; it was passed on", file=sys.stderr, flush=True)
@@ -312,7 +279,7 @@ def main(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK, blocking=False):
-            file = _File(folder)
+            file = _opened(folder)
             say(_READY)
             _write_all(sys.stdin.buffer, file, say)
     except Timeout:

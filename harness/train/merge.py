@@ -23,6 +23,7 @@ from harness.hashing import file_sha256
 from harness.models.engines.adapter_files import WEIGHTS, LoraWeights, read_lora, write_lora
 from harness.models.local import CARD
 from harness.printable import printable
+from harness.store.files import new_folder
 from harness.store.provenance import git_state, versions
 from harness.train.shrink import truncated
 
@@ -349,15 +350,6 @@ def _parent(folder: Path, weight: float, lora: LoraWeights) -> Parent:
 
 
 def _write(options: MergeOptions, made: LoraWeights, card: MergeCard) -> None:
-    beside = options.out.with_name(f".{options.out.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    # Not in bfloat16, which would round what is exact.
-    write_lora(beside, made, "float32")
-    owner = next((folder for folder in options.adapters if (folder / _TOKENIZER).is_file()), None)
-    for name in _BESIDE if owner else ():
-        if owner and (owner / name).is_file():
-            shutil.copy(owner / name, beside / name)
-    (beside / CARD).write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
     lines = [f"| {parent.adapter} | {parent.weight:g} | {parent.rank} | {parent.sha256} |" for parent in card.parents]
     text = _MODEL_CARD.format(
         base=card.base,
@@ -368,10 +360,15 @@ def _write(options: MergeOptions, made: LoraWeights, card: MergeCard) -> None:
         error=card.relative_error,
         parents="\n".join(lines),
     )
-    (beside / "README.md").write_text(printable(text), encoding="utf-8")
-    if options.out.exists():
-        options.out.rmdir()
-    beside.replace(options.out)
+    owner = next((folder for folder in options.adapters if (folder / _TOKENIZER).is_file()), None)
+    with new_folder(options.out) as beside:
+        # Not in bfloat16, which would round what is exact.
+        write_lora(beside, made, "float32")
+        for name in _BESIDE if owner else ():
+            if owner and (owner / name).is_file():
+                shutil.copy(owner / name, beside / name)
+        (beside / CARD).write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
+        (beside / "README.md").write_text(printable(text), encoding="utf-8")
 
 
 def merge_models(config: Path, out: Path) -> None:

@@ -86,10 +86,11 @@ def test_a_body_that_is_not_json_is_kept_as_text() -> None:
 
 @pytest.mark.parametrize("value", ["\ud800", "x" * 10, ["[" * 100]])
 def test_odd_values_can_be_written(value: Any) -> None:
-    from harness.teach.request_log import _encode, _utf8
+    from harness.store.files import utf8
+    from harness.teach.request_log import _encode
 
     found = logged(json.dumps({"choices": value}).encode())
-    assert json.loads(_utf8(_encode(found)))["output"] == {"choices": value}
+    assert json.loads(utf8(_encode(found)))["output"] == {"choices": value}
 
 
 def test_no_secret_is_written_wherever_it_stands() -> None:

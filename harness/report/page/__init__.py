@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report.findings import Findings
-from harness.report.page.evidence import evidence, script_json, utf8
+from harness.report.page.evidence import evidence, script_json
 from harness.report.page.overview import overview
 from harness.report.page.sources import of_all
 from harness.report.page.task_view import task_view
@@ -23,6 +23,7 @@ from harness.report.published import Published
 from harness.report.tables import plot_name
 from harness.report.words import INTERVALS, number, small, task_verdicts
 from harness.score.scoring import ScoredRun
+from harness.store.files import utf8
 
 if TYPE_CHECKING:
     import pandas as pd

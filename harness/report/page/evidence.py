@@ -23,6 +23,7 @@ from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import per_class
 from harness.score.scoring import STATUSES, RowScores, ScoredRun
 from harness.store.results import Answers, Response, answered_rows, completions
+from harness.tasks.prompts import common_start
 from harness.tasks.task import LabelAnswer, Task
 
 Reading = Callable[[str], Any]
@@ -86,18 +87,12 @@ def shared_ends(texts: Sequence[str]) -> tuple[str, str]:
     """
     if len(texts) < 2:
         return "", ""
-    prefix = _common(texts)
+    prefix = common_start(texts)
     prefix = prefix[: max(prefix.rfind(" "), prefix.rfind("\n")) + 1]
     rest = [text[len(prefix) :] for text in texts]
-    suffix = _common([text[::-1] for text in rest])[::-1]
+    suffix = common_start([text[::-1] for text in rest])[::-1]
     starts = [place for place in (suffix.find(" "), suffix.find("\n")) if place >= 0]
     return prefix, suffix[min(starts) :] if starts else ""
-
-
-def _common(texts: Sequence[str]) -> str:
-    # What the first and the last in order share, all share.
-    first, last = min(texts), max(texts)
-    return first[: next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
 
 
 def clip(text: str) -> str:
@@ -212,11 +207,6 @@ def script_json(value: Any) -> str:
     for character, escape in _ESCAPES.items():  # `translate` takes ten times as long
         text = text.replace(character, escape)
     return text
-
-
-def utf8(text: str) -> bytes:
-    """Text as UTF-8; half a surrogate pair, which UTF-8 cannot carry, becomes its JSON escape."""
-    return text.encode("utf-8", "backslashreplace")
 
 
 def _encode(value: Any) -> str:
