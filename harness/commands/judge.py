@@ -28,11 +28,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--allow-self", is_flag=True, help="Let a model judge its own answers.")
 @options.max_usd
 @options.rank
-@click.option(
-    "--models-file", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=None,
-    callback=options.or_shipped,
-    help="File of models. Default: models.yaml of the current folder, or the shipped one.",
-)  # fmt: skip
+@options.models_file_as("--models-file")
 @options.tasks_folder
 @options.results
 @options.json

@@ -72,17 +72,21 @@ tasks_folder = click.option(
 )  # fmt: skip
 
 
-def or_shipped(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
-    """The file of models that is named, else the one that is used without a name."""
+def _or_shipped(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
     from harness.shipped import models_file
 
     return value or models_file()
 
 
-models_file = click.option(
-    "--models", "models_file", type=click.Path(dir_okay=False, path_type=Path), default=None, callback=or_shipped,
-    help="File of models. Default: models.yaml of the current folder, else the shipped one.",
-)  # fmt: skip
+def models_file_as(flag: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that names the file of models, spelled like this."""
+    return click.option(
+        flag, "models_file", type=click.Path(dir_okay=False, path_type=Path), default=None, callback=_or_shipped,
+        help="File of models. Default: models.yaml of the current folder, else the shipped one.",
+    )  # fmt: skip
+
+
+models_file = models_file_as("--models")
 results = click.option("--results", type=_FOLDER, default=Path("results"), help="Folder of recorded answers.")
 data = click.option(
     "--data", metavar="DIR|hub|sample", default=None,

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.ask.run import BenchOptions
     from harness.judge.findings import Findings
     from harness.plan.plan import Plan

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from harness.compare.intervals import Estimate, Sample, estimate_all
 from harness.models.entry import Thinking
 from harness.rows.evaluation import EvaluationRow
-from harness.score.metrics.labels import ClassReport, accuracy, gold_and_answer, per_class
+from harness.score.metrics.labels import ClassReport, accuracy, gold_and_answer, kappa, per_class
 from harness.score.scoring import example_of, numbered
 from harness.store.results import Answers
 from harness.tasks.task import LabelAnswer, Task
@@ -97,7 +96,7 @@ def _classification(rows: Sequence[_Row], spec: LabelAnswer) -> Classification:
         macro=_average("macro average", classes, even),
         weighted=_average("weighted average", classes, [one.support for one in classes]),
         accuracy=estimate_all([sample])[0],
-        kappa=_kappa(Counter(gold), Counter(answers), float(right.mean())),
+        kappa=_kappa(gold, answers),
     )
 
 
@@ -107,7 +106,8 @@ def _average(name: str, classes: Sequence[ClassReport], weights: Sequence[float]
     return ClassReport(name, precision, recall, f1, sum(one.support for one in classes))
 
 
-def _kappa(ours: Mapping[str, int], theirs: Mapping[str | None, int], agreement: float) -> float | None:
-    total = sum(ours.values())
-    chance = sum(count * theirs.get(label, 0) for label, count in ours.items()) / total**2
-    return None if chance == 1 else (agreement - chance) / (1 - chance)
+def _kappa(gold: Sequence[str], answers: Sequence[str | None]) -> float | None:
+    places = numbered([*gold, *answers])
+    size = int(places.max()) + 1
+    table = np.bincount(size * places[: len(gold)] + places[len(gold) :], minlength=size**2)
+    return float(kappa(table / len(gold))) if size > 1 else None

@@ -11,9 +11,11 @@ from itertools import combinations
 import numpy as np
 
 from harness.compare.intervals import NOTHING, Estimate, estimate
-from harness.judge.faults import SHARE, clusters
+from harness.judge.faults import SHARE
 from harness.judge.votes import TIE, Vote
-from harness.score.metrics.base import FloatArray, Metric, needs_table, ratio
+from harness.score.metrics.base import IntArray, Metric, needs_table
+from harness.score.metrics.labels import kappa
+from harness.score.scoring import numbered
 
 MOST_NAMED = 5
 """Up to this many people each two are compared by name, more all together."""
@@ -34,18 +36,6 @@ class Agreement:
     kappa: Estimate
     share_without_ties: Estimate
     kappa_without_ties: Estimate
-
-
-def kappa(means: FloatArray) -> FloatArray:
-    """Cohen's kappa of a table's shares, shape [..., k²]; 0 where both give one verdict only.
-
-    J. Cohen, Educational and Psychological Measurement 20, 1960.
-    """
-    size = math.isqrt(means.shape[-1])
-    table = means.reshape(*means.shape[:-1], size, size)
-    total = table.sum(axis=(-2, -1))
-    expected = (ratio(table.sum(axis=-1), total[..., None]) * ratio(table.sum(axis=-2), total[..., None])).sum(axis=-1)
-    return ratio(ratio(np.trace(table, axis1=-2, axis2=-1), total) - expected, 1 - expected)
 
 
 KAPPA = Metric("kappa", needs_table, kappa, kind="corpus", low=-1.0)
@@ -140,8 +130,5 @@ def _estimates(pairs: Sequence[_Pair]) -> tuple[Estimate, Estimate]:
     return found, estimate(KAPPA, table, clusters=_clusters([item for item, _, _ in read])) if read else NOTHING
 
 
-def _clusters(items: Sequence[Item]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    numbers: Mapping[tuple[str, str], int] = {
-        row: place for place, row in enumerate({item[:2]: None for item in items})
-    }
-    return clusters(np.array([numbers[item[:2]] for item in items], dtype=np.int64))
+def _clusters(items: Iterable[Item]) -> IntArray:
+    return numbered(item[:2] for item in items)

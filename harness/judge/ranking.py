@@ -29,6 +29,11 @@ RESAMPLES = 1000
 CONFIDENCE = 0.95
 WEAK = 1e6
 """Inverse of the ridge penalty: it only makes strengths finite, and moves none by a thousandth of a point."""
+UNDEFEATED, WINLESS = "undefeated", "winless"
+ABOVE = "no chain of wins leads from the ranked models to it"
+BELOW = "no chain of wins leads from it to the ranked models"
+_LIMITS = {UNDEFEATED: math.inf, ABOVE: math.inf, WINLESS: -math.inf, BELOW: -math.inf}
+"""Where the strength of a model that cannot be ranked lies, by the reason; for others it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +217,7 @@ def rank(
         )
         for place, one in enumerate(order)
     )
-    leads = tuple(
-        _percentiles(
-            float(elo[order[place]] - elo[order[place + 1]]),
-            _lead(low[:, place], high[:, place + 1]),
-            _lead(high[:, place], low[:, place + 1]),
-            rows,
-        )
-        for place in range(len(order) - 1)
-    )
+    leads = _leads(elo[order], low, high, rows)
     return Ranking(standings, leads, unrankable, names[at], len(votes), rows, controlled, names, points, games, scores)
 
 
@@ -248,13 +245,13 @@ def connected(points: FloatArray) -> tuple[IntArray, dict[int, str]]:
         if not (points[one].any() or points[:, one].any()):
             reasons[one] = "no vote on it was read"
         elif not points[:, one].any():
-            reasons[one] = "undefeated"
+            reasons[one] = UNDEFEATED
         elif not points[one].any():
-            reasons[one] = "winless"
+            reasons[one] = WINLESS
         elif one in above:
-            reasons[one] = "no chain of wins leads from the ranked models to it"
+            reasons[one] = ABOVE
         elif one in below:
-            reasons[one] = "no chain of wins leads from it to the ranked models"
+            reasons[one] = BELOW
         else:
             reasons[one] = "no chain of wins connects it with the ranked models"
     return main, reasons
@@ -284,14 +281,6 @@ def _drawn(made: Design, main: IntArray, resamples: int) -> tuple[FloatArray, tu
     return strengths, (np.where(unknown, -math.inf, table), np.where(unknown, math.inf, table))
 
 
-_LIMITS = {
-    "undefeated": math.inf,
-    "no chain of wins leads from the ranked models to it": math.inf,
-    "winless": -math.inf,
-    "no chain of wins leads from it to the ranked models": -math.inf,
-}
-
-
 def _places(low: FloatArray, high: FloatArray) -> list[tuple[int, int]]:
     """The best and the worst place of each model, from the strengths that it may have in resamples, [resamples, k]."""
     found = []
@@ -301,6 +290,19 @@ def _places(low: FloatArray, high: FloatArray) -> list[tuple[int, int]]:
         worst = 1 + (high[:, others] > low[:, [one]]).sum(axis=1)
         found.append((int(_quantile(best, low=True)), int(_quantile(worst, low=False))))
     return found
+
+
+def _leads(elo: FloatArray, low: FloatArray, high: FloatArray, rows: int) -> tuple[Estimate, ...]:
+    """Each model's lead over the next, from their points, shape [k], and what these may be in resamples, [n, k]."""
+    return tuple(
+        _percentiles(
+            float(elo[place] - elo[place + 1]),
+            _lead(low[:, place], high[:, place + 1]),
+            _lead(high[:, place], low[:, place + 1]),
+            rows,
+        )
+        for place in range(len(elo) - 1)
+    )
 
 
 def _lead(one: FloatArray, other: FloatArray) -> FloatArray:

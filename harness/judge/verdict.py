@@ -49,11 +49,8 @@ def judge_prompt(
 
 def _fence(texts: Mapping[str, str]) -> str:
     """A line's beginning that no text contains; who writes one of the texts cannot know it without the others."""
-    for attempt in count():
-        fence = f"=== {digest(str(attempt), *texts, *texts.values())}"
-        if not any(fence in text for text in texts.values()):
-            return fence
-    raise AssertionError("count has no end")
+    fences = (f"=== {digest(str(attempt), *texts, *texts.values())}" for attempt in count())
+    return next(fence for fence in fences if not any(fence in text for text in texts.values()))
 
 
 def read_verdict(completion: str) -> Winner | None:

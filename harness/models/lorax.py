@@ -28,6 +28,11 @@ _NO_ADAPTER = re.compile(
 )
 
 
+def like_openai(model: LoraxModel) -> str:
+    """Return the address of a server's OpenAI-compatible interface, whether or not the entry names its version."""
+    return model.base_url.rstrip("/").removesuffix("/v1") + "/v1"
+
+
 @dataclass(frozen=True)
 class LoraxBackend:
     """One adapter (by task, perhaps) of a LoRAX server, or its base model when there is no adapter.
@@ -106,8 +111,7 @@ class LoraxBackend:
     def _url(self) -> httpx.URL:
         if self.model.api == "generate":
             return openai.server(self.model, "/generate")
-        base = self.model.base_url.rstrip("/").removesuffix("/v1")
-        return openai.server(self.model, "/v1" + openai.PATHS[self.model.api], base)
+        return openai.server(self.model, openai.PATHS[self.model.api], like_openai(self.model))
 
     @cached_property
     def _headers(self) -> dict[str, str]:

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import AskError, DataError
 from harness.models.entry import LoraxModel, Model, OpenAIModel
-from harness.models.http import Bounds, json_object, send
-from harness.models.openai import bearer, own_headers, server
+from harness.models.http import json_object, send
+from harness.models.lorax import like_openai
+from harness.models.openai import bearer, bounds, own_headers, server
 
 FINGERPRINT = "fingerprint.json"
 LIKELIEST = 5
@@ -184,6 +185,8 @@ async def prove(transport: httpx.AsyncBaseTransport, model: Model, task: str) ->
         again = [await _first_tokens(transport, model, task, prompt) for prompt in reversed(prompts)][::-1]
     except AskError as error:
         return Proof("unknown", f"{SILENT}: {error}")
+    except TimeoutError:
+        return Proof("unknown", f"{SILENT} within {model.timeout:g} s")
     return judge(print_, seen, again)
 
 
@@ -195,7 +198,7 @@ async def _first_tokens(
     Prompts are sent as plain text, as the fingerprint was taken, also to a model that is otherwise asked as a chat.
     """
     if isinstance(model, LoraxModel):
-        name, url = model.adapter or "", model.base_url.rstrip("/").removesuffix("/v1") + "/v1"
+        name, url = model.adapter or "", like_openai(model)
     else:
         name, url = model.model, model.base_url
     body = {"model": name.replace("{task}", task), "prompt": prompt, "max_tokens": 1, "logprobs": LIKELIEST}
@@ -203,9 +206,8 @@ async def _first_tokens(
     headers = {"Content-Type": "application/json", **bearer(model.api_key), **own_headers(model)}
     content = json.dumps({**body, **model.extra})
     place = server(model, "/completions", url)
-    bounds = Bounds(model.connect_timeout, model.timeout)
     async with asyncio.timeout(model.timeout):
-        reply = await send(transport, "POST", place, headers, model.secrets, bounds, content=content)
+        reply = await send(transport, "POST", place, headers, model.secrets, bounds(model), content=content)
     return _likeliest(json_object(reply, model.secrets))
 
 

@@ -109,6 +109,14 @@ def test_a_server_without_log_probabilities_leaves_it_unknown(loopback: Loopback
         assert "does not tell the probabilities" in str(found)
 
 
+def test_a_server_that_does_not_answer_in_time_leaves_it_unknown(
+    loopback: Loopback, address: str, folder: Path
+) -> None:
+    loopback.latency = 1.0
+    found = _proof(_entry(loopback.openai_url, 1, 0, timeout=0.1, fingerprint=str(folder / "adapter1")))
+    assert str(found) == "unknown: the server does not tell the probabilities of its tokens within 0.1 s"
+
+
 def test_a_missing_or_malformed_fingerprint_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"fingerprint.json does not exist; make it with `harness proof --make"):
         read_fingerprint(tmp_path)

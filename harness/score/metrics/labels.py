@@ -6,6 +6,7 @@ is any of them. A row without a valid answer is in its gold class without being 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,6 +44,18 @@ def per_class(gold: Sequence[str | None], pred: Sequence[str | None], labels: Se
         f1 = 2 * hits / (support + predicted) if support + predicted else 0.0
         reports.append(ClassReport(label, precision, recall, f1, support))
     return reports
+
+
+def kappa(means: FloatArray) -> FloatArray:
+    """Cohen's kappa of a table's shares, shape [..., k²]; 0 where both give one verdict only.
+
+    J. Cohen, Educational and Psychological Measurement 20, 1960.
+    """
+    size = math.isqrt(means.shape[-1])
+    table = means.reshape(*means.shape[:-1], size, size)
+    total = table.sum(axis=(-2, -1))
+    expected = (ratio(table.sum(axis=-1), total[..., None]) * ratio(table.sum(axis=-2), total[..., None])).sum(axis=-1)
+    return ratio(ratio(np.trace(table, axis1=-2, axis2=-1), total) - expected, 1 - expected)
 
 
 def gold_and_answer(example: Example) -> tuple[Any, Any]:
