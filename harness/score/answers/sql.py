@@ -177,17 +177,20 @@ def _goes_on(text: str, bracket: int) -> bool:
 def _inside(text: str, start: int, mark: str) -> tuple[str | None, int]:
     """The query between the mark in front of `start` and the one that closes it, and where it, or the look at it, ends.
 
-    The first mark that closes it counts, or the last one of the paragraph where marks are inside, too.
+    The first mark that closes it counts, or the last one of the paragraph where marks are inside, too. An empty line
+    may be part of a literal: where the paragraph has no such mark, the first one behind it counts.
     """
     width = 1
     while width < 3 and text[start - width - 1 : start - width] == mark and start > width:
         width += 1
     closing_mark = _WRAPPERS[mark] * width
     limit = min(len(text), start + MOST_CHARACTERS)
-    paragraph = text.find("\n\n", start, limit)
-    limit = paragraph if paragraph >= 0 else limit
+    paragraph, first = text.find("\n\n", start, limit), text.find(closing_mark, start, limit)
+    ends = [first]
+    if not 0 <= paragraph < first:
+        ends.append(text.rfind(closing_mark, start, paragraph if paragraph >= 0 else limit))
     end = start
-    for end in (text.find(closing_mark, start, limit), text.rfind(closing_mark, start, limit)):
+    for end in ends:
         if end < 0:
             return None, start
         inner = text[start:end]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harness.score.answers.sql import gold_sql, read_sql
@@ -196,6 +196,7 @@ def queries(draw: st.DrawFn) -> str:
 MARKS = (("", ""), ("", ";"), ("```sql\n", "\n```"), ("`", "`"), ("**", "**"), ('"', '"'), ("(", ")"))
 
 
+@example("select a from t WHERE a = '\n\n' AND b > 2", ("`", "` It's done. "))  # an empty line in a literal
 @given(queries(), around(MARKS))
 def test_a_query_in_chatter_is_itself_or_unparsed(query: str, around: tuple[str, str]) -> None:
     opening = around[0][-1:]
