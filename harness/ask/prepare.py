@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import DataError, SpecError, nearest
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
+from harness.models.baseline import Objective
 from harness.models.connect import Connections
 from harness.models.entry import InProcess, ModelEntry
 from harness.rows.evaluation import EvaluationRow, Subset, identify, identity, row_id, select
@@ -20,6 +21,7 @@ from harness.store.results import Manifest, write_rows
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
 from harness.tasks.pruning import Prune
+from harness.tasks.task import LabelAnswer, Task
 
 _PROBE = "\x00prompt\x00"
 
@@ -187,13 +189,21 @@ def open_backend(
     return connections.open(
         entry,
         task.file.name,
-        classify=spec.answer.type == "label",
+        objective=_objective(spec),
         labels=spec.choices,
         fingerprint=task.subset.training,
         training=lambda: training_rows(task.file, task.prompts, task.origin, task.evaluated),
         column=lambda name: column_of(task, name),
         folder=folder,
     )
+
+
+def _objective(task: Task) -> Objective | None:
+    """What a baseline that answers labels is fitted for: the metric on the leaderboard."""
+    if not isinstance(task.answer, LabelAnswer):
+        return None
+    first = task.metrics[0]
+    return Objective(first.name, first.options.get("positive") or task.answer.positive)
 
 
 def column_of(task: PreparedTask, name: str) -> dict[str, str]:

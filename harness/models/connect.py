@@ -25,6 +25,7 @@ from harness.models.entry import (
 )
 
 if TYPE_CHECKING:
+    from harness.models.baseline import Objective
     from harness.models.engines.llamacpp import LlamaCpp
     from harness.models.engines.runner import Runner
     from harness.models.http import Transport
@@ -62,7 +63,7 @@ class Connections:
         entry: ModelEntry,
         task: str,
         *,
-        classify: bool,
+        objective: Objective | None,
         labels: tuple[str, ...] = (),
         fingerprint: str | None,
         training: Training,
@@ -71,10 +72,11 @@ class Connections:
     ) -> Backend:
         """Open a model for one task.
 
-        `classify` says that answers are labels, and `labels` which, where each answer is one of them. `training` loads
-        the prompts and targets of the training split when a baseline needs them, and `fingerprint` stands for them,
-        None where there are none. `column` gives the texts of a column of the data by row. `folder` holds the pair's
-        results; a model with `batch: true` keeps its batches there, and is asked directly where there is none.
+        `objective` says that answers are labels and what a baseline is fitted for, `labels` which, where each answer
+        is one of them. `training` loads the prompts and targets of the training split when a baseline needs them, and
+        `fingerprint` stands for them, None where there are none. `column` gives the texts of a column of the data by
+        row. `folder` holds the pair's results; a model with `batch: true` keeps its batches there, and is asked
+        directly where there is none.
 
         Raises:
             DataError: a baseline has no training rows, a local model no adapter, or recorded answers cannot be read.
@@ -112,7 +114,7 @@ class Connections:
 
                 if fingerprint is None:
                     raise DataError("there are no training rows to fit it on")
-                return BaselineBackend(model.method, training, classify, fingerprint)
+                return BaselineBackend(model.method, training, objective, fingerprint)
             case CustomModel() as model:
                 return model.open(task)
 

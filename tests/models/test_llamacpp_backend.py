@@ -30,7 +30,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def opened(opening: Connections, model: str | Path, task: str = "jigsaw", **settings: Any) -> LocalBackend:
     entry = LlamaCppModel(backend="llamacpp", model=str(model), threads=1, **settings)
     found = opening.open(
-        ModelEntry("tiny", entry, ()), task, classify=True, labels=("yes", "no"), fingerprint=None,
+        ModelEntry("tiny", entry, ()), task, objective=None, labels=("yes", "no"), fingerprint=None,
         training=lambda: ([], []), column=lambda name: {},
     )  # fmt: skip
     assert isinstance(found, LocalBackend)

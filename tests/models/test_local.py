@@ -117,7 +117,7 @@ class TestItsAdapter:
         def runner(adapter: str | None) -> object:
             entry = ModelEntry("base", model(adapter=adapter), ())
             opened = connections.open(
-                entry, "jigsaw", classify=True, fingerprint=None, training=lambda: ([], []), column=lambda name: {}
+                entry, "jigsaw", objective=None, fingerprint=None, training=lambda: ([], []), column=lambda name: {}
             )
             assert isinstance(opened, LocalBackend)
             return opened.runner
