@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from harness.ask.prepare import unreadable_gold
 from harness.errors import HarnessError, UserError
+from harness.models.baseline import majority
 from harness.rows.evaluation import EvaluationRow, Subset, choose, identify, identity, row_id
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
@@ -103,7 +104,7 @@ def check(folder: Path | None, name: str, data: str | None, *, strict: bool) -> 
     guarded = None
     if subset is not None and not problems:
         rows = subset.rows
-        guarded = attempt(lambda: guard(file.task, rows))
+        guarded = attempt(lambda: guard(file.task, rows, training[1]))
         problems += [file.source.problem([], problem) for problem in guarded.problems] if guarded else []
     return Checked(
         name=name,
@@ -244,7 +245,8 @@ def _shortened(prompt: str) -> str:
 class Guarded:
     """Leaderboard scores of answers whose score is known beforehand, and 95th percentiles of lengths in characters.
 
-    `majority` is None for answers that are not labels, `gold` and `shuffled` for a task whose targets are no answers.
+    `majority` is the score of the baseline of that name, None where answers are not labels or there are no training
+    rows; `gold` and `shuffled` are None for a task whose targets are no answers.
     `problems` says what is not as it should be.
     """
 
@@ -257,10 +259,11 @@ class Guarded:
     problems: tuple[str, ...]
 
 
-def guard(task: Task, rows: Sequence[EvaluationRow], seed: int = 0) -> Guarded:
+def guard(task: Task, rows: Sequence[EvaluationRow], training: Sequence[str] = (), seed: int = 0) -> Guarded:
     """Score gold, empty, majority and shuffled gold answers on the leaderboard metric, and measure lengths.
 
-    Answers that are programs are run for the first 100 rows only.
+    `training` are the training targets, the most frequent of which is the majority's answer. Answers that are programs
+    are run for the first 100 rows only.
 
     Raises:
         UserError: the metric needs a package that is not installed.
@@ -273,18 +276,18 @@ def guard(task: Task, rows: Sequence[EvaluationRow], seed: int = 0) -> Guarded:
     shuffled = list(targets)
     random.Random(seed).shuffle(shuffled)
     labels = Counter(targets) if task.answer.type == "label" else None
-    top = labels.most_common(1)[0][0] if labels else ""
     gold = score(targets)  # also of targets that are no answers: the metric must be able to score a text
     found = Guarded(
         gold=gold if task.shows_answer else None,
         empty=score([""] * len(rows)),
         shuffled=score(shuffled) if task.shows_answer else None,
-        majority=score([top] * len(rows)) if labels else None,
+        majority=score([majority(training)("")] * len(rows)) if labels and training else None,
         prompt_p95=_p95([len(row.prompt) for row in rows]),
         target_p95=_p95([len(target) for target in targets]),
         problems=(),
     )
-    problems = [*_scores(task, metric, found), *_rates(metric, labels, found, len(rows)), *_empty_prompts(rows)]
+    constant = score([labels.most_common(1)[0][0]] * len(rows)) if labels else None
+    problems = [*_scores(task, metric, found), *_rates(metric, labels, found, constant), *_empty_prompts(rows)]
     return replace(found, problems=tuple(problems))
 
 
@@ -316,16 +319,17 @@ def _scores(task: Task, metric: Metric, found: Guarded) -> list[str]:
     return problems
 
 
-def _rates(metric: Metric, labels: Counter[str] | None, found: Guarded, n: int) -> list[str]:
+def _rates(metric: Metric, labels: Counter[str] | None, found: Guarded, constant: float | None) -> list[str]:
     """Accuracy of a constant and of a shuffled answer is known from the labels' shares alone."""
-    if labels is None or metric.name != "accuracy" or found.majority is None or found.shuffled is None:
+    if labels is None or metric.name != "accuracy" or constant is None or found.shuffled is None:
         return []
+    n = labels.total()
     shares = [count / n for count in labels.values()]
     chance = sum(share * share for share in shares)
     spread = math.sqrt(chance * (1 - chance) / n)
     problems = []
-    if abs(found.majority - max(shares)) > TOLERANCE:
-        problems.append(f"the most frequent label scores {found.majority:.4f}, but its share is {max(shares):.4f}")
+    if abs(constant - max(shares)) > TOLERANCE:
+        problems.append(f"the most frequent label scores {constant:.4f}, but its share is {max(shares):.4f}")
     if abs(found.shuffled - chance) > SIGMAS * spread + 1 / n:
         problems.append(f"shuffled right answers score {found.shuffled:.4f}, far from chance ({chance:.4f})")
     return problems

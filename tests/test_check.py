@@ -34,10 +34,17 @@ def rows(*answers: str, prompt: str = "Colour of thing {}?") -> list[EvaluationR
 
 
 def test_a_sound_task_has_no_problems() -> None:
-    found = guard(task(), rows(*["red"] * 60, *["blue"] * 40))
+    found = guard(task(), rows(*["red"] * 60, *["blue"] * 40), ["red", "blue", "red"])
     assert found.problems == ()
     assert (found.gold, found.empty, found.majority) == (1.0, 0.0, 0.6)
     assert 0.3 < found.shuffled < 0.75
+
+
+def test_majority_is_the_baseline_of_that_name() -> None:
+    """It answers the most frequent training target, which need not be that of the evaluated rows."""
+    golds = rows(*["red"] * 60, *["blue"] * 40)
+    assert guard(task(), golds, ["blue", "blue", "red"]).majority == 0.4
+    assert guard(task(), golds).majority is None
 
 
 def test_right_answers_that_do_not_score_full_marks_are_a_problem() -> None:
