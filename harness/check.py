@@ -7,7 +7,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -178,6 +178,30 @@ def _contradicted(subset: Subset) -> list[list[str]]:
     return [ids for ids in rows.values() if len(ids) > 1]
 
 
+def as_facts(checked: Checked) -> dict[str, object]:
+    """Return what was found as plain values: what `describe` shows, without the prompts."""
+    subset = checked.subset
+    rows = None
+    if subset is not None:
+        rows = {
+            "evaluated": len(subset.rows),
+            "in_split": subset.total,
+            "repeated": subset.repeated,
+            "in_training": subset.in_training,
+            "training": checked.training,
+            "training_from_evaluated_split": subset.borrowed,
+        }
+    return {
+        "task": checked.name,
+        "problems": list(checked.problems),
+        "source": checked.label,
+        "rows": rows,
+        "labels": dict(checked.balance),
+        "leaderboard_scores": None if checked.guarded is None else _known_scores(checked.guarded),
+        "shared_columns": [asdict(one) for one in checked.shared],
+    }
+
+
 def describe(checked: Checked) -> str:
     """Return the facts as text: row counts, what was dropped, label balance, three prompts with their targets."""
     subset = checked.subset
@@ -221,14 +245,18 @@ def _clusters(checked: Checked, subset: Subset) -> list[str]:
     ]
 
 
-def _guards(guarded: Guarded) -> str:
+def _known_scores(guarded: Guarded) -> dict[str, float]:
     scores = {
         "gold answers": guarded.gold,
         "empty": guarded.empty,
         "majority": guarded.majority,
         "shuffled gold": guarded.shuffled,
     }
-    shown = ", ".join(f"{name} {score:.3f}" for name, score in scores.items() if score is not None)
+    return {name: score for name, score in scores.items() if score is not None}
+
+
+def _guards(guarded: Guarded) -> str:
+    shown = ", ".join(f"{name} {score:.3f}" for name, score in _known_scores(guarded).items())
     return (
         f"leaderboard score of {shown}; 95th percentile of characters: prompt {guarded.prompt_p95:,}, "
         f"target {guarded.target_p95:,}"

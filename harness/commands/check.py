@@ -14,22 +14,31 @@ from harness.commands import options
 @options.data
 @options.unsafe_code
 @options.tasks_folder
+@options.json
 @options.code
-def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None) -> int:
+def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None, as_json: bool) -> int:
     """Validate tasks (default: all) against their rows.
 
     Shows row counts, the balance of labels, and three prompts with their targets.
     """
-    from harness.check import check, describe
+    import json
+
+    from harness.check import as_facts, check, describe
     from harness.errors import UserError
     from harness.tasks.catalog import task_names
 
     problems: list[str] = []
+    facts: list[dict[str, object]] = []
     for name in tasks or task_names(tasks_folder):
         checked = check(tasks_folder, name, data, strict=bool(tasks))
+        problems += checked.problems
+        if as_json:
+            facts.append(as_facts(checked))
+            continue
         print(describe(checked))
         print(f"  {f'{len(checked.problems)} problem(s)' if checked.problems else 'no problems found'}\n", flush=True)
-        problems += checked.problems
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
     if problems:
         raise UserError("\n".join([f"{len(problems)} problem(s) found", *problems]))
     return 0

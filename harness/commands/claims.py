@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +27,9 @@ WIDTH = 100
 @click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a Markdown page instead."
 )
+@options.json
 @options.code
-def command(results: Path, markdown: Path | None) -> int:
+def command(results: Path, markdown: Path | None, as_json: bool) -> int:
     """Recompute the claims of the LoRA Land blog and paper.
 
     Where benchmark runs of adapters are recorded, their results are shown beside each claim.
@@ -34,9 +37,11 @@ def command(results: Path, markdown: Path | None) -> int:
     from harness.studies.claims import claims, read_tables
 
     found = claims(read_tables(published(results)), _runs(results))
-    if markdown is None:
+    if as_json:
+        print(json.dumps([asdict(claim) for claim in found], ensure_ascii=False))
+    elif markdown is None:
         print(text(found))
-    else:
+    if markdown is not None:
         markdown.write_text(printable(page(found)), encoding="utf-8", newline="\n")
     return 0
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.compare.deciding_rows import RowDifference
-    from harness.compare.paired import Comparison, ModelPair
+    from harness.compare.paired import ModelPair
     from harness.score.scoring import ScoredRun
 
 WIDTH = 100
@@ -37,11 +37,19 @@ WIDTH = 100
     default=None,
     help="Results of a bench with another --seed: compare on its rows, too, leaving out those asked before.",
 )
+@click.option(
+    "--rows",
+    "most",
+    type=click.IntRange(min=0),
+    default=None,
+    help="Also show this many of the rows that separate them most. Default: 10 of a single task, none of several.",
+)
 @options.truth
 @options.across_prompts
 @options.recorded_rules
 @options.tasks_folder
 @options.results
+@options.json
 @options.code
 def command(
     a: str,
@@ -49,21 +57,21 @@ def command(
     tasks: tuple[str, ...],
     kind: str | None,
     fresh: Path | None,
+    most: int | None,
     truth: str | None,
     across_prompts: bool,
     recorded_rules: bool,
     tasks_folder: Path | None,
     results: Path,
+    as_json: bool,
 ) -> int:
     """Compare models A and B on each task that both have run.
-
-    Prints the verdict and the ten rows on which they differ most.
 
     All answers are scored by the task file as it is now. p-values and intervals are corrected for all models that are
     recorded and all tasks.
     """
     from harness.compare.confirmation import confirm
-    from harness.compare.deciding_rows import deciding_rows
+    from harness.compare.deciding_rows import MOST, deciding_rows
     from harness.compare.paired import compare_recorded, recorded_runs
     from harness.report.words import compared as tally
     from harness.score.rules import chosen_rules
@@ -80,15 +88,53 @@ def command(
     with scored_against(results, truth, say, rules) as folder:
         runs = scored(folder)
         compared, both = compare_recorded(runs, a, b, across_prompts=across_prompts)
-        for task, found in compared.tasks.items():
-            first, second = both[task, a], both[task, b]
-            rows = deciding_rows(folder, first, second)
-            print(block(found, first, second, rows, across=task in compared.across), end="\n\n")
-    print(tally(compared))
+        shown = most if most is not None else MOST if len(compared.tasks) == 1 else 0
+        rows = {task: deciding_rows(folder, both[task, a], both[task, b], shown) for task in compared.tasks if shown}
+    again = None
     if fresh is not None:
         with scored_against(fresh, truth, say, rules) as folder:
-            print("\n" + confirmed(confirm(runs, scored(folder), a, b), both))
+            again = confirm(runs, scored(folder), a, b)
+    if as_json:
+        print(document(compared, both, rows, again))
+        return 0
+    for task in compared.tasks:
+        print(verdict(compared, both[task, a], both[task, b]), end="\n\n")
+    print(tally(compared))
+    if again is not None:
+        print("\n" + confirmed(again, both))
+    for task, found in rows.items():
+        print("\n" + block(found, both[task, a], both[task, b]))
     return 0
+
+
+def document(
+    compared: ModelPair,
+    both: Mapping[tuple[str, str], ScoredRun],
+    rows: Mapping[str, Sequence[RowDifference]],
+    fresh: ModelPair | None,
+) -> str:
+    """The comparison as one JSON document, each verdict with its sentence."""
+    import json
+    from dataclasses import asdict
+
+    from harness.report.words import comparison, family
+
+    def tasks(pair: ModelPair) -> dict[str, object]:
+        found = {}
+        for task, one in pair.tasks.items():
+            ran = [both[task, model] for model in (pair.a, pair.b) if (task, model) in both]
+            metric = ran[0].metrics[0].name if ran else "score"
+            scores = {} if pair is fresh else {"scores": {run.manifest.model: _score(run) for run in ran}}
+            sentence = comparison(pair.a, pair.b, metric, one)
+            found[task] = {"metric": metric, **scores, **asdict(one), "sentence": sentence}
+        return {"tasks": found, "not_compared": dict(pair.apart), "comparisons": pair.comparisons}
+
+    whole = {"a": compared.a, "b": compared.b, **tasks(compared), "family": family(compared)}
+    if rows:
+        whole["rows"] = {task: [asdict(row) for row in found] for task, found in rows.items()}
+    if fresh is not None:
+        whole["confirmed"] = tasks(fresh)
+    return json.dumps(whole, ensure_ascii=False)
 
 
 def confirmed(found: ModelPair, both: Mapping[tuple[str, str], ScoredRun]) -> str:
@@ -103,34 +149,48 @@ def confirmed(found: ModelPair, both: Mapping[tuple[str, str], ScoredRun]) -> st
     return "\n".join([*lines, family(found)])
 
 
-def block(found: Comparison, a: ScoredRun, b: ScoredRun, rows: Sequence[RowDifference], *, across: bool) -> str:
-    """The verdict on a task and the rows that decide it, each at most 100 characters wide."""
-    from harness.report.words import capital, comparison, number, shortened, signed, version
-    from harness.score.metrics.base import only_mean
+def verdict(compared: ModelPair, a: ScoredRun, b: ScoredRun) -> str:
+    """Scores and verdict on a task."""
+    from harness.report.words import capital, comparison, number, version
     from harness.store.results import LABELS_ONLY
 
     manifest, metric = a.manifest, a.metrics[0]
     names = [manifest.model, b.manifest.model]
-    scores = [number(float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))) for run in (a, b)]
+    scores = [number(_score(run)) for run in (a, b)]
     lines = [
         f"{manifest.task}: {manifest.spec.title}, {manifest.source}, "
         f"{version((run.manifest.spec.asking_version for run in (a, b)), [manifest.spec.scoring_version])}",
         f"{names[0]} {scores[0]}, {names[1]} {scores[1]} {metric.name}",
-        f"{capital(comparison(names[0], names[1], metric.name, found))}.",
+        f"{capital(comparison(names[0], names[1], metric.name, compared.tasks[manifest.task]))}.",
     ]
-    if across:
+    if manifest.task in compared.across:
         lines.append(f"{names[0]} and {names[1]} were asked with different prompts or limits.")
     if a.manifest.labels_only != b.manifest.labels_only:
         lines.append(f"{(a if a.manifest.labels_only else b).manifest.model}: {LABELS_ONLY}")
+    return "\n".join(lines)
+
+
+def _score(run: ScoredRun) -> float:
+    metric = run.metrics[0]
+    return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))
+
+
+def block(rows: Sequence[RowDifference], a: ScoredRun, b: ScoredRun) -> str:
+    """The rows that separate two models on a task, each line at most 100 characters wide."""
+    from harness.report.words import plural, shortened, signed
+    from harness.score.metrics.base import only_mean
+
     if not rows:
-        return "\n".join([*lines, "  no row is scored differently"])
-    by_row = metric.summary is only_mean
+        return f"{a.manifest.task}: no row is scored differently"
+    names = [a.manifest.model, b.manifest.model]
+    by_row = a.metrics[0].summary is only_mean
     width = max(len("reference"), *map(len, names))
+    lines = [f"{a.manifest.task}: the {plural(len(rows), 'row')} that separate{'s' * (len(rows) == 1)} them most"]
     for row in rows:
         by_how_much = signed(row.difference) if by_row else f"changes the difference by {signed(row.difference, 4)}"
         lines.append(f"  row {row.row}: {f'{names[0]} ' if by_row else ''}{by_how_much}")
         shown = [
-            ("prompt", shortened(row.prompt, WIDTH - width - 6, end=True)),
+            ("input", shortened(row.input, WIDTH - width - 6)),
             ("reference", shortened(" | ".join(row.references), WIDTH - width - 6)),
             (names[0], _answer(row.answer_a, row.status_a, WIDTH - width - 6)),
             (names[1], _answer(row.answer_b, row.status_b, WIDTH - width - 6)),

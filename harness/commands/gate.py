@@ -51,6 +51,7 @@ UNTOLD = 1
     "--junit", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write a JUnit file as well."
 )
 @options.results
+@options.json
 @options.code
 def command(
     model: str,
@@ -64,6 +65,7 @@ def command(
     tasks_folder: Path | None,
     junit: Path | None,
     results: Path,
+    as_json: bool,
 ) -> int:
     """Fail when MODEL is shown to be worse than another by more than the margin.
 
@@ -92,7 +94,7 @@ def command(
         # Not exit code 2: with two numbers a pipeline can distinguish a gate that failed to run from a worse model.
         print(f"error: {error}", file=sys.stderr)
         return UNTOLD
-    print(text(checks, model, against))
+    print(document(checks, model, against) if as_json else text(checks, model, against))
     outcomes = {check.outcome for check in checks}
     return WORSE if "failed" in outcomes else 0 if outcomes == {"passed"} else UNTOLD
 
@@ -105,6 +107,17 @@ def text(checks: list[Check], model: str, against: str) -> str:
     lines = [f"{check.outcome:9}  {check.task:{width}}  {gate_reason(check, model, against)}" for check in checks]
     passed = sum(check.outcome == "passed" for check in checks)
     return "\n".join([*lines, f"{passed} of {plural(len(checks), 'task')} passed"])
+
+
+def document(checks: list[Check], model: str, against: str) -> str:
+    """The checks as one JSON document."""
+    import json
+    from dataclasses import asdict
+
+    from harness.report.words import gate_reason
+
+    shown = [{**asdict(check), "reason": gate_reason(check, model, against)} for check in checks]
+    return json.dumps({"model": model, "against": against, "checks": shown}, ensure_ascii=False)
 
 
 def _write(path: Path, content: str) -> None:

@@ -56,13 +56,15 @@ a_task, a_model = _completes(_task_names), _completes(_model_names)
 a_task_run, a_model_run = _completes(_run_names(0)), _completes(_run_names(1))
 
 
-def _many(kind: str, default: str, complete: Complete) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    text = f"Name of a {kind}; can be repeated. Default: {default}."
+def _many(
+    kind: str, default: str, complete: Complete, other: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    text = f"Name of a {kind}{other}; can be repeated. Default: {default}."
     return click.option(f"--{kind}", f"{kind}s", multiple=True, help=text, shell_complete=complete)
 
 
 tasks = _many("task", "all", a_task)
-models = _many("model", "all that can be asked", a_model)
+models = _many("model", "all that can be asked", a_model, ", or openai:MODEL, anthropic:MODEL, http://HOST/v1#MODEL")
 tasks_run = _many("task", "all that were run", a_task_run)
 models_run = _many("model", "all that were run", a_model_run)
 

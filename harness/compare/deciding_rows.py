@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from harness.score.answers import text_of
 from harness.score.metrics.base import FloatArray, Metric, only_mean
 from harness.score.scoring import ScoredRun, Status
 from harness.store.results import Answers, Manifest, answered_rows, completions
+from harness.tasks.prompts import without_frame
 
 MOST = 10
 
@@ -23,11 +24,13 @@ class RowDifference:
     """A row on which two models differ; `difference` is A minus B in the metric's unit, positive where A scores more.
 
     For a metric that only has a score of the whole set it is how much leaving the row out changes the difference of the
-    two scores. An answer is None where there is none.
+    two scores. An answer is None where there is none. `input` is the prompt without what all prompts of the task begin
+    and end with.
     """
 
     row: str
     prompt: str
+    input: str
     references: tuple[str, ...]
     answer_a: str | None
     answer_b: str | None
@@ -56,11 +59,12 @@ def deciding_rows(results: Path, a: ScoredRun, b: ScoredRun, most: int = MOST) -
     sizes = np.abs(gaps).round(9).tolist()
     differing = np.flatnonzero((ours != theirs).any(axis=1)).tolist()
     chosen = sorted(differing, key=lambda i: (-sizes[i], a.rows.ids[i]))[:most]
-    texts = _texts(results, a, b, frozenset(chosen))
+    texts, cut = _texts(results, a, b, frozenset(chosen))
     return [
         RowDifference(
             texts[i][0].id,
             texts[i][0].prompt,
+            cut(texts[i][0].prompt) or texts[i][0].prompt,
             texts[i][0].references,
             *texts[i][1],
             a.rows.statuses[i],
@@ -73,14 +77,19 @@ def deciding_rows(results: Path, a: ScoredRun, b: ScoredRun, most: int = MOST) -
 
 def _texts(
     results: Path, a: ScoredRun, b: ScoredRun, places: Collection[int]
-) -> dict[int, tuple[EvaluationRow, tuple[str | None, str | None]]]:
-    """By place, these rows of both runs with what the two models answered, without its thinking."""
+) -> tuple[dict[int, tuple[EvaluationRow, tuple[str | None, str | None]]], Callable[[str], str]]:
+    """By place, these rows of both runs with what the two models answered, without its thinking; what cuts a prompt."""
     both = zip(*(answered_rows(results, run.manifest) for run in (a, b)), strict=True)
-    return {
-        i: (row, (_said(one, a.manifest), _said(two, b.manifest)))
-        for i, ((row, one), (_, two)) in enumerate(both)
-        if i in places
-    }
+    found: dict[int, tuple[EvaluationRow, tuple[str | None, str | None]]] = {}
+
+    def prompts() -> Iterator[str]:
+        for i, ((row, one), (_, two)) in enumerate(both):
+            if i in places:
+                found[i] = row, (_said(one, a.manifest), _said(two, b.manifest))
+            yield row.prompt
+
+    cut = without_frame(prompts())
+    return found, cut
 
 
 def _said(answers: Answers, manifest: Manifest) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from harness.errors import SpecError, UserError, nearest
+from harness.models.given import FORMS, settings_of
 from harness.plugins import plugins
 from harness.secrets import MASK, SHORTEST_IN_ANSWERS, in_url, of_proxies, usable
 from harness.tasks.catalog import NAME
@@ -423,7 +424,12 @@ def model_names(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> Source:
-    return read(path, lambda text: _WRITTEN.sub("\ue000\\1\ue001", text))
+    return read(path, _marked)
+
+
+def _marked(text: str) -> str:
+    """The text with variables marked, so that what is like one in a variable's value is left alone."""
+    return _WRITTEN.sub("\ue000\\1\ue001", text)
 
 
 def load_models(
@@ -444,26 +450,40 @@ def load_models(
         for name in source.data
         if not isinstance(name, str)
     ]
-    entries: list[ModelEntry] = []
+    entries: dict[str, ModelEntry] = {}
     for name in known:
         try:
-            entries.append(_entry(source, name, known, environment))
+            entries[name] = _entry(source, name, known, environment)
         except SpecError as error:
             problems.append(str(error))
     if problems:
         raise SpecError("\n".join(problems))
-    for name in names:
-        if name not in known:
-            raise UserError(f"no model '{name}' in {path}{nearest(name, known)}")
-    chosen = [entry for entry in entries if not names or entry.name in names]
+    given = {name: _given(name, path, known, environment) for name in names if name not in known}
+    if len({entry.name for entry in given.values()}) < len(given):
+        raise UserError(f"--model: two models have the same name; give them entries in {path}")
+    chosen = [entry for name, entry in entries.items() if not names or name in names] + list(given.values())
     for entry in chosen:
         if names and ready and not entry.ready:
             where = "which does not exist" if entry.missing else "in the environment"
-            raise UserError(
-                f"model '{entry.name}' needs {entry.needs}{',' if entry.missing else ''} {where} "
-                f"({path}:{source.line([entry.name])})"
-            )
+            place = f"({path}:{source.line([entry.name])})" if entry.name in known else "(--model)"
+            raise UserError(f"model '{entry.name}' needs {entry.needs}{',' if entry.missing else ''} {where} {place}")
     return chosen
+
+
+def _given(text: str, path: Path, known: Sequence[str], environment: Mapping[str, str]) -> ModelEntry:
+    """A model that no entry describes: `openai:MODEL`, say, or a server's address.
+
+    Raises:
+        UserError: it is neither that nor an entry, or an entry has its name.
+    """
+    found = settings_of(text)
+    if found is None:
+        raise UserError(f"no model '{text}' in {path}{nearest(text, known)}; without an entry: {FORMS}")
+    name, settings = found
+    if name in known:
+        raise UserError(f"--model: {path} has another entry of the name '{name}'; ask that one, or add an entry")
+    written = {key: _marked(one) if isinstance(one, str) else one for key, one in settings.items()}
+    return _entry(Source(Path("--model"), "", {name: written}, {}), name, (), environment)
 
 
 def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping[str, str]) -> ModelEntry:

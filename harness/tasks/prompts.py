@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -174,16 +174,25 @@ class Prompts:
         return SpecError(self._file.source.problem([key], message))
 
 
-def without_frame(prompts: Sequence[str]) -> Callable[[str], str]:
+def without_frame(prompts: Iterable[str]) -> Callable[[str], str]:
     """Return a function that cuts off what all prompts begin and end with: a task's instructions, its examples."""
     start, end = frame_of(prompts)
     return lambda prompt: prompt.removeprefix(start).removesuffix(end)
 
 
-def frame_of(prompts: Sequence[str]) -> tuple[str, str]:
-    """Return what all prompts begin with, and what they end with behind that."""
-    start = common_start(prompts)
-    return start, common_start([prompt[len(start) :][::-1] for prompt in prompts])[::-1]
+def frame_of(prompts: Iterable[str]) -> tuple[str, str]:
+    """Return what all prompts begin with, and what they end with behind that; they are read once, one at a time."""
+    start, end, shortest = None, "", 0
+    for prompt in prompts:
+        if start is None:
+            start, end, shortest = prompt, prompt, len(prompt)
+        if not prompt.startswith(start):
+            start = common_start([start, prompt])
+        if not prompt.endswith(end):
+            end = common_start([end[::-1], prompt[::-1]])[::-1]
+        shortest = min(shortest, len(prompt))
+    behind = shortest - len(start or "")
+    return start or "", end[max(0, len(end) - behind) :]
 
 
 def common_start(texts: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_of_a_run_with_labels_only_against_another_it_is_said(
             write_manifest(asked.results, run.model_copy(update={"model_settings": settings}))
     _, out, _ = harness("compare", "a", "b", "--results", str(asked.results))
     note = f"{constrained}: no answer but one of the task's labels was allowed (decode: labels)"
-    assert out.splitlines()[2:].count(note) == out.count("(decode: labels)") == said
+    assert out.splitlines().count(note) == out.count("(decode: labels)") == said
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,26 @@ def test_a_pick_is_confirmed_on_fresh_rows(asked: Small, harness: Command, tmp_p
     code, out, _ = harness("compare", "a", "b", "--results", str(asked.results), "--confirm", str(asked.results))
     assert code == 0
     assert "On fresh rows:\n  small: nothing can be told: every row was asked before" in out
+
+
+def test_of_several_tasks_the_verdicts_come_first_and_rows_when_asked_for(asked: Small, harness: Command) -> None:
+    asked.task("again")
+    asked.bench(tasks=("again",), max_failures=0.05)
+    where = ["compare", "a", "b", "--results", str(asked.results), "--tasks", str(asked.folder / "tasks")]
+    code, out, _ = harness(*where)
+    assert code == 0
+    assert "  row " not in out
+    verdicts, rows = harness(*where, "--rows", "2")[1].split("again: no row is scored differently")
+    assert verdicts.rstrip() == out.rstrip()
+    assert rows.count("  row ") == 2
+
+
+def test_json_is_one_document_with_the_sentence_that_is_printed(asked: Small, harness: Command) -> None:
+    where = ["compare", "a", "b", "--results", str(asked.results)]
+    code, out, err = harness(*where, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)["tasks"]["small"]
+    assert (found["n"], found["verdict"], found["scores"]) == (40, "not separable", {"a": 1.0, "b": 0.925})
+    assert found["sentence"] + "." in harness(*where)[1]
+    assert [row["input"] for row in json.loads(out)["rows"]["small"]] == ["15", "10", "5"]
+    assert len(json.loads(harness(*where, "--json", "--rows", "1")[1])["rows"]["small"]) == 1
