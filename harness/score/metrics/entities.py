@@ -1,4 +1,4 @@
-"""Metrics of entity and JSON answers."""
+"""Metrics of entity answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.score.metrics.base import Basis, Example, FloatArray, Metric, MetricFactory, ratio, share_of
 from harness.tasks.tags import Scheme, spans
-from harness.tasks.task import AnswerFormat, EntitiesAnswer
+from harness.tasks.task import EntitiesAnswer
 
 Average = Literal["micro", "macro"]
 Found = Counter[tuple[str, ...]]
@@ -117,19 +117,9 @@ def _entities(
     return Counter((kind, text.casefold() if ignore_case else text) for kind, texts in value.items() for text in texts)
 
 
-def valid_json(answer: AnswerFormat) -> Metric:
-    """Share of rows whose answer is JSON (or its Python look-alike) of the form asked for. Range [0, 1]."""
-
-    def stats(example: Example) -> tuple[float]:
-        return (float(example.answer is not None),)
-
-    return Metric("valid_json", stats, kind="binary")
-
-
 _ENTITIES = frozenset({"entities"})
 RECIPES = {
     "entity_f1": MetricFactory(entity_f1, _ENTITIES),
     "entity_precision": MetricFactory(entity_precision, _ENTITIES),
     "entity_recall": MetricFactory(entity_recall, _ENTITIES),
-    "valid_json": MetricFactory(valid_json, frozenset({"entities", "json"})),
 }

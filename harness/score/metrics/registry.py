@@ -23,6 +23,7 @@ from harness.score.metrics import (
     qa,
     sql,
     sql_match,
+    structured,
     text,
 )
 from harness.score.metrics.base import Metric, MetricFactory
@@ -37,6 +38,7 @@ _RECIPES: Mapping[str, MetricFactory] = {
         captions,
         qa,
         entities,
+        structured,
         explanations,
         sql,
         sql_match,
@@ -92,7 +94,9 @@ def build(spec: MetricSpec, answer: AnswerFormat) -> Metric:
     """
     recipe = _all().get(spec.name)
     if recipe is None:
-        choices = nearest(spec.name, names())
+        near = nearest(spec.name, names())
+        fits = ", ".join(fitting(answer.type))
+        choices = near if "did you mean" in near else f" (answers of type {answer.type} are scored by: {fits})"
         raise UserError(f"unknown metric '{spec.name}'{choices}{hint(choices)}")
     if answer.type not in recipe.fits:
         raise UserError(
