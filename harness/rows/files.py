@@ -1,4 +1,4 @@
-"""Rows of one split, read from local Parquet, CSV or JSONL files in bounded batches.
+"""Rows of one split, read from local Parquet, CSV, TSV or JSONL files in bounded batches, or from a JSON array.
 
 A value keeps its identity: a CSV cell is the text that stands there, a whole number is exact, a 32-bit float is the
 decimal number it was written as.
@@ -7,6 +7,7 @@ decimal number it was written as.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError
+from harness.errors import DataError, warn
 from harness.rows.arrow import rows_of
 
 Row = dict[str, Any]
@@ -100,16 +101,30 @@ def jsonl_splits(path: Path, name_of: Callable[[Row], str]) -> dict[str, Split]:
     return {name: split(name) for name in columns}
 
 
-def local(path: Path, columns: Mapping[str, str]) -> Split:
-    """Open a CSV, JSONL or Parquet file that the user provides. `columns` maps our column names to the file's.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a text file is written; None where the file itself shows it."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+def local(path: Path, columns: Mapping[str, str], form: Form = Form()) -> Split:
+    """Open a CSV, TSV, JSONL, JSON or Parquet file that the user provides.
+
+    `columns` maps our column names to the file's. A CSV's delimiter, where `form` does not say it, is the one of
+    `DELIMITERS` that divides the header and the record behind it XX
 
     Raises:
         DataError: the file is missing, of another kind, cannot be read, or lacks a mapped column.
     """
-    return renamed(_opened(path), columns, str(path))
+    return renamed(_opened(path, form), columns, str(path))
 
 
-def _opened(path: Path) -> Split:
+DELIMITERS = ",;\t|"
+
+
+def _opened(path: Path, form: Form) -> Split:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     match path.suffix.lower():
@@ -117,49 +132,111 @@ def _opened(path: Path) -> Split:
             return parquet([path])
         case ".jsonl":
             return jsonl_splits(path, lambda row: "").get("", Split((), lambda wanted: iter(())))
-        case ".csv":
-            return _csv(path)
+        case ".json":
+            return _json(path)
+        case ".csv" | ".tsv" as suffix:
+            encoding = form.encoding or _encoding(path)
+            delimiter = form.delimiter or ("\t" if suffix == ".tsv" else _delimiter(path, encoding))
+            return _csv(path, delimiter, encoding)
         case other:
-            raise DataError(f"{path}: a '{other}' file cannot be read (expected .parquet, .jsonl or .csv)")
+            raise DataError(f"{path}: a '{other}' file cannot be read (expected .parquet, .jsonl, .json, .csv or .tsv)")
 
 
-def _csv(path: Path) -> Split:
-    header = next(_records(path), None)
+def _json(path: Path) -> Split:
+    """A file that is one JSON array of objects, which is read whole."""
+    try:
+        rows = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        hint = "; name a file with one object a line .jsonl" if error.msg == "Extra data" else ""
+        raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg} at column {error.colno}{hint}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start + 1}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: expected a JSON array of objects, found {type(rows).__name__}")
+    for place, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: item {place}: expected an object of columns, found {type(row).__name__}")
+
+    def read(wanted: Iterable[str]) -> Iterator[Row]:
+        chosen = set(wanted)
+        return ({name: value for name, value in row.items() if name in chosen} for row in rows)
+
+    return Split(tuple(dict.fromkeys(name for row in rows for name in row)), read)
+
+
+def _encoding(path: Path) -> str:
+    """The encoding of a text file, by its first bytes and by whether all of it is UTF-8."""
+    import codecs
+
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        file.seek(0)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while block := file.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            warn(f"{path}: not UTF-8; it is read as Windows-1252. `dataset.encoding` in the task file says otherwise")
+            return "cp1252"
+    return "utf-8-sig"
+
+
+def _delimiter(path: Path, encoding: str) -> str:
+    """The character that divides the header and the first record into most fields, as many in both; else the header."""
+
+    def fields(delimiter: str) -> tuple[bool, int]:
+        try:
+            widths = [len(cells) for _, cells in itertools.islice(_records(path, delimiter, encoding), 2)]
+        except DataError:
+            return False, 0
+        header = widths[0] if widths else 0
+        return header > 1 and len(set(widths)) == 1, header
+
+    return max(DELIMITERS, key=fields)
+
+
+def _csv(path: Path, delimiter: str, encoding: str) -> Split:
+    header = next(_records(path, delimiter, encoding), None)
     if header is None:
         raise DataError(f"{path}: not a CSV file: it is empty")
     names = tuple(header[1])
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(f"{path}:{header[0]}: column '{repeated[0]}' is listed twice in the header")
+    shown = {",": "comma", ";": "semicolon", "\t": "tab"}.get(delimiter, f"'{delimiter}'")
 
     def read(wanted: Iterable[str]) -> Iterator[Row]:
         chosen = [(place, name) for place, name in enumerate(names) if name in set(wanted)]
-        records = _records(path)
+        records = _records(path, delimiter, encoding)
         next(records)
         for line, cells in records:
             if len(cells) != len(names):
                 raise DataError(
                     f"{path}:{line}: expected {len(names)} fields as in the header, found {len(cells)} "
-                    "(a comma inside a field needs quotes around the field)"
+                    f"(a {shown} inside a field needs quotes around the field)"
                 )
             yield {name: cells[place] for place, name in chosen}
 
     return Split(names, read)
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, delimiter: str, encoding: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a CSV file, each with the line it starts on; blank lines are skipped."""
     csv.field_size_limit(sys.maxsize)  # a field may be a whole contract
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+    with path.open(encoding=encoding, newline="") as file:
+        reader = csv.reader(file, strict=True, delimiter=delimiter)
         line = 1
         try:
             for cells in reader:
                 if cells:
                     yield line, cells
                 line = reader.line_num + 1
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
+        except UnicodeError as error:
+            raise DataError(f"{path}: not a CSV file in {encoding}: {error}") from None
         except csv.Error as error:
             raise DataError(f"{path}:{line}: not valid CSV: {error}") from None
 

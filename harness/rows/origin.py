@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.errors import DataError, nearest
 from harness.rows import hub, mirror
-from harness.rows.files import Split, jsonl_splits, local, renamed
+from harness.rows.files import Form, Split, jsonl_splits, local, renamed
 from harness.tasks.catalog import TaskFile
 
 Kind = Literal["benchmark", "sample"]
@@ -73,7 +73,8 @@ def _from_hub(file: TaskFile, more: Collection[str]) -> Origin:
     if spec.files:
         folder = file.source.path.parent
         try:
-            splits = {name: local(folder / path, spec.columns) for name, path in spec.files.items()}
+            form = Form(spec.delimiter, spec.encoding)
+            splits = {name: local(folder / path, spec.columns, form) for name, path in spec.files.items()}
             return Origin("files", _required(file, splits, str(folder)))
         except DataError as error:
             raise DataError(f"{error}{_how(file)}") from None

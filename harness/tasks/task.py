@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Annotated, Any, Literal, get_args
 
@@ -82,7 +83,14 @@ class Dataset(Strict):
         default_factory=dict, description="Our split names (train, validation, test) to the hub's split names."
     )
     files: dict[str, str] = Field(
-        default_factory=dict, description="Our split names to local CSV, JSONL or Parquet files, for data you provide."
+        default_factory=dict,
+        description="Our split names to local CSV, TSV, JSONL, JSON or Parquet files, for data you provide.",
+    )
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="What divides the fields of CSV files; else the files show it."
+    )
+    encoding: str | None = Field(
+        None, description="Encoding of CSV files, such as `cp1252`; else the byte order mark's, or UTF-8."
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
@@ -95,6 +103,14 @@ class Dataset(Strict):
         description="Column whose equal values make one evaluation row with several references "
         "(a dataset that has one line per reference).",
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else codecs.lookup(value).name
+        except LookupError:
+            raise ValueError(f"'{value}' is not a known encoding; expected utf-8, utf-16, cp1252 or another") from None
 
 
 class LabelAnswer(Strict):

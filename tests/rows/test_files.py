@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from harness.errors import DataError
-from harness.rows.files import Row, local
+from harness.errors import DataError, HarnessWarning
+from harness.rows.files import DELIMITERS, Form, Row, local
 from harness.rows.files import jsonl as read_jsonl
 from harness.rows.files import parquet as open_parquet
 from tests.rows.conftest import jsonl, parquet
@@ -71,7 +72,9 @@ class TestLocal:
     def test_so_is_another_kind_of_file(self, tmp_path: Path) -> None:
         path = tmp_path / "rows.xlsx"
         path.touch()
-        with pytest.raises(DataError, match=r"a '.xlsx' file cannot be read \(expected .parquet, .jsonl or .csv\)"):
+        with pytest.raises(
+            DataError, match=r"a '.xlsx' file cannot be read \(expected .parquet, .jsonl, .json, .csv or .tsv\)"
+        ):
             local(path, {})
 
     @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"PAR1PAR1"])
@@ -271,10 +274,11 @@ class TestCsv:
         ("content", "message"),
         [
             (b"", "a.csv: not a CSV file: it is empty"),
-            ("a\nf\u00fcr\n".encode("latin-1"), "a.csv: not a CSV file in UTF-8: "),
+            (b"a\nf\x81r\n", "a.csv: not a CSV file in cp1252: "),
             (b'a\nx\n"open\nto the end\n', "a.csv:3: not valid CSV: unexpected end of data"),
         ],
     )
+    @pytest.mark.filterwarnings("ignore::harness.errors.HarnessWarning")
     def test_a_file_that_is_no_csv_is_an_error(self, tmp_path: Path, content: bytes, message: str) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes(content)
@@ -289,3 +293,62 @@ def test_rows_of_a_file_have_the_columns_of_all_of_them(tmp_path: Path) -> None:
     split = local(path, {})
     assert split.columns == ("a", "b")
     assert list(split.read(["b"])) == [{}, {"b": 2}]
+
+
+class TestForms:
+    ROWS = [{"text": "caf\u00e9; red, black", "label": "yes"}, {"text": "a|b", "label": "no"}]  # noqa: RUF012
+
+    @pytest.mark.parametrize("delimiter", DELIMITERS)
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_a_csv_shows_its_delimiter_and_encoding(self, tmp_path: Path, delimiter: str, encoding: str) -> None:
+        path = tmp_path / "a.csv"
+        pd.DataFrame(self.ROWS).to_csv(path, index=False, sep=delimiter, encoding=encoding)
+        assert list(local(path, {}).read(["text", "label"])) == self.ROWS
+
+    def test_what_is_not_utf_8_is_read_as_windows_1252_and_said(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        pd.DataFrame(self.ROWS).to_csv(path, index=False, encoding="cp1252")
+        with pytest.warns(HarnessWarning, match=r"a\.csv: not UTF-8; it is read as Windows-1252"):
+            split = local(path, {})
+        assert list(split.read(["text", "label"])) == self.ROWS
+
+    def test_what_the_task_file_says_counts(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_bytes("a,b;c\n1,\u00e9;2\n".encode("cp437"))
+        assert list(local(path, {}, Form(";", "cp437")).read(["a,b", "c"])) == [{"a,b": "1,\u00e9", "c": "2"}]
+
+    def test_a_tsv_is_divided_by_tabs_even_with_one_column(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tsv"
+        path.write_text("text, all of it\none, two\n")
+        assert list(local(path, {}).read(["text, all of it"])) == [{"text, all of it": "one, two"}]
+
+    def test_a_header_that_holds_another_delimiter_is_divided_as_its_rows_are(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("answer (yes; no; both),text\nyes,one\n")
+        assert local(path, {}).columns == ("answer (yes; no; both)", "text")
+
+    def test_a_json_array_is_rows(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.json"
+        path.write_text('[{"a": 1}, {"b": 2, "a": 3}]')
+        split = local(path, {})
+        assert split.columns == ("a", "b")
+        assert list(split.read(["a"])) == [{"a": 1}, {"a": 3}]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                '{"a": 1}\n{"a": 2}',
+                "a.json:2: not valid JSON: Extra data at column 1; name a file with one object a line",
+            ),
+            ('{"a": 1}', "a.json: expected a JSON array of objects, found dict"),
+            ("[1]", "a.json: item 1: expected an object of columns, found int"),
+            ("", "a.json:1: not valid JSON: Expecting value at column 1"),
+        ],
+    )
+    def test_a_file_that_is_no_json_array_is_an_error(self, tmp_path: Path, content: str, message: str) -> None:
+        path = tmp_path / "a.json"
+        path.write_text(content)
+        with pytest.raises(DataError) as error:
+            local(path, {})
+        assert message in str(error.value)
