@@ -3,57 +3,117 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.rows.origin import KINDS
 
 if TYPE_CHECKING:
     from harness.ask.run import BenchOptions
     from harness.judge.findings import Findings
     from harness.plan.plan import Plan
+    from harness.score.scoring import ScoredRun
     from harness.store.results import Manifest
 
 UNANSWERED = 3
 """Exit code when some rows have no answer."""
+NEXT = "Next: `harness report` builds the page, `harness compare A B` names the rows that separate two models."
 
 
 def ask(
-    asking: Callable[[BenchOptions, Callable[[str], None]], list[Manifest]], chosen: BenchOptions, *, as_json: bool
+    asking: Callable[[BenchOptions, Callable[[str], None]], list[Manifest]],
+    chosen: BenchOptions,
+    *,
+    as_json: bool,
+    quiet: bool = False,
 ) -> int:
-    """Ask, print the table of what was asked, and return the exit code."""
+    """Ask, print what was asked as a table or as JSON, and return the exit code.
+
+    With `quiet` nothing is said on the way, and of several tasks only the standings and the verdict are printed.
+    """
     from harness.ask.budget import CapReached
     from harness.ask.progress import Interrupted
 
     def say(line: str) -> None:
-        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+        if not quiet:
+            print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
 
     capped = False
     try:
         manifests = asking(chosen, say)
     except CapReached as stop:
         manifests, capped = list(stop.manifests), True
-        say(str(stop))
+        print(stop, file=sys.stderr if as_json or quiet else sys.stdout, flush=True)
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
-    from harness.report.findings import long_frame
-    from harness.report.tables import bench_json, bench_table
-    from harness.report.words import doubts, verdicts
+    from harness.report.words import doubts
     from harness.score.rules import current_rules
     from harness.score.scoring import score_all
 
-    runs = score_all(chosen.results, manifests, say, current_rules(chosen.tasks_folder))
-    frame = long_frame(runs)
+    rules = current_rules(chosen.tasks_folder)
+    runs = score_all(chosen.results, manifests, say, rules)
     if as_json:
-        print(bench_json(frame))
+        from harness.report.findings import long_frame
+        from harness.report.tables import bench_json
+
+        print(bench_json(long_frame(runs)))
     elif runs:
-        print(bench_table(frame, verdicts(runs)))
+        before = score_all(chosen.results, recorded_beside(chosen.results, manifests), say, rules)
+        print(shown([*runs, *before], [run.manifest.model for run in before], quiet=quiet))
     for line in doubts(runs):
         say(line)
     unasked = len(runs) < len(manifests)
     return UNANSWERED if capped or unasked or any(run.rows.counts()["failed"] for run in runs) else 0
+
+
+def recorded_beside(results: Path, asked: Sequence[Manifest]) -> list[Manifest]:
+    """The complete runs of other models on the very rows that one model alone was asked, with the same prompts."""
+    from harness.store.results import read_manifests
+
+    if len({run.model for run in asked}) != 1:
+        return []
+    same = {(run.task, run.kind, run.rows, run.prompt_hash): run.model for run in asked}
+    return [
+        run
+        for run in read_manifests(results)
+        if not run.incomplete and same.get((run.task, run.kind, run.rows, run.prompt_hash), run.model) != run.model
+    ]
+
+
+def shown(runs: Sequence[ScoredRun], before: Sequence[str], *, quiet: bool) -> str:
+    """What `bench` prints at the end: each task's table and verdict, and over several tasks standings and headline.
+
+    A table on a terminal is as wide as that is. `before` are the models that were asked earlier.
+    """
+    from harness.report.findings import long_frame
+    from harness.report.markdown import standings_text
+    from harness.report.scoreboard import Scoreboard
+    from harness.report.tables import bench_table
+    from harness.report.words import compared_with, headline, lead, recorded_earlier, verdicts
+
+    parts = []
+    several = {kind for kind in KINDS if len({run.manifest.task for run in runs if run.manifest.kind == kind}) > 1}
+    if not (quiet and several):
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        parts.append(bench_table(long_frame(runs), verdicts(runs), width).rstrip("\n"))
+    if before:
+        parts.append(recorded_earlier(sorted(set(before))))
+    for kind in sorted(several):
+        board = Scoreboard([run for run in runs if run.manifest.kind == kind])
+        lines = [
+            f"{len(board.tasks)} tasks ({kind} rows):",
+            standings_text(board.standings),
+            compared_with(board.standings),
+        ]
+        parts.append("\n".join([*lines, " ".join(filter(None, [headline(board), lead(board)]))]))
+    if several:
+        parts.append(NEXT)
+    return "\n\n".join(parts)
 
 
 def print_votes(found: Findings, plot: Path | None, *, as_json: bool) -> int:

@@ -236,6 +236,22 @@ def _published_list(figures: Sequence[Published], metrics: Sequence[str]) -> lis
 
 def standings_markdown(found: Standings) -> str:
     """A line for each model, best mean rank first, and what the columns rest on."""
+    header, body = _standings(found)
+    text = f"{averages(found)} {compared_with(found)} {won_or_lost(None)}"
+    apart = {task: why for row in found.models if row.against for task, why in row.against.apart.items()}
+    for task, why in sorted(apart.items()):
+        text += f" On {task} nothing can be told: {why}."
+    return "\n\n".join(["### Standings", text, _github(header, body, 1)])
+
+
+def standings_text(found: Standings) -> str:
+    """The table of the standings as a terminal shows it."""
+    header, body = _standings(found)
+    align = ["left"] + ["right"] * (len(header) - 1)
+    return tabulate([header, *body], tablefmt="plain", disable_numparse=True, colalign=align)
+
+
+def _standings(found: Standings) -> tuple[list[str], list[list[str]]]:
     against = f"won, tied, lost against {found.reference}"
     tuned = any(row.lift for row in found.models)
     priced = any(row.usd for row in found.models)
@@ -252,12 +268,7 @@ def standings_markdown(found: Standings) -> str:
         ]
         for row in found.models
     ]
-    header += ["USD per 1,000 rows"] if priced else []
-    text = f"{averages(found)} {compared_with(found)} {won_or_lost(None)}"
-    apart = {task: why for row in found.models if row.against for task, why in row.against.apart.items()}
-    for task, why in sorted(apart.items()):
-        text += f" On {task} nothing can be told: {why}."
-    return "\n\n".join(["### Standings", text, _github(header, body, 1)])
+    return header + (["USD per 1,000 rows"] if priced else []), body
 
 
 def slices_markdown(found: Sequence[Slice]) -> str:

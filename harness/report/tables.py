@@ -33,12 +33,15 @@ Verdicts = Mapping[str, str]
 """One sentence per task: which model is best, and whether that is more than chance."""
 
 
-def bench_table(df: pd.DataFrame, verdicts: Verdicts | None = None) -> str:
-    """What a bench run prints: for each task and kind its name and source, a table of models, and its verdict."""
+def bench_table(df: pd.DataFrame, verdicts: Verdicts | None = None, width: int | None = None) -> str:
+    """What a bench run prints: for each task and kind its name and source, a table of models, and its verdict.
+
+    Of a table wider than `width` characters, columns are left out: latency and tokens, then the last metrics.
+    """
     blocks = []
     for task, _, part in tasks_of(df):
         notes = [labels_only(part), *incomplete_runs(part)]
-        lines = [heading(part), _text_table(part), *notes, (verdicts or {}).get(task)]
+        lines = [heading(part), _text_table(part, width), *notes, (verdicts or {}).get(task)]
         blocks.append("\n".join(line for line in lines if line))
     return "\n\n".join(blocks) + "\n"
 
@@ -216,7 +219,7 @@ def spent(row: Mapping[Hashable, Any]) -> list[str]:
 SPENT = ["p50 s", "p95 s", "tokens in", "tokens out", "USD"]
 
 
-def _text_table(part: pd.DataFrame) -> str:
+def _text_table(part: pd.DataFrame, width: int | None = None) -> str:
     """One line per model, best first: every metric, n, problems where there are any, latency, tokens, USD."""
     metrics, rows = metrics_of(part), main_rows(part)
     cells = {
@@ -235,9 +238,19 @@ def _text_table(part: pd.DataFrame) -> str:
         ]
         for r in rows
     ]
-    align = ["left"] * (1 + len(metrics)) + ["right"] * (len(header) - 1 - len(metrics))
+    table = [header, *body]
+    for name in [*SPENT[:-1], *reversed(metrics[1:])]:
+        if width is None or _width(table) <= width:
+            break
+        place = table[0].index(name)
+        table = [[*line[:place], *line[place + 1 :]] for line in table]
+    align = ["left" if name in ("model", *metrics) else "right" for name in table[0]]
     # The header is a row like the others: as a header tabulate would make every column two characters wider.
-    return tabulate([header, *body], tablefmt="plain", disable_numparse=True, colalign=align)
+    return tabulate(table, tablefmt="plain", disable_numparse=True, colalign=align)
+
+
+def _width(table: Sequence[Sequence[str]]) -> int:
+    return sum(max(len(line[place]) for line in table) + 2 for place in range(len(table[0]))) - 2
 
 
 def score_points(metrics: Iterable[Metric], rows: RowScores) -> dict[str, Estimate]:

@@ -182,6 +182,11 @@ def verdicts(runs: Sequence[ScoredRun]) -> dict[str, str]:
     return {task: task_verdict(one) for task, one in two_best(runs).items()}
 
 
+def recorded_earlier(models: Sequence[str]) -> str:
+    """What is said where a table also holds models that this run did not ask."""
+    return f"Asked the same rows earlier: {', '.join(models)}."
+
+
 def task_verdicts(board: Scoreboard) -> dict[str, str]:
     """The sentence of each task of a report."""
     found = {}

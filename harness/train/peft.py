@@ -31,6 +31,8 @@ Rows = Sequence[tuple[Tokens, Tokens]]
 # of all pairs of tokens: it is for rows up to so many tokens, and for so many pairs at a time.
 PLAIN_ATTENTION_TOKENS = 1_024
 PLAIN_ATTENTION_PAIRS = 1_500_000
+# Of longer rows so many tokens are learned at once there: eight rows of 1,700 would take 15 GB.
+PART_TOKENS = 4_096
 CHECKPOINT_SECONDS = 60
 
 
@@ -211,12 +213,14 @@ class _Run:
         if self.one_by_one:
             yield from ([row] for row in rows)
             return
-        if not self.plain_attention:
+        if self.device != "cpu":
             yield rows
             return
         part: list[tuple[Tokens, Tokens]] = []
         for row in sorted(rows, key=_length):  # the last is the longest, to which the others are padded
-            if part and (len(part) + 1) * _length(row) * (len(self.frame) + _length(row)) > PLAIN_ATTENTION_PAIRS:
+            tokens = (len(part) + 1) * _length(row)
+            pairs = tokens * (len(self.frame) + _length(row)) if self.plain_attention else 0
+            if part and (tokens > PART_TOKENS or pairs > PLAIN_ATTENTION_PAIRS):
                 yield part
                 part = []
             part.append(row)
