@@ -11,13 +11,13 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.hashing import digest
 from harness.rows.evaluation import choose
+from harness.rows.explained import ANSWERS
 from harness.rows.origin import locate
 from harness.rows.overlap import Evaluated, near_duplicates, own_text
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts, question_hash
 from harness.tasks.pruning import Prune, frame
 from harness.teach.answers import Answer, read
-from harness.teach.collect import ANSWERS
 
 FRAME = "frame"
 

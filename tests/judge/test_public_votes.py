@@ -162,7 +162,7 @@ def llmbar(folder: Path, work: Path) -> dict[str, Judge]:
 
 
 def test_accuracy_and_agreement_of_both_orders(tmp_path: Path) -> None:
-    """Of six verdicts four are right, one is empty; of three pairs one keeps its verdict; four of five say the first."""
+    """Four of six verdicts are right, one empty; one of three pairs keeps its verdict; four of five say the first."""
     write(tmp_path, LLMBAR, ({"id": f"r{n}", "label": label} for n, label in enumerate((1, 2, 1))))
     said = {
         ("r0", "output_1"): "Output (a)",  # right
