@@ -21,10 +21,10 @@ from harness.train import search as searching
 from harness.train.merge import MergeOptions
 from harness.train.search import SearchOptions, grid, search
 from tests.runs import TASK
-from tests.teach.conftest import Taught, taught  # noqa: F401  the fixture
+from tests.teach.conftest import Taught
 from tests.train.test_merge import adapter
 
-ROWS = 8
+ROWS = 4  # as many as the split `validation` has
 
 
 def test_the_grid_has_all_quarters_and_the_plain_sum() -> None:
@@ -91,12 +91,13 @@ def test_the_best_weights_come_first_and_no_evaluated_row_is_asked(taught: Taugh
     assert not (taught.folder / "merged").exists()
 
 
-def test_the_split_named_validation_is_taken_where_there_is_one(taught: Taught, merging: MergeOptions) -> None:
-    text = TASK.replace("test: test}", "test: test, validation: validation}")
-    taught.task(text=text.replace('"{{ label }}"', '"yes"'))
-    found = search(merging, options(taught), lambda line: None)
-    assert found.splits == {"small": "validation"}
-    assert found.candidates[0].scores["small"].n == 4
+def test_without_a_validation_split_rows_of_the_training_split_are_asked(taught: Taught, merging: MergeOptions) -> None:
+    assert search(merging, options(taught), lambda line: None).splits == {"small": "validation"}
+    path = taught.folder / "tasks" / "samples" / "small.jsonl"
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if '"validation"' not in line))
+    found = search(merging, options(taught, rows=6), lambda line: None)
+    assert found.splits == {"small": "train"}
+    assert found.candidates[0].scores["small"].n == 6
 
 
 def test_a_task_that_was_not_asked_of_all_chooses_nothing(
@@ -122,7 +123,7 @@ def test_the_command_merges_by_the_best_and_its_card_says_how_it_was_chosen(
     code, out = run(monkeypatch, capsys, *merging.adapters, *more, "--out", merging.out)
     assert code == 0, out
     assert "4 weightings tried; the best 3 by the mean over tasks:" in out
-    assert "(n = 8)" in out
+    assert "(n = 4)" in out
     card = json.loads((merging.out / "card.json").read_text())
     assert card["search"]["tried"] == 4
     assert [one["weight"] for one in card["parents"]] == card["search"]["best"][0]["weights"]
