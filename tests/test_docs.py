@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+Row = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NEEDS_HUB = re.compile(r"DATA=hub|harness mirror")
@@ -43,6 +46,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _mirror(
         home / "mirror" / "google__jigsaw_toxicity_pred" / "default", project / "tasks" / "samples" / "jigsaw.jsonl"
     )
+    _mirror(
+        home / "mirror" / "lmsys__toxic-chat" / "toxicchat0124",
+        project / "tasks" / "samples" / "toxic_chat.jsonl",
+        lambda row: row | {"gpt4_label": ("not toxic", "toxic")[row["toxicity"]]},
+    )
     return project
 
 
@@ -57,12 +65,12 @@ def _votes() -> list[dict[str, str]]:
     ]
 
 
-def _mirror(folder: Path, samples: Path) -> None:
+def _mirror(folder: Path, samples: Path, change: Callable[[Row], Row] = dict) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True)
-    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    rows = [change(json.loads(line)) for line in samples.read_text().splitlines()]
     for split in ("train", "test"):
         pq.write_table(
             pa.Table.from_pylist([row for row in rows if row["_split"] == split]), folder / f"{split}.parquet"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import DataError, SpecError, nearest
+from harness.errors import DataError, SpecError, UserError, nearest
 from harness.hashing import digest
 from harness.models.backend import Backend, Request
 from harness.models.baseline import Objective
@@ -14,6 +14,7 @@ from harness.models.connect import Connections
 from harness.models.entry import InProcess, ModelEntry
 from harness.rows.evaluation import EvaluationRow, Subset, identify, identity, row_id, select
 from harness.rows.examples import CARD
+from harness.rows.explained import explained
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
 from harness.score.answers import read_gold
@@ -62,7 +63,7 @@ def prepare_task(
     Raises:
         UserError: the rows cannot be had, rendered or written.
     """
-    prepared, rendered = select_rows(file, data, seed, rows, strict=strict)
+    prepared, rendered = select_rows(file, data, seed, rows, strict=strict, results=results)
     return replace(prepared, rows=write_rows(results, file.name, rendered))
 
 
@@ -95,20 +96,35 @@ def prepare_rows(
 
 
 def select_rows(
-    file: TaskFile, data: str | None, seed: int, rows: int | None, *, strict: bool
+    file: TaskFile, data: str | None, seed: int, rows: int | None, *, strict: bool, results: Path | None = None
 ) -> tuple[PreparedTask, Iterator[EvaluationRow]]:
     """The same, with the rows one by one, as they are rendered.
+
+    What a teacher wrote for their right answers is taken from `results`; without it, it is empty.
 
     Raises:
         UserError: the rows cannot be had or, only when they are read, rendered, or their right answers not understood.
     """
     prompts = Prompts(file)
     origin = locate(file, data, strict=strict)
+    if results is not None and (origin := _explained(file, prompts, origin, results, strict=strict)).teacher:
+        title = f"{file.task.title}, {file.task.teacher and file.task.teacher.answer} by {origin.teacher}"
+        file = replace(file, task=file.task.model_copy(update={"title": title}))
     subset, ids, rendered = select(file, prompts, origin, seed, rows)
     evaluated = frozenset(ids) if subset.borrowed else frozenset()
     return PreparedTask(file, prompts, origin, subset, "", len(ids), evaluated, seed), _with_readable_gold(
         file, rendered
     )
+
+
+def _explained(file: TaskFile, prompts: Prompts, origin: Origin, results: Path, *, strict: bool) -> Origin:
+    """The rows with what a teacher wrote; where it was not asked, sample rows stand in unless that is an error."""
+    try:
+        return explained(file, prompts, origin, results)
+    except UserError as error:
+        if strict:
+            raise
+        return replace(locate(file, "sample"), note=str(error))
 
 
 def _with_readable_gold(file: TaskFile, rows: Iterable[EvaluationRow]) -> Iterator[EvaluationRow]:

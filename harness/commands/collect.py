@@ -61,7 +61,7 @@ def command(
         say(done.stopped)
     scored = score_all(results, [done.run], say)
     first, manifest = scored[0] if scored else None, done.run
-    points = score_points(first.metrics, first.rows) if first else {}
+    points = score_points(first.metrics, first.rows) if first and not done.written else {}
     statuses = [run.rows.counts() for run in scored]
     usd = None if any(run.usd is None for run in scored) else sum(run.usd or 0.0 for run in scored)
     if as_json:
@@ -72,7 +72,8 @@ def command(
         for counts in statuses:
             say(f"n = {manifest.n:,}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
         say(f"USD: {small(usd, 'unknown')}")
-        say("against the right answers of the data:")
+        if points:
+            say("against the right answers of the data:")
         for name, one in points.items():
             say(f"  {name:<28} {interval(one)}")
         for text in label_tables(manifest.spec, answered_rows(results, manifest), manifest.thinking):

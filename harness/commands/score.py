@@ -33,9 +33,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Also score the rows with each value of a column, a key of the lines or of their references; again for more.",
 )  # fmt: skip
 @click.option("--rows", "with_rows", is_flag=True, help="Also give each row's status and scores.")
-@click.option(
-    "--table", is_flag=True, help="Also print precision, recall and F1 of each label, as published tables do."
-)
+@click.option("--table", is_flag=True, help="Also give precision, recall and F1 of each label, as published tables do.")
 @options.unsafe_code
 @options.tasks_folder
 @options.json
@@ -56,6 +54,9 @@ def command(
     target is rendered from them), {"references": [...]}, or the correct answer itself where that is an object. For a
     task whose answers are sets of labels, a list is the set; for entities, a list of tags is one answer.
     """
+    from dataclasses import asdict
+
+    from harness.compare.classification import parts
     from harness.report.classification import label_tables
     from harness.report.words import comparison
     from harness.score.metrics.text import dropped_scripts
@@ -81,8 +82,11 @@ def command(
     note = dropped_scripts(file.task.metrics, right_answers(lines, file, str(predictions)))
     if note:
         print(f"{task}: {note}", file=sys.stderr)
+    answered = pairs(str(predictions), lines, file)
+    if table and as_json:
+        document["table"] = [asdict(part) for part in parts(file.task, answered)]
     print(json.dumps(document, ensure_ascii=False) if as_json else "\n".join(_lines(task, document, sentences)))
-    for text in label_tables(file.task, pairs(str(predictions), lines, file)) if table and not as_json else ():
+    for text in label_tables(file.task, answered) if table and not as_json else ():
         print(f"\n{text}")
     return 0
 

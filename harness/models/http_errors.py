@@ -30,6 +30,7 @@ LONGEST_TEXT = 300
 PROXY_REFUSES = (
     "HTTP 407: the environment's proxy does not accept its user and password; expected http://USER:PASSWORD@HOST:PORT"
 )
+_NO_MODEL_CODE = "model_not_found"
 # Failures that waiting does not mend, whatever the status they come with.
 _HOPELESS_CODES = {
     "insufficient_quota",
@@ -40,7 +41,7 @@ _HOPELESS_CODES = {
     "invalidapikey",
     "authentication_error",
     "insufficient_balance",
-    "model_not_found",
+    _NO_MODEL_CODE,
     "unsupported_parameter",
     "unsupported_value",
 }
@@ -56,6 +57,8 @@ _NO_CREDIT = re.compile(
     re.IGNORECASE,
 )
 _FILTERED = re.compile(r"blocked by (the )?content filter|flagged as potentially violating", re.IGNORECASE)
+_NO_MODEL = re.compile(r"\bmodel\b.{0,120}(not found|does not exist|not exist)|no such model|^model: ", re.IGNORECASE)
+RETIRED = "; the model may have been retired: compare its name with the vendor's list of models"
 _WRONG_KEY = re.compile(r"(invalid|incorrect|wrong) api.?key|api.?key (is )?(not valid|invalid)", re.IGNORECASE)
 # Of a 429: more than the whole limit of a minute, which no waiting helps; and a limit of nothing (Gemini's free tier).
 _TOO_LARGE = re.compile(r"request (is )?too large|(prompt|input) (is )?too (large|long)", re.IGNORECASE)
@@ -102,6 +105,8 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
     message = f"HTTP {status}: {clean(said, secrets) or _phrase(status)}"
     wait = retry_after(headers)
     known = {code.lower() for code in codes}
+    if _NO_MODEL_CODE in known or (status == HTTPStatus.NOT_FOUND and _NO_MODEL.search(said)):
+        message += RETIRED
     if known & _FILTER_CODES or _FILTERED.search(said):
         return Filtered(message)
     if known & _HOPELESS_CODES or status == HTTPStatus.PAYMENT_REQUIRED or _NO_CREDIT.search(said):

@@ -73,8 +73,8 @@ def judging_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
 
 
 def kept_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:
-    """The columns that stay with a row because a slice, the SQL table or the code's tests need them."""
-    return frozenset(file.task.slices) | judging_columns(file, prompts)
+    """The columns that stay with a row because a slice, the SQL table, the code's tests or a teacher need them."""
+    return frozenset(file.task.slices) | judging_columns(file, prompts) | prompts.teacher_columns
 
 
 def choose(file: TaskFile, prompts: Prompts, origin: Origin, seed: int = 0, rows: int | None = None) -> Subset:

@@ -31,6 +31,17 @@ class Split:
     read: Callable[[Iterable[str]], Iterator[Row]]
 
 
+def filled(split: Split, column: str, value: Callable[[Row], str | None], needed: Iterable[str] = ()) -> Split:
+    """Add a column to a split: the value of each row, from these columns of it; rows without one are left out."""
+
+    def read(wanted: Iterable[str]) -> Iterator[Row]:
+        for row in split.read({*wanted, *needed} - {column}):
+            if (text := value(row)) is not None:
+                yield {**row, column: text}
+
+    return Split((*split.columns, column), read)
+
+
 def parquet(paths: Sequence[Path]) -> Split:
     """Open Parquet files of one schema as one split.
 

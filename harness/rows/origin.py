@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import DataError, nearest
 from harness.rows import hub, mirror
-from harness.rows.files import Form, Split, jsonl_splits, local, renamed
+from harness.rows.files import Form, Split, filled, jsonl_splits, local, renamed
 from harness.tasks.catalog import TaskFile
 
 Kind = Literal["benchmark", "sample"]
@@ -24,11 +24,17 @@ SPLIT_COLUMN = "_split"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The splits of a task at one place, by our names for them. `note` says why these are sample rows."""
+    """The splits of a task at one place, by our names for them. `note` says why these are sample rows.
+
+    In the splits of `lacking` the column is empty that a teacher is to write. Where it has, for those rows of the
+    evaluated split that are there then, `teacher` is its name.
+    """
 
     place: Place
     splits: Mapping[str, Split]
     note: str | None = None
+    lacking: frozenset[str] = frozenset()
+    teacher: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -37,7 +43,8 @@ class Origin:
 
     def label(self, rows: int) -> str:
         """How tables name these rows."""
-        return f"sample (n={rows})" if self.kind == "sample" else f"benchmark ({self.place})"
+        place = f"sample (n={rows})" if self.kind == "sample" else f"benchmark ({self.place})"
+        return place if self.teacher is None else f"{place}, right answers by {self.teacher}"
 
 
 def locate(file: TaskFile, data: str | None, *, strict: bool = True, splits: Collection[str] = ()) -> Origin:
@@ -50,6 +57,18 @@ def locate(file: TaskFile, data: str | None, *, strict: bool = True, splits: Col
     Raises:
         DataError: the rows cannot be had from there.
     """
+    return _with_gaps(file, _locate(file, data, strict, splits))
+
+
+def _with_gaps(file: TaskFile, origin: Origin) -> Origin:
+    """The rows with an empty column, where they lack the one that a teacher is to write."""
+    column = file.task.teacher.answer if file.task.teacher else ""
+    lacking = frozenset(name for name, split in origin.splits.items() if column and column not in split.columns)
+    gaps = {name: filled(origin.splits[name], column, lambda row: "") for name in lacking}
+    return replace(origin, splits={**origin.splits, **gaps}, lacking=lacking)
+
+
+def _locate(file: TaskFile, data: str | None, strict: bool, splits: Collection[str]) -> Origin:
     if data == "sample":
         return _samples(file, None)
     if data not in (None, "hub"):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 from harness.tasks.prompts import question_hash
@@ -26,10 +28,22 @@ def sequences(text: str) -> frozenset[int]:
     return frozenset(hash(tuple(words[place : place + SIZE])) for place in range(max(1, len(words) - SIZE + 1)))
 
 
-def own_text(prompts: Sequence[str]) -> Callable[[str], str]:
+@dataclass(frozen=True)
+class OwnText:
+    """What a prompt has of its own."""
+
+    text: str
+
+    @cached_property
+    def sequences(self) -> frozenset[int]:
+        """Hashes of its sequences of 13 words."""
+        return sequences(self.text)
+
+
+def own_text(prompts: Sequence[str]) -> Callable[[str], OwnText]:
     """Return a function that gives what a prompt has of its own: without what all these begin and end with."""
     shared = frame(prompts)
-    return lambda prompt: prompt.removeprefix(shared.start).removesuffix(shared.end)
+    return lambda prompt: OwnText(prompt.removeprefix(shared.start).removesuffix(shared.end))
 
 
 class Evaluated:
@@ -48,18 +62,18 @@ class Evaluated:
         self._asked = {question_hash(prompt) for prompt in prompts}
         if prune:
             self._asked |= {question_hash(prune(prompt)) for prompt in prompts}
-        self._sequences = frozenset(one for prompt in prompts for one in sequences(own(prompt)))
+        self._sequences = frozenset(one for prompt in prompts for one in own(prompt).sequences)
 
-    def why(self, prompt: str, text: str) -> str | None:
-        """Return why a prompt whose own text is `text` may not be learned, None where it may."""
+    def why(self, prompt: str, own: OwnText) -> str | None:
+        """Return why a prompt with this text of its own may not be learned, None where it may."""
         if question_hash(prompt) in self._asked:
             return "its prompt is that of an evaluated row"
-        if not self._sequences.isdisjoint(sequences(text)):
+        if not self._sequences.isdisjoint(own.sequences):
             return f"it shares {SIZE} words in sequence with an evaluated row"
         return None
 
 
-def near_duplicates(texts: Iterable[str]) -> Iterator[int | None]:
+def near_duplicates(texts: Iterable[OwnText]) -> Iterator[int | None]:
     """Yield for each text the place of an earlier one, kept itself, that it nearly repeats; None for one to be kept.
 
     Compared are texts that share 13 words in sequence, each with the `NEAREST` that share most with it. A sequence that
@@ -69,8 +83,8 @@ def near_duplicates(texts: Iterable[str]) -> Iterator[int | None]:
 
     holders: dict[int, list[int]] = {}
     kept: dict[int, str] = {}
-    for place, text in enumerate(texts):
-        found = sequences(text)
+    for place, own in enumerate(texts):
+        text, found = own.text, own.sequences
         shared = [holders[one] for one in found if one in holders]
         rare = [places for places in shared if len(places) < COMMON] or shared[:1]
         near = {holder: kept[holder] for holder, _ in Counter(chain.from_iterable(rare)).most_common(NEAREST)}

@@ -72,6 +72,12 @@ def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
         UserError: there are none.
         SpecError: the rows do not fit the task's file.
     """
+    if _unwritten(file, origin):
+        column = file.task.teacher.answer if file.task.teacher else ""
+        raise UserError(
+            f"{file.name} has no training rows: its data has no column '{column}', which a teacher writes; run "
+            "`harness collect` and `harness distill`, and train with --train-on"
+        )
     subset = choose(file, prompts, origin)
     evaluated = {question_hash(row.prompt) for row in subset.rows}
     if not file.task.shows_answer:
@@ -98,7 +104,7 @@ def training_rows(
     Raises:
         SpecError: rows cannot be rendered; all reasons at once.
     """
-    if not file.task.shows_answer:
+    if not file.task.shows_answer or _unwritten(file, origin):
         return [], []
     before = preamble(file, prompts, origin)
     shots = {question_hash(shot.prompt) for shot in before.shots}
@@ -111,6 +117,12 @@ def training_rows(
                 found.append((before.text(prompt), prompts.target(row)))
     failures.raise_all()
     return [prompt for prompt, _ in found], [target for _, target in found]
+
+
+def _unwritten(file: TaskFile, origin: Origin) -> bool:
+    """Whether the right answers of the training rows lack what a teacher is to write."""
+    name = file.task.training.split
+    return (name if name in origin.splits else file.task.evaluation.split) in origin.lacking
 
 
 def learnable_rows(

@@ -78,17 +78,48 @@ class Prompts:
         self._target = self._compile("target", task.target)
         self._references = self._compile_expression("references", task.references)
         self._messages = self._compile_expression("messages", task.messages)
+        self._question = self._compile("teacher.prompt", task.teacher.prompt) if task.teacher else None
         before = self.names(f"{{{{ {task.messages} }}}}") if task.messages else frozenset()
         self.prompt_columns = self.names(task.prompt) | before
         expression = f"{{{{ {task.references} }}}}" if task.references else ""
         self.answer_columns = self.names(task.target) | self.names(expression)
         self.columns = self.prompt_columns | self.answer_columns
+        self.teacher_columns = self._of_teacher()
 
     def prompt(self, row: Columns) -> str:
         """Render the prompt of a row, with its earlier messages as a transcript."""
         if self._messages is None:
             return self._render("prompt", self._prompt, row)
         return transcript(self.messages(row))
+
+    def _of_teacher(self) -> frozenset[str]:
+        """The columns that the teacher's question shows, and those that the right answer has beside what it writes.
+
+        Raises:
+            SpecError: what it writes is no part of the right answer, or is shown in a question.
+        """
+        teacher = self._file.task.teacher
+        if teacher is None:
+            return frozenset()
+        where, column = self._file.source.problem, teacher.answer
+        if column not in self.answer_columns:
+            raise SpecError(
+                where(["teacher", "answer"], f"the target shows no '{column}'{nearest(column, self.answer_columns)}")
+            )
+        shown = self.names(teacher.prompt)
+        if column in shown | self.prompt_columns:
+            raise SpecError(where(["teacher", "answer"], f"a prompt shows '{column}', which the teacher is to write"))
+        return shown | self.answer_columns - {column}
+
+    def question(self, row: Columns) -> str:
+        """Render what a teacher is asked for the column that the data lacks.
+
+        Raises:
+            ValueError: the task has no teacher.
+        """
+        if self._question is None:
+            raise ValueError("the task asks nothing of a teacher")
+        return self._render("teacher.prompt", self._question, row)
 
     def messages(self, row: Columns) -> tuple[Message, ...]:
         """Return what a chat model is sent of a row: its earlier messages, and the prompt as the last one."""
@@ -154,24 +185,28 @@ class Prompts:
 
     def _syntax(self, key: str, error: Exception) -> str:
         if isinstance(error, jinja2.TemplateSyntaxError):
-            return self._file.source.problem([key], f"template line {error.lineno}: {error.message}")
-        return self._file.source.problem([key], f"the template is nested too deeply or too large ({error})")
+            return self._file.source.problem(key.split("."), f"template line {error.lineno}: {error.message}")
+        return self._file.source.problem(key.split("."), f"the template is nested too deeply or too large ({error})")
 
     def _render(self, key: str, template: jinja2.Template, row: Columns) -> str:
         try:
             text = self._environment.render(template, row)
-            check_addresses(text, row, str(getattr(self._file.task, key)))
+            check_addresses(text, row, self._template(key))
             return text
         except _RENDERING as error:
             raise self._error(key, row, error) from None
 
+    def _template(self, key: str) -> str:
+        teacher = self._file.task.teacher
+        return teacher.prompt if teacher and key == "teacher.prompt" else str(getattr(self._file.task, key))
+
     def _error(self, key: str, row: Columns, error: Exception) -> SpecError:
-        missing = sorted(self.names(getattr(self._file.task, key)) - set(row)) if key not in EXPRESSIONS else []
+        missing = sorted(self.names(self._template(key)) - set(row)) if key not in EXPRESSIONS else []
         if missing:
             message = "; ".join(f"no column '{name}' in the rows{nearest(name, row)}" for name in missing)
         else:
             message = f"cannot be rendered: {error}"
-        return SpecError(self._file.source.problem([key], message))
+        return SpecError(self._file.source.problem(key.split("."), message))
 
 
 def without_frame(prompts: Iterable[str]) -> Callable[[str], str]:

@@ -301,6 +301,22 @@ class Judging(Strict):
     criteria: str = Field(min_length=1, description="What makes one answer better than another, as plain text.")
 
 
+class Teacher(Strict):
+    """What a teacher writes for the right answers of a task, where the data lacks it (`harness collect`)."""
+
+    prompt: str = Field(
+        min_length=1, description="Jinja template over the row's columns that asks for it; it may show the right label."
+    )
+    answer: str = Field(
+        min_length=1, description="The column that the teacher's answer fills, one that the target shows."
+    )
+
+    @field_validator("prompt")
+    @classmethod
+    def _no_trailing_break(cls, value: str) -> str:
+        return value.removesuffix("\n")
+
+
 class Training(Strict):
     """How an adapter for this task is trained."""
 
@@ -335,6 +351,9 @@ class Task(Strict):
     stop: list[str] = Field(default_factory=list, description="Strings that end a completion.")
     evaluation: Evaluation = Field(default_factory=lambda: Evaluation())
     training: Training = Field(default_factory=lambda: Training())
+    teacher: Teacher | None = Field(
+        None, description="How a teacher is asked for a column of the right answers that the data lacks."
+    )
     judge: Judging | None = Field(None, description="How a judge compares two answers (`harness judge`).")
     slices: list[str] = Field(default_factory=list, description="Columns by whose values scores are also shown.")
     ceiling: float | None = Field(
@@ -376,6 +395,12 @@ class Task(Strict):
     def _shots_have_answers(self) -> Task:
         if self.shots and not self.shows_answer:
             raise ValueError(f"shots: the target of {self.answer.type} is not an answer, so no example can be shown")
+        return self
+
+    @model_validator(mode="after")
+    def _shots_are_of_the_data(self) -> Task:
+        if self.shots and self.teacher:
+            raise ValueError("shots: the data lacks what the teacher writes, so no example can be shown")
         return self
 
     @property

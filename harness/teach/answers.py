@@ -11,13 +11,13 @@ from typing import Any
 from harness.errors import DataError, UserError, nearest
 from harness.models.content import text_of as content_text
 from harness.rows.evaluation import EvaluationRow
+from harness.rows.explained import ANSWERS
 from harness.score.answers import read_gold
 from harness.score.scoring import Status, reading_of
 from harness.store.results import Response, ResponseStatus
 from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import Message, plain
 from harness.tasks.task import JsonAnswer, LabelAndExplanationAnswer, LabelAnswer, Task
-from harness.teach.collect import ANSWERS
 
 _ENDS: dict[str, ResponseStatus] = {"length": "truncated", "content_filter": "refused"}
 _WHAT_TO_DO = "delete the line, or record the application again"
@@ -95,17 +95,22 @@ def _collected(line: Mapping[str, Any], place: str, folder: str, file: TaskFile)
     try:
         row = EvaluationRow(line["id"], line["prompt"], tuple(line["reference"]), {})
         response = Response("", row.id, line["status"], line["prediction"] or "", error=line.get("error"))
-        messages = tuple(dict(message) for message in line["request"]["messages"])
+        messages = tuple(dict(message) for message in line.get("messages") or line["request"]["messages"])
         usage = line["usage"]["input_tokens"] or 0, line["usage"]["output_tokens"] or 0
         answer = _answer(file.task, row, response, place, folder, messages, {}, str(line["model"]), usage)
     except (KeyError, TypeError, ValueError, UserError) as error:
         reason = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{place}: not a line of `harness collect` for this task ({reason}); collect again") from None
-    return replace(answer, right=answer.reading in _right(file.task, row.references))
+    return replace(answer, right=_right(file.task, answer.reading, row.references))
 
 
-def _right(task: Task, references: tuple[str, ...]) -> list[str]:
-    return [_comparable(read_gold(reference, task.answer)) for reference in references]
+def _right(task: Task, reading: str, references: tuple[str, ...]) -> bool:
+    """Whether an answer is a right one; of a label with its explanation the label counts."""
+    golds = [read_gold(reference, task.answer) for reference in references]
+    if isinstance(task.answer, LabelAndExplanationAnswer):
+        said = json.loads(reading)
+        return said is not None and said[0] in [gold[0] for gold in golds]
+    return reading in map(_comparable, golds)
 
 
 def _recorded(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Iterator[Answer]:

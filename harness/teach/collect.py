@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,30 +19,34 @@ from harness.ask.budget import CapReached
 from harness.ask.prepare import PreparedTask
 from harness.ask.run import BenchOptions, ask_pairs
 from harness.errors import UserError
-from harness.models.entry import BaselineModel, ColumnModel, ModelEntry, Sampled, load_models
+from harness.models.entry import BaselineModel, ColumnModel, ModelEntry, Sampled, Thinking, load_models
 from harness.rows.evaluation import EvaluationRow, choose
+from harness.rows.explained import ANSWERS, EVALUATED, TEACHERS, WRITTEN
 from harness.rows.origin import locate
 from harness.rows.training import learnable_rows
 from harness.score.answers import text_of
 from harness.score.scoring import reading_of
 from harness.store.files import replace_file
 from harness.store.results import Manifest, Response, answered_rows, write_rows
-from harness.tasks.catalog import load_task
+from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.messages import as_chat
 from harness.tasks.prompts import Prompts
+from harness.tasks.task import MetricSpec, TextAnswer
 
-TEACHERS = "_teacher"
-ANSWERS = "answers.jsonl"
 COLUMN = "column:"
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was collected: the folder, the manifest of the run, and why the asking stopped early, if it did."""
+    """What was collected: the folder, the manifest of the run, and why the asking stopped early, if it did.
+
+    `written`: it is what the data lacks, with which no right answer can be compared.
+    """
 
     folder: Path
     run: Manifest
     stopped: str | None = None
+    written: bool = False
 
 
 def collect(
@@ -70,9 +74,11 @@ def collect(
     rows = subset.rows if evaluated else learnable_rows(file, prompts, origin, options.rows, split)
     note = f"; {origin.note}" if origin.note else ""
     say(f"{file.name}: {len(rows):,} rows ({origin.label(len(rows))}{note})")
-    fingerprint = write_rows(options.results, file.name, rows)
-    task = PreparedTask(file, prompts, origin, replace(subset, rows=()), fingerprint, len(rows))
-    name = f"{TEACHERS}/{entry.name}" + ("/evaluated" if evaluated else "")
+    gap = Gap(file, prompts, {row.id: row for row in rows}) if _lacking(file, split) in origin.lacking else None
+    asked = map(gap.asked, rows) if gap else rows
+    fingerprint = write_rows(options.results, file.name, asked)
+    task = PreparedTask(gap.task if gap else file, prompts, origin, replace(subset, rows=()), fingerprint, len(rows))
+    name = f"{TEACHERS}/{entry.name}" + (f"/{EVALUATED}" if evaluated else "")
     stopped = None
     try:
         runs = ask_pairs([(task, replace(entry, name=name))], options, say)
@@ -81,8 +87,51 @@ def collect(
     if not runs:
         raise UserError(f"nothing was collected from {entry.name} on {file.name}" + (f": {stopped}" if stopped else ""))
     folder = options.results / file.name / name
-    replace_file(folder / ANSWERS, "".join(f"{_encoded(line)}\n" for line in _lines(options.results, runs[0])))
-    return Collected(folder, runs[0], stopped)
+    replace_file(folder / ANSWERS, "".join(f"{_encoded(line)}\n" for line in _lines(options.results, runs[0], gap)))
+    return Collected(folder, runs[0], stopped, gap is not None)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Rows whose right answers lack a column of the data, which the teacher writes, by id as the task asks them."""
+
+    file: TaskFile
+    prompts: Prompts
+    rows: Mapping[str, EvaluationRow]
+
+    @property
+    def task(self) -> TaskFile:
+        """The task of writing that column."""
+        assert self.file.task.teacher is not None
+        changed = {
+            "prompt": self.file.task.teacher.prompt, "system": None, "messages": None, "stop": [],
+            "answer": TextAnswer(type="text"), "metrics": [MetricSpec(name="exact_match")], "slices": [],
+        }  # fmt: skip
+        return replace(self.file, task=self.file.task.model_copy(update=changed))
+
+    def asked(self, row: EvaluationRow) -> EvaluationRow:
+        """A row as the teacher is asked it."""
+        return replace(row, prompt=self.prompts.question(row.fields), messages=())
+
+    def answered(self, row: EvaluationRow, answer: Response, thinking: Thinking | None) -> dict[str, Any]:
+        """What a line of answers says of a row instead: the task's own question, and its right answer, completed."""
+        assert self.file.task.teacher is not None
+        own = self.rows[row.id]
+        text = " ".join(text_of(answer.completion, thinking).split()) if answer.status == "ok" else ""
+        whole = self.prompts.target({**own.fields, self.file.task.teacher.answer: text}) if text else None
+        reading = reading_of(self.file.task, replace(answer, completion=whole or ""), None)[2]
+        return {
+            "messages": as_chat(own.prompt, own.messages),
+            "prompt": own.prompt,
+            "prediction": whole,
+            WRITTEN: text,
+            "status": "unparsed" if answer.status == "ok" and reading is None else answer.status,
+            "reading": reading,
+        }
+
+
+def _lacking(file: TaskFile, split: str | None) -> str:
+    return split or file.task.training.split
 
 
 def _teacher(options: BenchOptions, temperature: float | None, repeat: int) -> ModelEntry:
@@ -113,10 +162,13 @@ def _teacher(options: BenchOptions, temperature: float | None, repeat: int) -> M
     return entry
 
 
-def _lines(results: Path, run: Manifest) -> Iterator[dict[str, Any]]:
+def _lines(results: Path, run: Manifest, gap: Gap | None) -> Iterator[dict[str, Any]]:
     for row, answers in answered_rows(results, run):
         for number, response in enumerate(answers, start=1):
-            yield {**_line(run, row, response), **({"repeat": number} if len(answers) > 1 else {})}
+            line = _line(run, row, response)
+            if gap and response:
+                line |= gap.answered(row, response, run.thinking)
+            yield {**line, **({"repeat": number} if len(answers) > 1 else {})}
 
 
 def _line(run: Manifest, row: EvaluationRow, response: Response | None) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.hashing import digest
 from harness.rows.evaluation import choose
+from harness.rows.explained import ANSWERS
 from harness.rows.origin import locate
-from harness.rows.overlap import Evaluated, near_duplicates, own_text
+from harness.rows.overlap import Evaluated, OwnText, near_duplicates, own_text
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts, question_hash
 from harness.tasks.pruning import Prune, frame
 from harness.teach.answers import Answer, read
-from harness.teach.collect import ANSWERS
 
 FRAME = "frame"
 
@@ -60,6 +60,7 @@ class Distilled:
     prune: Prune | None
 
 
+Own = Callable[[Answer], OwnText]
 Judged = Iterator[tuple[Answer, str | None]]
 """Answers, each with why it is left out, or None."""
 
@@ -157,7 +158,7 @@ def _texts(path: Path) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def _own_texts(answers: Sequence[Answer], evaluated: Sequence[str]) -> Callable[[Answer], str]:
+def _own_texts(answers: Sequence[Answer], evaluated: Sequence[str]) -> Own:
     """Return what gives an answer's prompt without what all prompts share, of the task or of an application."""
     by_folder = defaultdict(list)
     for answer in answers:
@@ -165,7 +166,15 @@ def _own_texts(answers: Sequence[Answer], evaluated: Sequence[str]) -> Callable[
     ours = [folder for folder in by_folder if (Path(folder) / ANSWERS).is_file()]
     of_task = own_text([*evaluated, *(prompt for folder in ours for prompt in by_folder[folder])])
     cut = {folder: of_task if folder in ours else own_text(prompts) for folder, prompts in by_folder.items()}
-    return lambda answer: cut[answer.folder](answer.prompt)
+    texts: dict[tuple[str, str], OwnText] = {}  # so that their words are gone through once
+
+    def own(answer: Answer) -> OwnText:
+        key = answer.folder, answer.prompt
+        if key not in texts:
+            texts[key] = cut[answer.folder](answer.prompt)
+        return texts[key]
+
+    return own
 
 
 def _group(answer: Answer) -> tuple[str, str]:
@@ -216,7 +225,7 @@ def _agreeing(answers: list[Answer], asked: Counter[tuple[str, str]], share: flo
             yield answer, None
 
 
-def _distinct(answers: list[Answer], own: Callable[[Answer], str]) -> Judged:
+def _distinct(answers: list[Answer], own: Own) -> Judged:
     first: dict[str, Answer] = {}
     unique = []
     for answer in answers:
@@ -229,7 +238,7 @@ def _distinct(answers: list[Answer], own: Callable[[Answer], str]) -> Judged:
         yield answer, None if place is None else f"nearly the same as {unique[place].place}"
 
 
-def _not_evaluated(answers: list[Answer], own: Callable[[Answer], str], evaluated: Sequence[str]) -> Judged:
+def _not_evaluated(answers: list[Answer], own: Own, evaluated: Sequence[str]) -> Judged:
     guard = Evaluated(evaluated, (answer.prompt for answer in answers))
     return ((answer, guard.why(answer.prompt, own(answer))) for answer in answers)
 

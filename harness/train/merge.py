@@ -75,6 +75,7 @@ class MergeOptions:
         density: Share of each change that `ties`, `dare` and `prune` keep.
         seed: Of what `dare` drops.
         out: Folder of the result.
+        search: How the weights were chosen, for the card; None where they were given.
     """
 
     adapters: Sequence[Path]
@@ -84,6 +85,7 @@ class MergeOptions:
     rank: int | None = None
     density: float = 0.5
     seed: int = 0
+    search: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class MergeCard:
     versions: Mapping[str, str]
     git: Mapping[str, Any]
     prune: Mapping[str, Any] | None = None
+    search: Mapping[str, Any] | None = None
 
 
 def merge(options: MergeOptions) -> MergeCard:
@@ -126,7 +129,7 @@ def merge(options: MergeOptions) -> MergeCard:
         UserError: the options do not fit each other, or the folder is not empty.
         DataError: an adapter cannot be read, is more than LoRA, or is not of the same base as the first.
     """
-    _check(options)
+    check(options)
     parents = [read_lora(folder, any_scale=True) for folder in options.adapters]
     base = _same_base(options.adapters, parents)
     known = [_parent(*found) for found in zip(options.adapters, options.weights, parents, strict=True)]
@@ -151,6 +154,7 @@ def merge(options: MergeOptions) -> MergeCard:
         versions=versions(),
         git=git_state(Path.cwd()),
         prune=known[0].prune,
+        search=options.search,
     )
     _write(options, made, card)
     return card
@@ -174,7 +178,12 @@ def relative_error(made: LoraWeights, parents: Sequence[LoraWeights], weights: S
     return math.sqrt(missing / whole) if whole else float(missing > 0)
 
 
-def _check(options: MergeOptions) -> None:
+def check(options: MergeOptions) -> None:
+    """Refuse what cannot be merged as asked, before anything is read.
+
+    Raises:
+        UserError: the options do not fit each other, or the folder is not empty.
+    """
     if len(options.weights) != len(options.adapters):
         raise UserError(f"--weights has {len(options.weights)} numbers for {len(options.adapters)} adapters")
     if not any(options.weights) or not all(map(math.isfinite, options.weights)):

@@ -174,3 +174,17 @@ def test_a_script_that_rouge_does_not_see_is_named(harness: Command, tmp_path: P
     code, _, err = harness("score", "t", "--predictions", path, "--tasks", str(folder))
     assert code == 0
     assert "rouge_l cannot score 1 of 1 right answers" in err
+
+
+def test_the_figures_of_the_table_are_in_the_document(folder: Path, harness: Command) -> None:
+    found = [{"prediction": "yes", "reference": "yes"}, {"prediction": "yes", "reference": "no"}]
+    path = lines(folder / "p.jsonl", *found, {"prediction": "maybe", "reference": "no"})
+    arguments = ("score", "t", "--predictions", path, "--tasks", str(folder), "--table")
+    code, out, _ = harness(*arguments, "--json")
+    assert code == 0
+    (part,) = json.loads(out)["table"]
+    assert part["name"] == "all rows"
+    yes = next(one for one in part["whole"]["classes"] if one["label"] == "yes")
+    assert (yes["precision"], yes["recall"], yes["support"]) == (0.5, 1.0, 1)
+    assert (part["whole"]["n"], part["whole"]["unusable"], part["dropped"]["n"]) == (3, 1, 2)
+    assert f"{part['whole']['accuracy']['value']:.3f} [" in harness(*arguments)[1]

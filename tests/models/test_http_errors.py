@@ -52,6 +52,25 @@ def test_a_code_by_which_every_request_fails_stops_the_model_whatever_the_status
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "retired"),
+    [
+        (
+            404,
+            error(404, "The model `gpt-4` does not exist or you do not have access to it.", "model_not_found").body,
+            True,
+        ),
+        (400, error(400, "no", "model_not_found").body, True),
+        (404, '{"type": "error", "error": {"type": "not_found_error", "message": "model: claude-2"}}', True),
+        (404, '{"error": "model \'llama2\' not found"}', True),
+        (404, '{"detail": "Not Found"}', False),
+        (400, '{"error": {"message": "the model does not exist in this prompt"}}', False),
+    ],
+)
+def test_a_model_that_is_not_there_may_have_been_retired(status: int, body: str, retired: bool) -> None:
+    assert ("the model may have been retired" in str(failure(status, body))) is retired
+
+
+@pytest.mark.parametrize(
     "body",
     ['{"error": {"code": "content_filter", "message": "m"}}', '{"error": {"metadata": {"flagged_input": "x"}}}'],
 )

@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli import main
 from tests.commands.conftest import Command
-from tests.loopback import Loopback
+from tests.loopback import FAULTS, Loopback
 from tests.runs import TASK
 from tests.teach.conftest import LEARNED, Taught, own_text
 
@@ -325,3 +325,31 @@ def test_ten_thousand_rows_are_distilled(taught: Taught, distil: Any) -> None:
     _, made = distil(folder)
     print(f"{time.process_time() - began:.1f} CPU-s")
     assert sum(made["rows"].values()) == 10_000
+
+
+def test_a_log_of_harness_record_becomes_a_students_rows(taught: Taught, loopback: Loopback, distil: Any) -> None:
+    """Whole and streamed answers alike; what an evaluated row would give away, and a failed request, are left out."""
+    from openai import APIStatusError, OpenAI
+
+    from tests.teach.recording import Recording
+
+    loopback.answer = lambda prompt: "Yes."
+    loopback.plan = lambda prompt, attempt: FAULTS["invalid"] if own_text(5) in prompt else None
+    recording = Recording(loopback.openai_url, taught.folder / "log")
+    client = OpenAI(base_url=recording.url, api_key="none", max_retries=0)
+    for number in (*range(6), LEARNED):  # the last one is an evaluated row's text
+        question = f"Is {own_text(number)} fine? Answer with one word."
+        asked: Any = {"model": "m", "messages": [{"role": "user", "content": question}]}
+        if number == 5:
+            with pytest.raises(APIStatusError):
+                client.chat.completions.create(**asked)
+        elif number % 2:
+            client.chat.completions.create(**asked)
+        else:
+            list(client.chat.completions.create(**asked, stream=True))
+    assert len(recording.lines(7)) == 7
+    assert recording.stop()[0] == 0
+    folder, made = distil(taught.folder / "log", options=("--validation", "0"))
+    assert [row["completion"] for row in read(folder / "train.jsonl")] == [" yes"] * 5
+    assert [one["step"] for one in read(folder / "dropped.jsonl")] == ["valid answers", "evaluated rows"]
+    assert made["read"] == 7

@@ -1,0 +1,140 @@
+"""The weights of a merge, chosen by a grid on rows that are not evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness.ask.prepare import PreparedTask
+from harness.ask.run import BenchOptions, ask_pairs
+from harness.compare.intervals import Estimate, Sample, estimate_all
+from harness.compare.paired import scale
+from harness.errors import HarnessError
+from harness.models.engines.known_bases import is_gguf
+from harness.models.entry import LlamaCppModel, LocalModel, ModelEntry
+from harness.rows.evaluation import choose
+from harness.rows.origin import locate
+from harness.rows.training import learnable_rows
+from harness.score.scoring import ScoredRun, score_all
+from harness.store.results import write_rows
+from harness.tasks.catalog import load_task
+from harness.tasks.prompts import Prompts
+from harness.train.merge import MergeOptions, merge
+
+SHOWN = 3
+PARTS = 4
+"""Weights are multiples of one part of so many, or of as many as there are adapters, and add up to 1."""
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What a user asks of `harness merge --search`: tasks, where their rows are, and how many of each are asked."""
+
+    tasks: tuple[str, ...]
+    tasks_folder: Path | None = None
+    data: str | None = None
+    rows: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Weights that were tried; the score of each task's first metric on its rows, and their mean as shares of a scale.
+
+    The mean is higher for a better merge, whichever way a metric goes.
+    """
+
+    weights: tuple[float, ...]
+    scores: Mapping[str, Estimate]
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All candidates, best first, and the split of the rows that each task was asked."""
+
+    candidates: tuple[Candidate, ...]
+    splits: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """As the card of the merge holds it: the best, and how many were tried on which split."""
+        return {
+            "tried": len(self.candidates),
+            "splits": dict(self.splits),
+            "best": [asdict(one) for one in self.candidates[:SHOWN]],
+        }
+
+
+def grid(adapters: int) -> Iterator[tuple[float, ...]]:
+    """Yield the weights that are tried: all positive quarters that add up to 1, and all weights 1."""
+    parts = max(PARTS, adapters)
+    for weights in product(range(1, parts), repeat=adapters):
+        if sum(weights) == parts:
+            yield tuple(weight / parts for weight in weights)
+    yield (1.0,) * adapters
+
+
+def search(merging: MergeOptions, options: SearchOptions, say: Callable[[str], None]) -> Found:
+    """Try each of the grid's weights on rows that may be learned, of the validation split where a task has one.
+
+    No evaluated row is asked. What is made and answered meanwhile is deleted.
+
+    Raises:
+        UserError: a task, its rows or an adapter cannot be used.
+        HarnessError: the base could not be asked.
+    """
+    with TemporaryDirectory(prefix="harness-merge-") as made:
+        folder = Path(made)
+        tasks, splits = _prepared(options, folder / "results", say)
+        tried: dict[str, tuple[float, ...]] = {}
+        pairs = []
+        for number, weights in enumerate(grid(len(merging.adapters))):
+            name, out = f"merge-{number}", folder / str(number)
+            card = merge(replace(merging, weights=weights, out=out))
+            tried[name] = weights
+            pairs += [(task, _entry(name, card.base, out)) for task in tasks]
+        asking = BenchOptions((), (), folder, options.tasks_folder, folder / "results", options.data)
+        scored = score_all(folder / "results", ask_pairs(pairs, asking, say), say)
+        candidates = [_candidate(tried[name], [run for run in scored if run.manifest.model == name]) for name in tried]
+    if any(len(one.scores) < len(tasks) for one in candidates):
+        raise HarnessError("not every merge was asked every task, so none can be chosen; see the messages above")
+    return Found(tuple(sorted(candidates, key=lambda one: -one.mean)), splits)
+
+
+def _prepared(
+    options: SearchOptions, results: Path, say: Callable[[str], None]
+) -> tuple[list[PreparedTask], dict[str, str]]:
+    """The tasks with the rows that are asked, and the split of each."""
+    tasks, splits = [], {}
+    for name in dict.fromkeys(options.tasks):
+        file = load_task(options.tasks_folder, name)
+        prompts, origin = Prompts(file), locate(file, options.data, splits=[VALIDATION])
+        own = VALIDATION in origin.splits and file.task.evaluation.split != VALIDATION
+        rows = learnable_rows(file, prompts, origin, options.rows, VALIDATION if own else None)
+        splits[name] = VALIDATION if own else file.task.training.split
+        say(f"{name}: {len(rows):,} rows of split '{splits[name]}', none of them evaluated")
+        subset = replace(choose(file, prompts, origin), rows=())
+        tasks.append(PreparedTask(file, prompts, origin, subset, write_rows(results, name, rows), len(rows)))
+    return tasks, splits
+
+
+def _entry(name: str, base: str, adapter: Path) -> ModelEntry:
+    settings = {"model": base, "adapter": str(adapter)}
+    if is_gguf(base):
+        return ModelEntry(name, LlamaCppModel(backend="llamacpp", **settings), ())
+    return ModelEntry(name, LocalModel(backend="local", **settings), ())
+
+
+def _candidate(weights: tuple[float, ...], runs: list[ScoredRun]) -> Candidate:
+    scores, shares = {}, []
+    for run in runs:
+        first = run.metrics[0]
+        (scores[run.manifest.task],) = estimate_all([Sample(first, run.rows.stats[first.name], run.rows.clusters)])
+        share = scores[run.manifest.task].value / (scale(first) or 1)
+        shares.append(share if first.higher_is_better else -share)
+    return Candidate(weights, scores, fmean(shares) if shares else float("-inf"))
