@@ -72,7 +72,7 @@ against people and against GPT-4:
 
 ```text
 {training}
-harness bench --task toxic_chat --models-file studies/toxicity.yaml --data ~/mirror
+harness bench --task toxic_chat --models studies/toxicity.yaml --data ~/mirror
 harness report
 harness report --truth gpt-4 --out reports/against-gpt-4
 python -m studies.toxicity
