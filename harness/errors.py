@@ -94,11 +94,16 @@ class Throttled(AskError):
 
 
 class Unavailable(AskError):
-    """The server failed or could not be reached in time; `overloaded` when it has too much to do, or still loads."""
+    """The server failed or could not be reached in time.
 
-    def __init__(self, message: str, *, overloaded: bool = False, quota: tuple[Quota, ...] = ()) -> None:
+    `overloaded` when it has too much to do, or still loads; `absent` when nothing listens at its address.
+    """
+
+    def __init__(
+        self, message: str, *, overloaded: bool = False, absent: bool = False, quota: tuple[Quota, ...] = ()
+    ) -> None:
         super().__init__(message, quota=quota)
-        self.overloaded = overloaded
+        self.overloaded, self.absent = overloaded, absent
 
 
 class BadReply(AskError):

@@ -171,7 +171,7 @@ class Attempts:
         elif isinstance(error, Unavailable):
             if error.overloaded:
                 self._limiter.halve(sent)
-            self._limiter.failed(str(error), answered=error.answered, patience=loading)
+            self._limiter.failed(str(error), answered=error.answered, absent=error.absent, patience=loading)
             # While the whole endpoint is down, or the model not yet loaded, it is not the row's fault.
             self._faults += not (self._limiter.down or loading)
         else:

@@ -43,6 +43,7 @@ class GiveUpAfter:
         failures: An endpoint counts as down after so many failures in a row.
         down: How long an endpoint may be down before it is given up.
         never_reached: The same for one that has never answered: the URL is more likely wrong than the network lost.
+        absent: The same where nothing listens at its address.
         throttled: How long it may answer every request with "slow down".
         first_rows: A model is given up when so many of its rows have failed and none was answered.
     """
@@ -53,6 +54,7 @@ class GiveUpAfter:
     failures: int = 5
     down: float = 120.0
     never_reached: float = 60.0
+    absent: float = 3.0
     throttled: float = 900.0
     first_rows: int = 20
 
@@ -261,16 +263,22 @@ class EndpointLimiter:
             self.window = max(1.0, self.window / 2)
             self._halved_at = time.monotonic()
 
-    def failed(self, reason: str, *, answered: bool = True, patience: float | None = None) -> None:
+    def failed(
+        self, reason: str, *, answered: bool = True, absent: bool = False, patience: float | None = None
+    ) -> None:
         """A request has failed: the server answered with an error, for this model, or not at all.
 
-        `patience` is how long it may go on, in seconds, where it is not the usual time.
+        `absent` says that nothing listens at its address, which soon decides where it has never answered. `patience` is
+        how long it may go on, in seconds, where it is not the usual time.
         """
         if answered:
             self._gate.breaker.reachable()
             if (given_up := self._breaker.failed(reason, patience)) is not None:
                 self.stop(given_up)
-        elif (given_up := self._gate.breaker.failed(reason)) is not None:
+            return
+        breaker, give_up = self._gate.breaker, self._gate.give_up
+        soon = min(give_up.absent, give_up.never_reached) if absent and not breaker.reached else None
+        if (given_up := breaker.failed(reason, soon)) is not None:
             self._gate.stop(given_up)
 
     def read_quota(self, quota: Iterable[Quota]) -> None:

@@ -116,11 +116,20 @@ class AnthropicBackend:
 
     @cached_property
     def _headers(self) -> dict[str, str]:
-        headers = {"anthropic-version": VERSION}
-        # The key is checked as a bearer token is, but has a header of its own.
-        if bearer := openai.bearer(self.model.api_key).get("Authorization"):
-            headers["x-api-key"] = bearer.removeprefix("Bearer ")
-        return {**headers, **openai.own_headers(self.model)}
+        return headers_of(self.model)
+
+
+def headers_of(model: AnthropicModel) -> dict[str, str]:
+    """Return the headers of a request: the version that is spoken, the key, the entry's own.
+
+    Raises:
+        UserError: the key holds characters that a header cannot carry.
+    """
+    headers = {"anthropic-version": VERSION}
+    # The key is checked as a bearer token is, but has a header of its own.
+    if bearer := openai.bearer(model.api_key).get("Authorization"):
+        headers["x-api-key"] = bearer.removeprefix("Bearer ")
+    return {**headers, **openai.own_headers(model)}
 
 
 def without_blank_stops(body: Mapping[str, Any]) -> dict[str, Any]:

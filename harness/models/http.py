@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import json
 import os
 import re
@@ -387,7 +388,8 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
         cause = error.__cause__ or error
         if wrong := setting_at_fault(cause):
             raise ModelRejected(wrong) from error
-        lost = Unavailable(f"no answer: {clean(error, secrets) or type(cause).__name__}")
+        why = absence(cause)
+        lost = Unavailable(f"no answer: {why or clean(error, secrets) or type(cause).__name__}", absent=bool(why))
         # A connection that is lost after it was made may have carried the request, and its answer have been begun.
         lost.charged = not isinstance(cause, (*NOT_CONNECTED, httpx.ProxyError))
         lost.answered = False
@@ -396,6 +398,17 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
 
 NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 """What is raised where no connection was made, so that the server cannot have read the request."""
+
+
+def absence(cause: BaseException) -> str | None:
+    """Return why there is no server at an address, where that is what a failed connection means."""
+    if isinstance(cause, aiohttp.ClientProxyConnectionError):
+        return "the environment's proxy cannot be reached"
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return "no host of this name is known: is base_url right?"
+    if isinstance(cause, aiohttp.ClientConnectorError) and cause.os_error.errno == errno.ECONNREFUSED:
+        return "nothing listens there: is the server running, and is the port of base_url right?"
+    return None
 
 
 def setting_at_fault(cause: BaseException) -> str | None:

@@ -158,6 +158,16 @@ def test_an_endpoint_that_is_down_is_given_up(loopback: Loopback, tmp_path: Path
     assert sum(loopback.asked.values()) <= 2 * 8 + 5
 
 
+def test_an_address_where_nothing_listens_is_given_up_soon(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connecting is refused
+        server = Loopback()
+        server.port = taken.getsockname()[1]
+        give_up = GiveUpAfter(first_wait=0.05, never_reached=600, absent=0.2)
+        asked = ask(tmp_path, [Pair(openai(server), prompts(50), attempts=1000)], give_up=give_up)
+    assert "nothing listens there" in str(asked.jobs[0].stopped)
+
+
 def test_an_endpoint_that_is_down_gets_single_requests_at_growing_intervals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,57 @@
+"""Whether a model's server is there, knows the key and has the model, asked by what costs nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import httpx
+
+from harness.errors import AskError, Rejected, nearest
+from harness.models.anthropic import headers_of
+from harness.models.entry import AnthropicModel, LoraxModel, Model, OpenAIModel
+from harness.models.http import Bounds, json_object, send
+from harness.models.openai import bearer, own_headers, server
+
+_QUICK = Bounds(connect=5.0, first_byte=5.0, silence=5.0, size=10_000_000)
+
+
+async def ping(transport: httpx.AsyncBaseTransport, model: Model) -> str | None:
+    """Return what came of asking a server for its list of models, or its health; None for a model without a server.
+
+    It begins with `answers` where the model can be asked, as far as that shows.
+    """
+    if isinstance(model, LoraxModel):
+        path, headers = "/health", bearer(model.api_key)
+    elif isinstance(model, OpenAIModel):
+        path, headers = "/models", bearer(model.api_key)
+    elif isinstance(model, AnthropicModel):
+        path, headers = "/v1/models", headers_of(model)
+    else:
+        return None
+    began = time.monotonic()
+    try:
+        body = await send(
+            transport, "GET", server(model, path), {**headers, **own_headers(model)}, model.secrets, _QUICK
+        )
+    except AskError as error:
+        lacking = isinstance(error, Rejected) and "404" in str(error) and isinstance(model, OpenAIModel)
+        hint = "; base_url usually ends with /v1" if lacking and "/v1" not in str(model.base_url) else ""
+        return f"{error}{hint}"
+    took = f"answers in {time.monotonic() - began:.2f} s"
+    if isinstance(model, LoraxModel) or "{task}" in model.model:
+        return took
+    try:
+        listed = names(json_object(body))
+    except AskError:
+        return f"{took}, but not with a list of models: does base_url end with /v1?"
+    if listed and model.model not in listed:
+        return f"has no model '{model.model}'{nearest(model.model, listed)}"
+    return took
+
+
+def names(reply: Mapping[str, object]) -> list[str]:
+    """The ids in a list of models, as OpenAI's and Anthropic's interfaces give it."""
+    listed = reply.get("data")
+    entries = listed if isinstance(listed, list) else []
+    return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
