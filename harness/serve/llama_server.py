@@ -105,9 +105,9 @@ class LlamaServer:
         self._server: Any = None
 
     async def __aenter__(self) -> Self:
-        # A connection for each request: llama.cpp closes its own after a stream without a word.
+        # llama.cpp closes a connection after five idle seconds.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True), read_bufsize=LONGEST_EVENT,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=3.0), read_bufsize=LONGEST_EVENT,
             headers={"Authorization": f"Bearer {self._key}"}, timeout=aiohttp.ClientTimeout(total=None),
         )  # fmt: skip
         try:
@@ -152,7 +152,7 @@ class LlamaServer:
         Raises:
             LlamaError: llama.cpp refuses it or fails.
         """
-        async with self._exchange(adapter, path, body) as reply:
+        async with self._exchange(adapter, path, body, {}) as reply:
             return _object(await reply.read())
 
     async def events(self, adapter: str, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -161,7 +161,8 @@ class LlamaServer:
         Raises:
             LlamaError: as for `ask`; or it fails in the middle of its answer.
         """
-        async with self._exchange(adapter, path, {**body, "stream": True}) as reply:
+        # After a stream llama.cpp closes its connection without a word.
+        async with self._exchange(adapter, path, {**body, "stream": True}, {"Connection": "close"}) as reply:
             async for line in reply.content:
                 found = line.removeprefix(b"data: ")
                 if line.startswith(b"error: "):
@@ -212,7 +213,7 @@ class LlamaServer:
 
     @asynccontextmanager
     async def _exchange(
-        self, adapter: str, path: str, body: Mapping[str, Any]
+        self, adapter: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         async with self._turn:
             if adapter != BASE and adapter not in self._numbers:
@@ -224,7 +225,7 @@ class LlamaServer:
             # What another adapter has read is never gone on from, whatever llama.cpp does when adapters change.
             own = {"lora": lora, "id_slot": slot, "cache_prompt": not fresh}
             try:
-                async with self._session.post(self._address + path, json={**body, **own}) as reply:
+                async with self._session.post(self._address + path, json={**body, **own}, headers=headers) as reply:
                     if reply.status != 200:
                         found = _object(await reply.read())
                         raise LlamaError(reply.status, found.get("error", found))

@@ -45,7 +45,7 @@ class Running:
     def _run(self) -> None:
         try:
             self.loop.run_until_complete(serve(self._options, self._said.append, self._stop))
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  raised where it is entered
             self._failed = error
 
     def __enter__(self) -> Self:

@@ -18,11 +18,13 @@ TASKS = ("jigsaw", "ag_news")
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    fixed = {"backend": "llamacpp", "model": str(tmp_path / "tiny.gguf"), "adapter": str(tmp_path / "adapters/adapter1")}
+    fixed = {
+        "backend": "llamacpp",
+        "model": str(tmp_path / "tiny.gguf"),
+        "adapter": str(tmp_path / "adapters/adapter1"),
+    }
     served = {"backend": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
-    return project(
-        tmp_path, fixed=fixed, served=served, majority={"backend": "baseline", "method": "majority"}
-    )
+    return project(tmp_path, fixed=fixed, served=served, majority={"backend": "baseline", "method": "majority"})
 
 
 def names(chosen: Chosen) -> list[str]:
@@ -77,7 +79,9 @@ class TestMistakes:
         with pytest.raises(UserError, match=r"there is no folder .*absent"):
             choose(models, (), tmp_path / "absent", TASKS)
         (tmp_path / "empty").mkdir()
-        with pytest.raises(UserError, match="holds no adapters: expected folders in it, each with an adapter_config.json"):
+        with pytest.raises(
+            UserError, match=r"holds no adapters: expected folders in it, each with an adapter_config\.json"
+        ):
             choose(models, (), tmp_path / "empty", TASKS)
         broken = tiny_gguf.write_adapter(tmp_path / "mine" / "broken")
         (broken / "adapter_model.safetensors").unlink()

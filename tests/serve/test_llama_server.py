@@ -44,9 +44,7 @@ def adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]
     return {f"a{seed}": tiny_gguf.write_adapter(tmp_path / f"a{seed}", seed=seed) for seed in (1, 2, 3)}
 
 
-def running(
-    adapters: dict[str, Path], slots: int, work: Callable[[LlamaServer], Coroutine[Any, Any, Any]]
-) -> Any:
+def running(adapters: dict[str, Path], slots: int, work: Callable[[LlamaServer], Coroutine[Any, Any, Any]]) -> Any:
     async def run() -> Any:
         base = str(next(iter(adapters.values())).parent / "tiny.gguf")
         async with LlamaServer(base, adapters, Sizes(slots), 1, print) as server:

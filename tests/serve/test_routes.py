@@ -103,9 +103,9 @@ def test_recorded_answers_cannot_be_served(tmp_path: Path) -> None:
 
 @pytest.mark.local
 def test_a_model_of_transformers_replies_in_one_piece(tmp_path: Path) -> None:
-    from tests.models.engines.tiny import write_model
+    from tests.train import tiny
 
-    base = write_model(tmp_path / "tiny")
+    base = tiny.base(tmp_path / "tiny")
     (tmp_path / "models.yaml").write_text(json.dumps({"tiny": {"backend": "local", "model": str(base)}}))
     with Running(tmp_path / "models.yaml", models=("tiny",)) as running, running.client() as client:
         whole = client.completions.create(model="tiny", prompt="1 2 3", max_tokens=4, temperature=0)

@@ -129,9 +129,7 @@ class TestOpenAI:
     def test_a_prompt_may_be_given_as_tokens(self, client: openai.OpenAI) -> None:
         assert completed(client, "tiny", [19, 14, 223], max_tokens=1).usage.prompt_tokens == 3
 
-    def test_it_stops_where_it_is_told_to(
-        self, client: openai.OpenAI, expected: dict[tuple[str, str], str]
-    ) -> None:
+    def test_it_stops_where_it_is_told_to(self, client: openai.OpenAI, expected: dict[tuple[str, str], str]) -> None:
         whole = expected["adapter1", PROMPTS[1]]
         stop = next(mark for mark in whole[1:] if mark.isascii() and mark.isprintable())
         (choice,) = completed(client, "adapter1", PROMPTS[1], stop=stop).choices
@@ -193,7 +191,10 @@ class TestRefusals:
             (b"[" * 100_000, "the request is not JSON"),
             (b'{"prompt": "a"}', "the parameter 'model' is missing"),
             (b'{"model": "tiny"}', "the parameter 'prompt': Field required"),
-            (b'{"model": "tiny", "prompt": "a", "max_token": 3}', "'max_token' is not known here (did you mean 'max_tok"),
+            (
+                b'{"model": "tiny", "prompt": "a", "max_token": 3}',
+                "'max_token' is not known here (did you mean 'max_tok",
+            ),
             (b'{"model": "tiny", "prompt": "a", "lora": [{"id": 0, "scale": 1}]}', "'lora' is not known here"),
             (b'{"model": "tiny", "prompt": "a", "max_tokens": 0}', "'max_tokens': Input should be greater"),
             (b'{"model": "tiny", "prompt": "a", "echo": true}', "the parameter 'echo'"),
@@ -261,7 +262,7 @@ class TestLorax:
             lorax_client.generate("a", adapter_id="absent")
         with pytest.raises(lorax.errors.ValidationError, match="a slot holds 256"):
             lorax_client.generate("x" * 600)
-        with pytest.raises(lorax.errors.ValidationError, match="'parameters.typical_p'"):
+        with pytest.raises(lorax.errors.ValidationError, match=r"'parameters\.typical_p'"):
             lorax_client.generate("a", typical_p=0.5)
 
     def test_generate_has_an_object_where_the_root_has_a_list(self, front: Running) -> None:
@@ -379,16 +380,14 @@ def test_requests_are_counted_by_model_and_status(front: Running, client: openai
     assert 'model="absent' not in text
 
 
-def test_requests_are_logged_with_their_answers(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_are_logged_with_their_answers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
-    with Running(folder / "models.yaml", token=TOKEN, record=tmp_path / "log") as recording:
-        with recording.client() as client:
-            whole = completed(client, "adapter1", PROMPTS[0])
-            streamed = "".join(
-                part.choices[0].text for part in completed(client, "adapter1", PROMPTS[0], stream=True)
-            )
+    with (
+        Running(folder / "models.yaml", token=TOKEN, record=tmp_path / "log") as recording,
+        recording.client() as client,
+    ):
+        whole = completed(client, "adapter1", PROMPTS[0])
+        streamed = "".join(part.choices[0].text for part in completed(client, "adapter1", PROMPTS[0], stream=True))
     log = (tmp_path / "log" / "requests.jsonl").read_text()
     first, second = map(json.loads, log.splitlines())
     assert first["input"]["model"] == "adapter1"
