@@ -118,6 +118,19 @@ class _Message(BaseModel):
     content: str | list[_Part] | None = None
 
 
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class _Format(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _Schema | None = None
+
+
 class Chat(_Sampling):
     """The body of `/v1/chat/completions`."""
 
@@ -125,16 +138,18 @@ class Chat(_Sampling):
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MOST_LOGPROBS)
-    response_format: dict[str, Any] | None = None
+    response_format: _Format | None = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: Literal["none", "auto", "required"] | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Any = None
 
     def asked(self) -> Iterator[dict[str, Any]]:
         """Yield what llama.cpp is asked, for each choice."""
-        kept = ("logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls")
+        kept = ("logprobs", "tools", "tool_choice", "parallel_tool_calls")
         given = {name: value for name in kept if (value := getattr(self, name)) is not None}
+        if self.response_format is not None:
+            given["response_format"] = self.response_format.model_dump(by_alias=True, exclude_none=True)
         if self.logprobs:
             given["top_logprobs"] = max(1, self.top_logprobs or 0)
         if limit := self.max_completion_tokens or self.max_tokens:

@@ -279,4 +279,6 @@ def refused_by_llama(error: LlamaError, context: int) -> Refused:
             "the server can be started with a larger --context", "context_length_exceeded",
         )  # fmt: skip
     code = "model_not_found" if error.status == 404 else None
-    return Refused(error.status, str(error), code)
+    # llama.cpp calls a malformed message or tool a failure of its own.
+    malformed = str(error).startswith("Failed to parse")
+    return Refused(400 if malformed else error.status, str(error), code)
