@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import aiohttp
@@ -32,6 +33,7 @@ from harness.models.http_errors import clean
 from harness.secrets import of_proxies
 
 LOOPBACK = "127.0.0.1"
+LOCAL = (LOOPBACK, "localhost")
 API = "/v1"
 """What the paths of an OpenAI-compatible server begin with."""
 CONNECT_S = 30.0
@@ -41,6 +43,8 @@ _OF_ONE_CONNECTION = frozenset(
     ("connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "expect",
      "proxy-authorization", "proxy-authenticate")
 )  # fmt: skip
+_OF_THE_BODY = ("Content-Length", "Content-Type", "Content-Encoding")
+_WRONG_KEY = (401, 403)
 _BROKEN = (aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
 
 
@@ -58,6 +62,21 @@ class Tap:
 
     def ended(self, error: str | None) -> None:
         """The exchange is over; `error` says why, where the client does not get the whole of the server's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """What is sent in place of a client's request: with a key that is not the client's, which it must not learn.
+
+    Attributes:
+        url: Where to.
+        headers: Beside those of the client, in place of those with the same name.
+        body: In place of the client's, which was read before.
+    """
+
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Upstream:
@@ -100,34 +119,46 @@ class Upstream:
         return URL(str(self._base.origin()) + path, encoded=True)
 
     async def forward(
-        self, request: web.BaseRequest, tap: Tap | None = None, *, offered: Sequence[str] | None = None
+        self,
+        request: web.BaseRequest,
+        tap: Tap | None = None,
+        *,
+        offered: Sequence[str] | None = None,
+        instead: Instead | None = None,
     ) -> web.StreamResponse:
-        """Send a request on and answer it with what comes back.
+        """Send a request on, or another in its place, and answer it with what comes back.
 
         Args:
             request: Of the client, its body not yet read.
             tap: Sees what passes.
             offered: Encodings of which the answer's is to be one, of those that the client offers. Default: all.
+            instead: What is sent. An answer that says that its key is wrong does not reach the client.
         """
         tap = tap or Tap()
         error: str | None = HUNG_UP
         try:
-            response, error = await self._exchange(request, tap, offered)
+            response, error = await self._exchange(request, tap, offered, instead)
             return response
         finally:
             tap.ended(error)
 
     async def _exchange(
-        self, request: web.BaseRequest, tap: Tap, offered: Sequence[str] | None
+        self, request: web.BaseRequest, tap: Tap, offered: Sequence[str] | None, instead: Instead | None
     ) -> tuple[web.StreamResponse, str | None]:
         assert self._session is not None, "the upstream is opened as a context manager"
         headers = _passed(request.headers)
+        body: Any = _tapped(request, tap) if request.body_exists else None
+        if instead is not None:
+            for name in (*_OF_THE_BODY, aiohttp.hdrs.AUTHORIZATION, *instead.headers):
+                headers.popall(name, None)
+            headers.update(instead.headers)
+            body = instead.body
         if offered is not None and aiohttp.hdrs.ACCEPT_ENCODING in headers:
             headers[aiohttp.hdrs.ACCEPT_ENCODING] = _only(headers[aiohttp.hdrs.ACCEPT_ENCODING], offered)
         try:
             upstream = await self._session.request(
-                request.method, self.target(request.raw_path), headers=headers, proxy=self._proxy,
-                data=_tapped(request, tap) if request.body_exists else None, allow_redirects=False,
+                request.method, instead.url if instead else self.target(request.raw_path), headers=headers,
+                proxy=self._proxy, data=body, allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             )  # fmt: skip
@@ -137,6 +168,9 @@ class Upstream:
             _hang_up(request, failed)
             return web.Response(status=502), f"the upstream broke off before its answer: {_reason(failed)}"
         try:
+            if instead is not None and upstream.status in _WRONG_KEY:
+                said = f"the model's own server refuses the key of its entry (status {upstream.status})"
+                return _refusal(502, said, tap), None
             return await _answer(request, upstream, tap)
         finally:
             upstream.close()  # where its end has come, the connection was given back with it
@@ -169,10 +203,12 @@ async def _answer(
             return response, HUNG_UP
 
 
-def refusal(status: int, message: str) -> web.Response:
+def refusal(
+    status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """An answer of ours, in the form of OpenAI's errors."""
-    body = {"error": {"message": message, "type": "harness", "param": None, "code": None}}
-    return web.json_response(body, status=status)
+    body = {"error": {"message": message, "type": "harness", "param": None, "code": code}}
+    return web.json_response(body, status=status, headers=headers)
 
 
 def _refusal(status: int, message: str, tap: Tap) -> web.Response:
@@ -222,18 +258,20 @@ def _hang_up(request: web.BaseRequest, failed: BaseException) -> None:
 
 
 class Front:
-    """A server on loopback in front of others, from entering the context to leaving it.
+    """A server in front of others, from entering the context to leaving it.
 
     Requests in flight at the end have `patience` seconds to be answered.
 
     Args:
         handler: Answers every request.
-        port: Of 127.0.0.1; 0 for any that is free.
+        port: 0 for any that is free.
         patience: Seconds.
+        host: Address to listen at. At loopback only requests are answered that name this machine.
     """
 
-    def __init__(self, handler: Any, port: int, patience: float = 10.0) -> None:
+    def __init__(self, handler: Any, port: int, patience: float = 10.0, host: str = LOOPBACK) -> None:
         self.port = port
+        self._host = host
         self._handler = handler
         self._patience = patience
         self._runner: web.ServerRunner | None = None
@@ -241,7 +279,8 @@ class Front:
     @property
     def url(self) -> str:
         """What clients take as base_url."""
-        return f"http://{LOOPBACK}:{self.port}{API}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}{API}"
 
     async def __aenter__(self) -> Self:
         server = web.Server(
@@ -251,11 +290,12 @@ class Front:
         self._runner = web.ServerRunner(server, shutdown_timeout=self._patience)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, LOOPBACK, self.port, backlog=1024).start()
+            await web.TCPSite(self._runner, self._host, self.port, backlog=1024).start()
         except OSError as error:
             await self._runner.cleanup()
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise UserError(f"port {self.port}: {reason}; choose another with --port") from None
+            where = f"port {self.port}" if self._host == LOOPBACK else f"{self._host}, port {self.port}"
+            raise UserError(f"{where}: {reason}; choose another with --port") from None
         self.port = self._runner.addresses[0][1]
         return self
 
@@ -266,7 +306,7 @@ class Front:
     async def _checked(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer only requests that name this machine: a web page can have a name of its own resolve to it."""
         name = request.headers.get("Host", "").partition(":")[0]
-        if name not in (LOOPBACK, "localhost"):
+        if self._host in LOCAL and name not in LOCAL:
             return refusal(403, f"ask for {LOOPBACK}")
         answer: web.StreamResponse = await self._handler(request)
         return answer

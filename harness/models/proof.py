@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +74,7 @@ class Fingerprint(BaseModel):
 
     def of(self, side: Literal["adapter", "base"]) -> list[dict[str, float]]:
         """The likeliest tokens after each prompt, of the adapter or of its base."""
-        return [{one.token: one.logprob for one in getattr(probe, side)} for probe in self.prompts]
+        return [_by_text((one.token, one.logprob) for one in getattr(probe, side)) for probe in self.prompts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +217,14 @@ def _likeliest(reply: Mapping[str, Any]) -> dict[str, float]:
         found = reply["choices"][0]["logprobs"]
         first = found["content"][0]["top_logprobs"] if "content" in found else found["top_logprobs"][0]
         pairs = first.items() if isinstance(first, Mapping) else [(one["token"], one["logprob"]) for one in first]
-        return {str(token): float(logprob) for token, logprob in pairs}
+        return _by_text((str(token), float(logprob)) for token, logprob in pairs)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return {}
+
+
+def _by_text(tokens: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Log-probabilities by the token's text: the likeliest where several read alike, as parts of characters do."""
+    found: dict[str, float] = {}
+    for token, logprob in tokens:
+        found[token] = max(logprob, found.get(token, logprob))
+    return found

@@ -54,7 +54,7 @@ async def record(options: RecordOptions, say: Callable[[str], None], stop: async
     Raises:
         UserError: the upstream's URL, the port or the folder cannot be used.
     """
-    stop = stop or _stopped_by_signals()
+    stop = stop or stopped_by_signals()
     async with RequestLog(options.out) as log, Upstream(options.upstream) as upstream:
         recorder = _Recorder(upstream, log, options.tags)
         async with Front(recorder.answer, options.port) as front:
@@ -63,7 +63,8 @@ async def record(options: RecordOptions, say: Callable[[str], None], stop: async
     return Recorded(log.path, log.written, log.lost, recorder.unlogged)
 
 
-def _stopped_by_signals() -> asyncio.Event:
+def stopped_by_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
@@ -81,13 +82,13 @@ class _Recorder:
         if not path.startswith(f"{API}/"):
             return refusal(404, f"there is no {path} here: paths begin with {API}/")
         if request.method == "POST" and LOGGED.search(path):
-            logged = _Logged(request, self._log, self._tags)
+            logged = Logged(request, self._log, self._tags)
             return await self._upstream.forward(request, logged, offered=READABLE)
         self.unlogged[f"{request.method} {API}/{path.split('/')[2]}"] += 1
         return await self._upstream.forward(request)
 
 
-class _Logged(Tap):
+class Logged(Tap):
     """Keeps what passes of one exchange, and hands it to the log at the end."""
 
     def __init__(self, request: web.BaseRequest, log: RequestLog, tags: Mapping[str, str]) -> None:

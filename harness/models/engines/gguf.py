@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from harness.errors import DataError, UserError
-from harness.hashing import file_sha256
+from harness.hashing import digest, file_sha256
 from harness.models.engines.adapter_files import read_lora
 from harness.models.engines.known_bases import cache_folder, gguf_file, is_gguf
 
@@ -178,12 +179,22 @@ class Llama:
 
 @lru_cache
 def shape_of(path: Path) -> Shape:
-    """Return the shape of a Llama in a GGUF file; to read one takes a second.
+    """Return the shape of a Llama in a GGUF file; to read one takes seconds, so it is kept in the user's cache.
 
     Raises:
         UserError: the file holds something else.
     """
-    return Llama(path).shape
+    found = path.stat() if path.is_file() else None
+    known = cache_folder() / "shapes" / f"{path.stem}-{digest(repr(found and (found.st_size, found.st_mtime_ns)))}.json"
+    try:
+        return Shape(**json.loads(known.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        shape = Llama(path).shape
+    known.parent.mkdir(parents=True, exist_ok=True)
+    beside = known.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(asdict(shape)), encoding="utf-8")
+    beside.replace(known)
+    return shape
 
 
 def base_folder(name: str, say: Callable[[str], None]) -> str:

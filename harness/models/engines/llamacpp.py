@@ -61,7 +61,7 @@ class LlamaCpp:
         """
         if self._missing is None:
             try:
-                self._library()
+                library(self._name)
                 gguf_file(self._name, self._notice)
                 self._missing = ""
             except UserError as error:
@@ -121,7 +121,7 @@ class LlamaCpp:
 
     def _load(self, adapter: str | None) -> None:
         """Load the base with the adapters that are known, of which this one must be."""
-        xllamacpp = self._library()
+        xllamacpp = library(self._name)
         path = gguf_file(self._name, self._notice)
         if adapter is not None:
             self.add(adapter)
@@ -131,47 +131,75 @@ class LlamaCpp:
         self._server = None  # before the next, which needs as much memory
         usable = [(name, file) for name, file in self._adapters.items() if isinstance(file, str)]
         try:
-            self._server = xllamacpp.Server(self._settings(xllamacpp, path, [file for _, file in usable]))
+            self._server = xllamacpp.Server(
+                # n_ctx 0: what the model reads
+                server_settings(path, [file for _, file in usable], context=self._context or 0, threads=self._threads)
+            )
         except RuntimeError as error:
             raise UserError(f"llama.cpp cannot load {path}: {error}") from None
         self._numbers = {name: number for number, (name, _) in enumerate(usable)}
-
-    def _library(self) -> Any:
-        try:
-            import xllamacpp
-        except ImportError as error:
-            raise UserError(f"'{self._name}' cannot be loaded: {INSTALL} ({error})") from None
-        return xllamacpp
-
-    def _settings(self, library: Any, path: Path, adapters: list[str]) -> Any:
-        settings = library.CommonParams()
-        settings.model.path = str(path)
-        settings.n_ctx = self._context or 0  # 0: what the model reads
-        settings.n_parallel = 1
-        settings.cache_ram_mib = 0
-        threads = self._threads or _threads()
-        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
-        settings.lora_adapters = [library.CommonAdapterLoraInfo(adapter, 0.0) for adapter in adapters]
-        settings.lora_init_without_apply = True
-        settings.warmup = settings.ui = False
-        settings.verbosity = -1
-        # It listens on a port of this machine, too, which is of no use here and to nobody else.
-        settings.api_keys = [secrets.token_hex()]
-        settings.n_threads_http = 1
-        return settings
 
     def _convert(self, base: Path) -> None:
         """Have llama.cpp's form of each adapter in the cache; what is wrong with one stands in its place."""
         for folder, found in self._adapters.items():
             if not found:
                 try:
-                    self._adapters[folder] = str(_converted(Path(folder), base))
+                    self._adapters[folder] = str(converted(Path(folder), base))
                 except UserError as error:
                     self._adapters[folder] = error
 
 
-def _converted(folder: Path, base: Path) -> Path:
-    """The adapter in llama.cpp's form, converted once for each base."""
+def library(name: str) -> Any:
+    """Return llama.cpp.
+
+    Raises:
+        UserError: it is not installed, and so the model of this name cannot be loaded.
+    """
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise UserError(f"'{name}' cannot be loaded: {INSTALL} ({error})") from None
+    return xllamacpp
+
+
+def server_settings(
+    base: Path, adapters: Sequence[str], *, context: int, slots: int = 1, threads: int | None = None,
+    key: str | None = None,
+) -> Any:  # fmt: skip
+    """Return what llama.cpp's server is started with.
+
+    Args:
+        base: Its GGUF file.
+        adapters: Files in llama.cpp's form; each has the scale 0 until a request names another.
+        context: Tokens of all slots together; 0 for what the model reads.
+        slots: Each has its own prompt cache, and an equal share of the context.
+        threads: To compute with; None for one for each core that is free.
+        key: That its port on this machine asks for. Default: one that nobody knows.
+    """
+    settings = library(base.name).CommonParams()
+    settings.model.path = str(base)
+    settings.n_ctx = context
+    settings.n_parallel = slots
+    settings.kv_unified = False
+    settings.cache_ram_mib = 0
+    threads = threads or _threads()
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+    settings.lora_adapters = [library(base.name).CommonAdapterLoraInfo(adapter, 0.0) for adapter in adapters]
+    settings.lora_init_without_apply = True
+    settings.warmup = settings.ui = False
+    settings.verbosity = -1
+    settings.port = 0
+    settings.api_keys = [key or secrets.token_hex()]
+    settings.n_threads_http = 1 if key is None else 4
+    return settings
+
+
+def converted(folder: Path, base: Path) -> Path:
+    """Return the adapter in llama.cpp's form, converted once for each base.
+
+    Raises:
+        DataError: it cannot be read, is not plain LoRA, or is of another base.
+    """
     try:
         content = b"".join((folder / name).read_bytes() for name in (CONFIG, WEIGHTS))
     except OSError as error:

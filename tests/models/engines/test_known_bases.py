@@ -23,7 +23,7 @@ def _known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = KnownBase(
         file="Small.gguf", sha256=hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT),
         requirement="small-model-of-a-test==1.0", module="small_model_of_a_test", repository="some/model",
-        revision="0" * 40,
+        revision="0" * 40, original="some/original",
     )  # fmt: skip
     monkeypatch.setattr(known_bases, "KNOWN", {"small": base})
     monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(tmp_path / "cache"))

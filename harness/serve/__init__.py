@@ -1,0 +1,1 @@
+"""One address in front of models: requests by name, each answered by its own adapter."""

@@ -1,0 +1,193 @@
+"""Which models are served, and by which names: entries of the models file, and folders of adapters."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+
+from harness.errors import DataError, UserError
+from harness.models.engines.adapter_files import CONFIG, WEIGHTS
+from harness.models.entry import (
+    AnthropicModel,
+    CustomModel,
+    LlamaCppModel,
+    LocalModel,
+    LoraxModel,
+    ModelEntry,
+    OpenAIModel,
+    load_models,
+)
+
+TASK = "{task}"
+
+
+@dataclass
+class Base:
+    """A GGUF file of this process with its adapters, folders by name.
+
+    Attributes:
+        model: Known name or path of the file.
+        name: That the base is asked by.
+        threads: To compute with; None for one for each free core.
+    """
+
+    model: str
+    name: str
+    threads: int | None = None
+    adapters: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A model that another server has, or transformers in this process: an entry, for one task."""
+
+    name: str
+    entry: ModelEntry
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """All that is served; no name stands for two models."""
+
+    bases: Sequence[Base]
+    elsewhere: Sequence[Elsewhere]
+
+
+def choose(models_file: Path, names: Sequence[str], adapters: Path | None, tasks: Iterable[str]) -> Chosen:
+    """Return what is served: the entries named, or those of llama.cpp, and the adapters of a folder.
+
+    With a folder of adapters and no names it is the first base of llama.cpp in the file. An adapter with `{task}` in
+    its folder is asked by the task's name, other models by the entry's; a model of a server with `{task}` in its name
+    by ENTRY/TASK.
+
+    Raises:
+        UserError: an entry does not exist, cannot be served or lacks something; two models have one name; a folder
+            holds no adapter.
+    """
+    entries = load_models(models_file, names, os.environ)
+    if not names:
+        entries = [entry for entry in entries if isinstance(entry.model, LlamaCppModel)]
+        if adapters is not None:
+            entries = [entry for entry in entries if not _adapter(entry)][:1]
+    if not entries:
+        raise UserError(f"{models_file} has no model with `backend: llamacpp`; name others with --models")
+    bases: dict[str, Base] = {}
+    known = sorted(tasks)
+    elsewhere: list[Elsewhere] = []
+    for entry in entries:
+        match entry.model:
+            case LlamaCppModel() as model:
+                base = bases.setdefault(model.model, Base(model.model, Path(model.model).stem, model.threads))
+                if model.adapter is None:
+                    base.name = entry.name
+                else:
+                    _add(base, adapters_of(entry.name, model.adapter))
+            case OpenAIModel() | LoraxModel() | AnthropicModel() | LocalModel() | CustomModel():
+                elsewhere += _of_tasks(entry, known)
+            case _:
+                raise UserError(
+                    f"'{entry.name}' has no model behind it: `backend: {entry.model.backend}` answers known rows only"
+                )
+    if adapters is not None:
+        if len(bases) != 1:
+            raise UserError(
+                f"the adapters in {adapters} are of one base with `backend: llamacpp`, and {len(bases)} are chosen: "
+                "name one with --models"
+            )
+        _add(next(iter(bases.values())), folders_of_adapters(adapters))
+    chosen = Chosen(list(bases.values()), elsewhere)
+    _check_names(chosen)
+    return chosen
+
+
+def folders_of_adapters(folder: Path) -> dict[str, Path]:
+    """Return the adapters in a folder, each a folder with `adapter_config.json`, by name.
+
+    Raises:
+        DataError: there is none, or one has no weights.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    found = {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG}"))}
+    if not found:
+        raise DataError(f"{folder} holds no adapters: expected folders in it, each with an {CONFIG}")
+    for path in found.values():
+        check_adapter(path)
+    return found
+
+
+def check_adapter(folder: Path) -> None:
+    """See to it that a folder is an adapter's.
+
+    Raises:
+        DataError: it has no settings or no weights.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise DataError(f"the adapter in {folder} has no {name}")
+
+
+def adapters_of(name: str, adapter: str) -> dict[str, Path]:
+    """Return the adapters of an entry by name: by task where its folder holds `{task}`.
+
+    Raises:
+        DataError: there is none.
+    """
+    place = str(Path(adapter).expanduser())
+    if TASK not in place:
+        check_adapter(Path(place))
+        return {name: Path(place)}
+    pattern = re.compile(re.escape(place).replace(re.escape(TASK), "([^/]+)", 1).replace(re.escape(TASK), r"\1"))
+    found = {}
+    for path in sorted(glob(f"{place.replace(TASK, '*')}/{CONFIG}")):  # noqa: PTH207  Path.glob takes no absolute one
+        folder = path.removesuffix(f"/{CONFIG}")
+        if match := pattern.fullmatch(folder):
+            check_adapter(Path(folder))
+            found[match[1]] = Path(folder)
+    return found
+
+
+def _adapter(entry: ModelEntry) -> str | None:
+    return entry.model.adapter if isinstance(entry.model, LlamaCppModel) else None
+
+
+def _add(base: Base, adapters: Mapping[str, Path]) -> None:
+    for name, folder in adapters.items():
+        if name in base.adapters:
+            raise UserError(
+                f"two adapters have the name '{name}': {base.adapters[name]} and {folder}; rename one folder, or serve "
+                "one of them"
+            )
+        base.adapters[name] = folder
+
+
+def _of_tasks(entry: ModelEntry, tasks: Sequence[str]) -> list[Elsewhere]:
+    """An entry as one model, or as one for each task where its name on the server says so."""
+    model = entry.model
+    if isinstance(model, LocalModel) and model.adapter and TASK in model.adapter:
+        return [Elsewhere(f"{entry.name}/{name}", entry, name) for name in adapters_of(entry.name, model.adapter)]
+    if TASK not in entry.served(TASK):
+        return [Elsewhere(entry.name, entry)]
+    return [Elsewhere(f"{entry.name}/{task}", entry, task) for task in tasks]
+
+
+def _check_names(chosen: Chosen) -> None:
+    seen: dict[str, str] = {}
+    for base in chosen.bases:
+        named = {base.name: f"the base {base.model}", **{name: str(path) for name, path in base.adapters.items()}}
+        if base.name in base.adapters:
+            raise UserError(f"the base {base.model} and the adapter {base.adapters[base.name]} have one name")
+        _distinct(seen, named)
+    _distinct(seen, {model.name: f"the entry {model.entry.name}" for model in chosen.elsewhere})
+
+
+def _distinct(seen: dict[str, str], more: Mapping[str, str]) -> None:
+    for name, what in more.items():
+        if name in seen:
+            raise UserError(f"two models have the name '{name}': {seen[name]} and {what}; choose with --models")
+        seen[name] = what

@@ -1,0 +1,396 @@
+"""The front as clients meet it: OpenAI's and LoRAX's own packages, and what they are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import lorax
+import lorax.errors
+import openai
+import pytest
+
+from harness.models.engines.decoding import Query
+from harness.models.engines.llamacpp import LlamaCpp
+from tests.models import tiny_gguf
+from tests.serve.front import TOKEN, Running, project, wait_for
+
+PROMPTS = ("no abab", "1, 2, 3, 12,", "yes or no?", "The answer:")
+NAMES = ("tiny", "adapter1", "adapter2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project(tmp_path_factory.mktemp("served")).parent
+
+
+@pytest.fixture(scope="module")
+def front(folder: Path) -> Iterator[Running]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        with Running(folder / "models.yaml", context=256) as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def client(front: Running) -> Iterator[openai.OpenAI]:
+    with front.client() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> dict[tuple[str, str], str]:
+    """What `harness bench` gets from the same base and adapters."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        engine = LlamaCpp(str(folder / "tiny.gguf"), threads=1)
+        found = {}
+        for name in NAMES:
+            adapter = None if name == "tiny" else str(folder / "adapters" / name)
+            for prompt in PROMPTS:
+                found[name, prompt] = asyncio.run(engine.ask(adapter, Query(prompt, 12))).text
+        engine.close()
+    return found
+
+
+def completed(client: openai.OpenAI, model: str, prompt: Any, **more: Any) -> Any:
+    return client.completions.create(model=model, prompt=prompt, **{"max_tokens": 12, "temperature": 0, **more})
+
+
+def message(text: str) -> Any:
+    return {"role": "user", "content": text}
+
+
+class TestNames:
+    def test_each_name_is_answered_by_its_own_weights_in_any_order(
+        self, client: openai.OpenAI, expected: dict[tuple[str, str], str]
+    ) -> None:
+        order = [(name, prompt) for prompt in PROMPTS for name in NAMES]
+        for name, prompt in (*order, *reversed(order)):
+            assert completed(client, name, prompt).choices[0].text == expected[name, prompt]
+        assert len({expected[name, PROMPTS[0]] for name in NAMES}) == 3
+
+    def test_an_unknown_name_is_a_404_with_the_nearest(self, client: openai.OpenAI) -> None:
+        with pytest.raises(openai.NotFoundError, match=r"no model 'adaptor1' \(did you mean 'adapter1'\?\)") as caught:
+            completed(client, "adaptor1", "a")
+        assert caught.value.code == "model_not_found"
+
+    def test_the_list_says_what_each_model_is_made_of(self, client: openai.OpenAI, folder: Path) -> None:
+        listed = {model.id: model.model_dump() for model in client.models.list()}
+        assert list(listed) == list(NAMES)
+        assert listed["tiny"]["parent"] is None
+        tuned = listed["adapter1"]
+        assert (tuned["parent"], tuned["root"]) == ("tiny", str(folder / "adapters" / "adapter1"))
+        assert tuned["created"] == int((folder / "adapters" / "adapter1" / "adapter_model.safetensors").stat().st_mtime)
+        assert tuned["fingerprint"] != listed["adapter2"]["fingerprint"]
+
+
+class TestOpenAI:
+    def test_a_completion_says_how_it_ended_and_how_long_it_was(self, client: openai.OpenAI) -> None:
+        found = completed(client, "adapter1", PROMPTS[1], max_tokens=3)
+        assert (found.object, found.model, found.choices[0].finish_reason) == ("text_completion", "adapter1", "length")
+        assert found.usage is not None
+        assert (found.usage.prompt_tokens, found.usage.completion_tokens, found.usage.total_tokens) == (12, 3, 15)
+
+    def test_probabilities_have_the_form_of_openais_completions(self, client: openai.OpenAI) -> None:
+        (choice,) = completed(client, "adapter1", PROMPTS[1], max_tokens=3, logprobs=2).choices
+        found = choice.logprobs
+        assert "".join(found.tokens) == choice.text
+        assert all(len(likeliest) >= 2 for likeliest in found.top_logprobs)
+        for token, logprob, likeliest in zip(found.tokens, found.token_logprobs, found.top_logprobs, strict=True):
+            assert likeliest[token] == logprob <= 0
+        assert found.text_offset[0] == 0
+        assert completed(client, "adapter1", "1", logprobs=0).choices[0].logprobs.top_logprobs is None
+        assert completed(client, "adapter1", "1").choices[0].logprobs is None
+
+    def test_several_choices_of_several_prompts_are_counted_together(
+        self, client: openai.OpenAI, expected: dict[tuple[str, str], str]
+    ) -> None:
+        found = completed(client, "adapter2", list(PROMPTS[:2]), n=2)
+        texts = [expected["adapter2", prompt] for prompt in PROMPTS[:2] for _ in range(2)]
+        assert [choice.text for choice in found.choices] == texts
+        assert [choice.index for choice in found.choices] == [0, 1, 2, 3]
+        alone = [completed(client, "adapter2", prompt).usage for prompt in PROMPTS[:2]]
+        assert found.usage.prompt_tokens == sum(usage.prompt_tokens for usage in alone)
+        assert found.usage.completion_tokens == 2 * sum(usage.completion_tokens for usage in alone)
+
+    def test_drawn_choices_differ_and_a_seed_repeats_them(self, client: openai.OpenAI) -> None:
+        asked = {"temperature": 1.5, "n": 4, "seed": 7}
+        first, second = (completed(client, "tiny", "ab", **asked).choices for _ in range(2))
+        assert [choice.text for choice in first] == [choice.text for choice in second]
+        assert len({choice.text for choice in first}) > 1
+
+    def test_a_prompt_may_be_given_as_tokens(self, client: openai.OpenAI) -> None:
+        assert completed(client, "tiny", [19, 14, 223], max_tokens=1).usage.prompt_tokens == 3
+
+    def test_it_stops_where_it_is_told_to(self, client: openai.OpenAI, expected: dict[tuple[str, str], str]) -> None:
+        whole = expected["adapter1", PROMPTS[1]]
+        stop = next(mark for mark in whole[1:] if mark.isascii() and mark.isprintable())
+        (choice,) = completed(client, "adapter1", PROMPTS[1], stop=stop).choices
+        assert (choice.text, choice.finish_reason) == (whole.partition(stop)[0], "stop")
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_stream_says_the_same_and_ends_with_the_usage(
+        self, client: openai.OpenAI, expected: dict[tuple[str, str], str], name: str
+    ) -> None:
+        options: Any = {"include_usage": True}
+        *parts, last = completed(client, name, PROMPTS[0], stream=True, stream_options=options, logprobs=1)
+        assert "".join(part.choices[0].text for part in parts) == expected[name, PROMPTS[0]]
+        assert parts[-1].choices[0].finish_reason in ("stop", "length")
+        assert (last.choices, last.usage) == ([], completed(client, name, PROMPTS[0]).usage.model_copy(
+            update={"prompt_tokens_details": last.usage.prompt_tokens_details}
+        ))  # fmt: skip
+        assert all(part.usage is None for part in completed(client, name, PROMPTS[0], stream=True))
+
+    def test_a_chat_is_answered_whole_and_as_a_stream(self, client: openai.OpenAI) -> None:
+        asked: Any = {"model": "adapter1", "messages": [message("1 2 12")], "temperature": 0, "max_tokens": 8}
+        whole = client.chat.completions.create(**asked, logprobs=True, top_logprobs=2)
+        options: Any = {"include_usage": True}
+        *parts, last = client.chat.completions.create(**asked, stream=True, stream_options=options)
+        said = "".join(part.choices[0].delta.content or "" for part in parts)
+        assert said == whole.choices[0].message.content
+        assert whole.usage is not None
+        assert last.usage is not None
+        assert last.usage.completion_tokens == whole.usage.completion_tokens
+        assert whole.model == parts[0].model == "adapter1"
+        several = client.chat.completions.create(**asked, n=2)
+        assert [choice.index for choice in several.choices] == [0, 1]
+        assert several.usage is not None
+        assert several.usage.prompt_tokens == whole.usage.prompt_tokens
+
+
+class TestRefusals:
+    def test_a_prompt_too_long_is_a_400_with_both_numbers(self, client: openai.OpenAI) -> None:
+        for stream in (False, True):
+            with pytest.raises(openai.BadRequestError, match="has 600 tokens, and a slot holds 256") as caught:
+                completed(client, "tiny", "x" * 600, stream=stream)
+            assert caught.value.code == "context_length_exceeded"
+
+    def test_a_body_over_4_mb_is_a_413(self, front: Running, client: openai.OpenAI) -> None:
+        with pytest.raises(openai.APIStatusError, match="longer than 4 MB") as caught:
+            completed(client, "tiny", "x" * 4_000_001)
+        assert caught.value.status_code == 413
+
+        def parts() -> Iterator[bytes]:  # of which no header says how long they are together
+            yield from [b" " * 1_000_000] * 5
+
+        assert httpx.post(f"{front.url}/completions", content=parts()).status_code == 413
+
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            (b"{", "the request is not JSON"),
+            (b"[]", "not a JSON object"),
+            (b'{"a": NaN}', "NaN is not JSON"),
+            (b"[" * 100_000, "the request is not JSON"),
+            (b'{"prompt": "a"}', "the parameter 'model' is missing"),
+            (b'{"model": "tiny"}', "the parameter 'prompt': Field required"),
+            (
+                b'{"model": "tiny", "prompt": "a", "max_token": 3}',
+                "'max_token' is not known here (did you mean 'max_tok",
+            ),
+            (b'{"model": "tiny", "prompt": "a", "lora": [{"id": 0, "scale": 1}]}', "'lora' is not known here"),
+            (b'{"model": "tiny", "prompt": "a", "max_tokens": 0}', "'max_tokens': Input should be greater"),
+            (b'{"model": "tiny", "prompt": "a", "echo": true}', "the parameter 'echo'"),
+            (b'{"model": "tiny", "prompt": [1, -5]}', "invalid tokens"),
+            (b'{"model": "tiny", "prompt": "a \\ud800 b"}', "surrogate"),
+        ],
+    )
+    def test_what_cannot_be_answered_is_a_400_that_says_why(self, front: Running, body: bytes, said: str) -> None:
+        found = httpx.post(f"{front.url}/completions", content=body)
+        assert found.status_code == 400, found.text
+        assert said in found.json()["error"]["message"]
+
+    def test_other_paths_and_methods_name_what_there_is(self, front: Running) -> None:
+        found = httpx.get(f"{front.url}/model")
+        assert (found.status_code, "/v1/models" in found.text) == (404, True)
+        found = httpx.get(f"{front.url}/completions")
+        assert (found.status_code, found.headers["Allow"]) == (405, "POST")
+
+    def test_no_page_of_another_site_is_answered(self, front: Running) -> None:
+        found = httpx.post(f"{front.url}/completions", headers={"Host": "evil.example"}, json={})
+        assert found.status_code == 403
+        answer = httpx.get(f"{front.url}/models", headers={"Origin": "http://evil.example"})
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+    def test_without_the_token_it_is_a_401(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        with Running(folder / "models.yaml", models=("tiny",), token=TOKEN) as guarded:
+            with guarded.client("another") as client, pytest.raises(openai.AuthenticationError) as caught:
+                completed(client, "tiny", "a")
+            assert caught.value.code == "invalid_api_key"
+            with guarded.client() as client:
+                assert completed(client, "tiny", "a").choices
+            assert httpx.get(f"{guarded.address}/metrics").status_code == 401
+            assert httpx.get(f"{guarded.address}/health").json() == {"status": "ok"}
+
+
+@pytest.mark.filterwarnings("ignore:The `dict` method is deprecated")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+class TestLorax:
+    """The package of its clients, as it is published."""
+
+    @pytest.fixture
+    def lorax_client(self, front: Running) -> lorax.Client:
+        return lorax.Client(front.address, timeout=60)
+
+    @pytest.mark.parametrize("name", [None, "adapter1", "adapter2"])
+    def test_its_client_is_answered_by_the_adapter(
+        self, lorax_client: lorax.Client, expected: dict[tuple[str, str], str], name: str | None
+    ) -> None:
+        found = lorax_client.generate(PROMPTS[0], adapter_id=name, max_new_tokens=12)
+        assert found.generated_text == expected[name or "tiny", PROMPTS[0]]
+        assert found.details is not None
+        assert found.details.generated_tokens <= 12
+        assert found.details.finish_reason in ("length", "eos_token")
+        *_, last = parts = list(lorax_client.generate_stream(PROMPTS[0], adapter_id=name, max_new_tokens=12))
+        assert last.generated_text == found.generated_text
+        assert last.details is not None
+        assert last.details.generated_tokens == found.details.generated_tokens
+        assert [part.token.id for part in parts if not part.token.special] == [
+            token.id for token in found.details.tokens
+        ]
+
+    def test_its_errors_are_those_of_its_own_server(self, front: Running, lorax_client: lorax.Client) -> None:
+        with pytest.raises(lorax.errors.GenerationError, match="no model 'absent'"):
+            lorax_client.generate("a", adapter_id="absent")
+        with pytest.raises(lorax.errors.ValidationError, match="a slot holds 256"):
+            lorax_client.generate("x" * 600)
+        with pytest.raises(lorax.errors.ValidationError, match=r"'parameters\.typical_p'"):
+            lorax_client.generate("a", typical_p=0.5)
+
+    def test_generate_has_an_object_where_the_root_has_a_list(self, front: Running) -> None:
+        body = {"inputs": "a", "parameters": {"max_new_tokens": 1}}
+        assert list(httpx.post(f"{front.address}/generate", json=body).json()) == ["generated_text"]
+        assert isinstance(httpx.post(front.address, json=body).json(), list)
+
+
+class TestLoad:
+    """Many clients at once, and such that hang up."""
+
+    def test_a_full_queue_is_a_429_and_the_others_are_answered(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        with Running(folder / "models.yaml", max_queue=1, context=4096) as small, small.client() as client:
+            found: list[Any] = []
+
+            def ask() -> None:
+                try:
+                    found.append(completed(client, "tiny", "ab", max_tokens=1500, extra_body={"ignore_eos": True}))
+                except openai.RateLimitError as error:
+                    found.append(error)
+
+            asking = [threading.Thread(target=ask) for _ in range(8)]
+            for one in asking:
+                one.start()
+            for one in asking:
+                one.join()
+            refused = [one for one in found if isinstance(one, openai.RateLimitError)]
+            assert 1 <= len(refused) <= 6
+            assert all(one.response.headers["Retry-After"] == "1" for one in refused)
+            assert "the queue is full: 1 requests wait already" in str(refused[0])
+            assert all(one.usage.completion_tokens == 1500 for one in found if one not in refused)
+
+    def test_clients_that_hang_up_leave_no_slot_taken(self, front: Running, client: openai.OpenAI) -> None:
+        before = front.metric("harness_requests_total")
+        for place in range(30):
+            body = {"model": NAMES[place % 3], "prompt": f"ab {place}", "max_tokens": 200, "ignore_eos": True}
+            content = json.dumps({**body, "stream": place % 2 == 0}).encode()
+            with socket.create_connection(("127.0.0.1", int(front.address.rpartition(":")[2]))) as connection:
+                head = f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
+                connection.sendall(head.encode() + content)
+                if place % 2 == 0:
+                    connection.recv(100)
+        wait_for(lambda: front.metric("harness_queue") == 0)
+        wait_for(lambda: front.metric("harness_requests_total") == before + 30)
+        assert completed(client, "adapter1", "a").choices
+
+    def test_who_ends_it_lets_running_answers_end(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        with Running(folder / "models.yaml", context=4096) as ending, ending.client() as client:
+            more: Any = {"max_tokens": 500, "stream": True, "extra_body": {"ignore_eos": True}}
+            stream = completed(client, "adapter1", "ab", **more)
+            next(stream)
+            ending.stop()
+            *_, last = stream
+            assert last.choices[0].finish_reason == "length"
+
+
+class TestLoading:
+    @pytest.fixture
+    def loaded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+        monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(tmp_path / "cache"))
+        models = project(tmp_path)
+        with Running(models, adapters=tmp_path / "adapters", context=128) as running:
+            yield running
+
+    def test_an_adapter_is_loaded_and_unloaded_while_it_runs(self, loaded: Running, tmp_path: Path) -> None:
+        tiny_gguf.write_adapter(tmp_path / "adapters" / "third", seed=3)
+        post = f"{loaded.url}/load_lora_adapter"
+        found = httpx.post(post, json={"lora_name": "third", "lora_path": str(tmp_path / "adapters" / "third")})
+        assert (found.status_code, found.text) == (200, "Success: LoRA adapter 'third' added successfully.")
+        with loaded.client() as client:
+            texts = {completed(client, name, "no abab").choices[0].text for name in (*NAMES, "third")}
+            assert len(texts) == 4
+            found = httpx.post(f"{loaded.url}/unload_lora_adapter", json={"lora_name": "third"})
+            assert found.status_code == 200
+            with pytest.raises(openai.NotFoundError):
+                completed(client, "third", "a")
+
+    def test_what_cannot_be_loaded_leaves_all_as_it_was(self, loaded: Running, tmp_path: Path) -> None:
+        tiny_gguf.write_adapter(tmp_path / "adapters" / "deeper", layers=3)
+        tiny_gguf.write_adapter(tmp_path / "elsewhere")
+        (tmp_path / "adapters" / "linked").symlink_to(tmp_path / "elsewhere")
+
+        def load(name: str, path: Path | str) -> tuple[int, str]:
+            found = httpx.post(
+                f"{loaded.url}/load_lora_adapter", json={"lora_name": name, "lora_path": str(path)}, timeout=60
+            )
+            return found.status_code, found.json()["error"]["message"]
+
+        status, said = load("deeper", "deeper")
+        assert (status, "has a weight that its base has no layer for" in said) == (400, True)
+        assert load("elsewhere", tmp_path / "elsewhere")[0] == 403
+        assert load("linked", "linked")[0] == 403
+        assert load("up", tmp_path / "adapters" / ".." / "elsewhere")[0] == 403
+        status, said = load("absent", "absent")
+        assert (status, "has no adapter_config.json" in said) == (400, True)
+        assert "already been loaded" in load("adapter1", "adapter1")[1]
+        with loaded.client() as client:
+            assert completed(client, "adapter1", "a").choices
+
+    def test_without_a_folder_of_adapters_nothing_is_loaded(self, front: Running) -> None:
+        found = httpx.post(f"{front.url}/load_lora_adapter", json={"lora_name": "a", "lora_path": "/etc"})
+        assert found.status_code == 403
+
+
+def test_requests_are_counted_by_model_and_status(front: Running, client: openai.OpenAI) -> None:
+    before = front.metric("harness_completion_tokens_total")
+    found = completed(client, "adapter2", "12", max_tokens=5)
+    assert front.metric("harness_completion_tokens_total") == before + found.usage.completion_tokens
+    text = httpx.get(f"{front.address}/metrics").text
+    assert 'harness_requests_total{model="adapter2",status="200"}' in text
+    assert 'model="absent' not in text
+
+
+def test_requests_are_logged_with_their_answers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+    with (
+        Running(folder / "models.yaml", token=TOKEN, record=tmp_path / "log") as recording,
+        recording.client() as client,
+    ):
+        whole = completed(client, "adapter1", PROMPTS[0])
+        streamed = "".join(part.choices[0].text for part in completed(client, "adapter1", PROMPTS[0], stream=True))
+    log = (tmp_path / "log" / "requests.jsonl").read_text()
+    first, second = map(json.loads, log.splitlines())
+    assert first["input"]["model"] == "adapter1"
+    assert first["output"]["choices"][0]["text"] == second["output"]["choices"][0]["text"] == whole.choices[0].text
+    assert streamed == whole.choices[0].text
+    assert TOKEN not in log
