@@ -12,6 +12,7 @@ TASK    ?=
 BASE    ?=
 ENGINE  ?=
 OPTIONS ?=
+FILE    ?=
 MODELS  ?=
 DATA    ?=
 N       ?=
@@ -22,11 +23,12 @@ DATA_OPTION   = $(if $(DATA),--data $(DATA))
 BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan report check train adapters test wheel local page lint format clean
+.PHONY: help bench plan report check train sweep adapters test wheel local page lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 	@echo "variables: TASK (default: all), MODELS (a models file), DATA (a mirror's folder, hub or sample), N (rows);"
+	@echo "for sweep: FILE (a sweep file), OPTIONS (others of harness sweep)"
 	@echo "for train: TASK, BASE (a hub id or folder), ENGINE (ludwig or peft), OPTIONS (others of harness train)"
 
 bench: $(READY) ## ask models the held-out rows of TASK and print the table
@@ -43,6 +45,9 @@ check: $(READY) ## validate TASK before a model is asked
 
 train: $(if $(filter peft,$(ENGINE)),$(LOCAL),$(READY)) ## fine-tune an adapter of BASE for TASK
 	@$(BIN)/harness train $(TASK) --base $(BASE) $(if $(ENGINE),--engine $(ENGINE)) $(DATA_OPTION) $(OPTIONS)
+
+sweep: $(LOCAL) ## train and score every cell of the grid in FILE
+	@$(BIN)/harness sweep $(FILE) $(DATA_OPTION) $(OPTIONS)
 
 adapters: $(LOCAL) ## train the shipped adapters of smollm2-135m from the mirror DATA (hours; resumes)
 	@$(BIN)/python -m studies.landscape train $(DATA_OPTION) --jobs 2

@@ -16,8 +16,8 @@ from harness.printable import printable_output
 
 COMMANDS = (
     "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
-    "score", "judge", "rank", "collect", "record", "distill", "train", "merge", "proof", "serve", "retry", "forget",
-    "export", "schema", "init", "new",
+    "score", "judge", "rank", "collect", "record", "distill", "train", "sweep", "merge", "proof", "serve", "retry",
+    "forget", "export", "schema", "init", "new",
 )  # fmt: skip
 
 

@@ -99,6 +99,10 @@ seed = click.option("--seed", type=int, default=0, help="Seed of the evaluation 
 rows = click.option(
     "--rows", type=click.IntRange(min=1), default=None, help="Rows per task, instead of the number in the task file."
 )
+training_rows = click.option(
+    "--rows", type=click.IntRange(min=1), default=None,
+    help="Most training rows. The first 100 are also the first of 300. Default: all, at most 20,000.",
+)  # fmt: skip
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else.")
 max_usd = click.option(
     "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run costs more than this many USD."

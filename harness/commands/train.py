@@ -45,6 +45,7 @@ from harness.commands.output import adapter_entry
 @click.option(
     "--longest", type=click.IntRange(min=1), help="Most tokens of a row, answer included; others are left out."
 )
+@options.training_rows
 @click.option("--start", metavar="ADAPTER", help="Folder of an adapter to go on from (engine peft).")
 @click.option("--bits", type=click.Choice(["4", "8"]), help="Quantise the frozen base; needs CUDA.")
 @click.option("--seed", type=int, default=0)
@@ -69,7 +70,8 @@ from harness.commands.output import adapter_entry
 def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
     gpu_per_hour: float | None, train_on: Path | None, out: Path | None, dry_run: bool, data: str | None,
-    tasks_folder: Path | None, as_json: bool, rank: int, shrink: int | None, **recipe: Any,
+    tasks_folder: Path | None, as_json: bool, rank: int, shrink: int | None, rows: int | None,
+    **recipe: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a LoRA adapter on a task's training rows.
 
@@ -91,9 +93,11 @@ def command(
     engine = engine or engine_for(base)
     if ALL in made.target_modules and (engine == "ludwig" or len(made.target_modules) > 1):
         raise click.UsageError(f"--target {ALL} is for --engine peft, and names all modules by itself")
+    if rows is not None and train_on is not None:
+        raise click.UsageError("--rows are the task's own; rows of --train-on are all learned")
     if engine == "ludwig" and (is_gguf(base) or made.start or made.longest):
         raise click.UsageError("a GGUF base, --start and --longest need --engine peft")
-    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on)
+    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on, rows)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if as_json or dry_run else sys.stdout, flush=True)

@@ -55,13 +55,19 @@ class TrainingRows:
     teachers: tuple[str, ...] = ()
 
 
+class NoTrainingRows(UserError):
+    """A task has no row to learn from."""
+
+
 def completion(pair: Pair) -> str:
     """The answer as it follows the prompt, with the space between them."""
     return as_continuation(pair.prompt, pair.target)
 
 
-def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
+def load(file: TaskFile, prompts: Prompts, origin: Origin, most: int | None = None) -> TrainingRows:
     """Return the training rows of a task, at most 20,000, in an order that does not depend on the files'.
+
+    The first `most` of them are the first of any larger number.
 
     A row whose prompt or whose content is that of an evaluated row, by hash, is left out. `choose` drops such rows from
     the evaluation of a task with a training split; this holds whatever was chosen. Where training rows are borrowed
@@ -69,7 +75,7 @@ def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
     others.
 
     Raises:
-        UserError: there are none.
+        NoTrainingRows: there are none.
         SpecError: the rows do not fit the task's file.
     """
     if _unwritten(file, origin):
@@ -81,16 +87,16 @@ def load(file: TaskFile, prompts: Prompts, origin: Origin) -> TrainingRows:
     subset = choose(file, prompts, origin)
     evaluated = {question_hash(row.prompt) for row in subset.rows}
     if not file.task.shows_answer:
-        raise UserError(f"{file.name} has no training rows: its targets are {file.task.answer.type}, not answers")
+        raise NoTrainingRows(f"{file.name} has no training rows: its targets are {file.task.answer.type}, not answers")
     if subset.training is None:
-        raise UserError(f"{file.name} has no training rows: its data holds no row that is not evaluated")
+        raise NoTrainingRows(f"{file.name} has no training rows: its data holds no row that is not evaluated")
     found, targets = training_rows(file, prompts, origin, frozenset(row.id for row in subset.rows))
     pairs = [Pair(prompt, target) for prompt, target in zip(found, targets, strict=True)]
     kept = tuple(pair for pair in pairs if question_hash(pair.prompt) not in evaluated)
     if not kept:
-        raise UserError(f"{file.name} has no training rows: all of them are evaluated")
+        raise NoTrainingRows(f"{file.name} has no training rows: all of them are evaluated")
     borrowed_from = subset.fingerprint if subset.borrowed else None
-    return TrainingRows(kept, subset.training, len(pairs) - len(kept), borrowed_from)
+    return TrainingRows(kept[:most], subset.training, len(pairs) - len(kept), borrowed_from)
 
 
 def training_rows(

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class TrainOptions:
     """What a user asks of `harness train`.
 
-    `out` is None for `adapters/<base>/<task>`, `train_on` for the task's own training rows.
+    `out` is None for `adapters/<base>/<task>`, `train_on` for the task's own training rows, of which `rows` are the
+    most that are learned.
     """
 
     task: str
@@ -38,6 +39,7 @@ class TrainOptions:
     out: Path | None = None
     gpu_per_hour: float | None = None
     train_on: Path | None = None
+    rows: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -118,7 +120,7 @@ def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[TaskFile, 
         taught = f", answers of {', '.join(rows.teachers)}" if rows.teachers else ""
         say(f"{file.name}: {len(rows.pairs)} training rows ({options.train_on}{taught}){left_out}")
         return file, rows, f"{options.train_on.name}{taught}"
-    rows = load(file, Prompts(file), origin)
+    rows = load(file, Prompts(file), origin, options.rows)
     left_out = f", {rows.dropped} left out because they are evaluated" if rows.dropped else ""
     borrowed = " (of the evaluated split, rows that are not evaluated)" if rows.borrowed_from else ""
     note = f"; {origin.note}" if origin.note else ""

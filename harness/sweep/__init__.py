@@ -1,0 +1,1 @@
+"""Many cells: trainings and what they score, on one machine or many."""

@@ -1,0 +1,132 @@
+"""The folder of a sweep's results, on a disk or wherever fsspec writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+
+CELLS = "cells"
+SWEEP = "sweep.json"
+
+
+class Place:
+    """Where results go: `local` is the folder where it is one of this machine, else None.
+
+    Raises:
+        UserError: it cannot be opened: a package, the credentials or the bucket are missing.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.url = url
+        try:
+            # A listing that fsspec keeps would not show what other machines have written meanwhile.
+            self._files, self.root = fsspec.url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            raise UserError(f"{url}: {error}; install the extra: pip install 'lora-leaderboard[sweep]'") from None
+        except (ValueError, OSError) as error:
+            raise UserError(f"{url}: cannot be opened: {error}") from None
+        self.root = self.root.rstrip("/")
+        self.local = Path(self.root) if "file" in _protocols(self._files) else None
+
+    def listing(self) -> dict[str, dict[str, int]]:
+        """Return the files of every cell with their sizes, by one listing of all.
+
+        Raises:
+            UserError: the place cannot be reached or listed.
+        """
+        found: dict[str, dict[str, int]] = {}
+        with self._said("cannot be listed"):
+            every = self._files.find(f"{self.root}/{CELLS}/", detail=True)
+        for path, about in every.items():
+            cell, _, name = path.removeprefix(f"{self.root}/{CELLS}/").partition("/")
+            found.setdefault(cell, {})[name] = about["size"] or 0
+        return found
+
+    def read(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the JSON in these files, by name; what is not there or is something else is left out."""
+        paths = {f"{self.root}/{name}": name for name in names}
+        with self._said("cannot be read"):
+            texts = self._files.cat(list(paths), on_error="return") if paths else {}
+        found = {}
+        for path, text in texts.items():
+            try:
+                found[paths[path]] = json.loads(text)
+            except (TypeError, ValueError):
+                continue
+        return found
+
+    def write(self, name: str, found: Any) -> None:
+        """Write an object as JSON.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+        with self._said("cannot be written"):
+            if self.local:
+                from harness.store.files import replace_file
+
+                replace_file(self.local / name, text)
+            else:
+                self._files.pipe_file(f"{self.root}/{name}", text.encode())
+
+    def put(self, folder: Path, cell: str, last: str) -> None:
+        """Copy a cell's folder there, the file `last` after all others.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with self._said("cannot be written"):
+            if f"{CELLS}/{cell}" and self._files.exists(f"{self.root}/{CELLS}/{cell}/failed.json"):
+                self._files.rm(f"{self.root}/{CELLS}/{cell}/failed.json")
+            paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != last]
+            targets = [f"{self.root}/{CELLS}/{cell}/{path.relative_to(folder).as_posix()}" for path in paths]
+            self._files.put([str(path) for path in paths], targets)
+            self._files.put_file(str(folder / last), f"{self.root}/{CELLS}/{cell}/{last}")
+
+    def _said(self, what: str) -> _Said:
+        return _Said(self.url, what)
+
+
+class _Said:
+    """Turns what a file system raises into one message."""
+
+    def __init__(self, url: str, what: str) -> None:
+        self._url, self._what = url, what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, UserError) or not isinstance(error, Exception):
+            return
+        raise UserError(f"{self._url}: {self._what}: {type(error).__name__}: {error}") from None
+
+
+def _protocols(files: Any) -> tuple[str, ...]:
+    return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
+
+
+def done_cells(
+    listing: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Sequence[str]]
+) -> tuple[set[str], set[str]]:
+    """Return the cells that have all their files, and those that say they are done but lack one."""
+    done: set[str] = set()
+    broken: set[str] = set()
+    for cell, files in wanted.items():
+        there = listing.get(cell, {})
+        if files[0] in there:
+            (done if all(there.get(name) for name in files) else broken).add(cell)
+    return done, broken
+
+
+def process_name() -> str:
+    """This process, as another can recognise it."""
+    return f"{os.uname().nodename}:{os.getpid()}"
