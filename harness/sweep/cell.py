@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.errors import HarnessError, UserError
+from harness.errors import DataError, HarnessError, UserError
 from harness.models.engines.known_bases import is_gguf
 from harness.models.local import CARD
 from harness.store.files import replace_file
@@ -74,7 +74,7 @@ class Work:
     def models(self) -> str:
         """The file of models that is asked: the base, and its adapter."""
         gguf = is_gguf(self.cell.base)
-        entry = {"backend": "llamacpp" if gguf else "local", "model": _absolute(self.cell.base)}
+        entry: dict[str, Any] = {"backend": "llamacpp" if gguf else "local", "model": _absolute(self.cell.base)}
         entry |= {"threads": self.cpus} if gguf else {}
         tuned = {"tuned": {**entry, "adapter": ADAPTER, "base": "base"}} if self.cell.tuned else {}
         return json.dumps({"base": entry, **tuned}, indent=1) + "\n"  # which YAML reads, too
@@ -164,7 +164,7 @@ def run_cell(work: Work, folder: Path, processes: Processes) -> dict[str, Any]:
             failure = _run(work, step, command, folder, processes, began)
             if failure is not None:
                 return _failed(work, folder, failure)
-        found = _done(work, folder)
+        found = _done(work, folder, time.monotonic() - began)
         replace_file(folder / DONE, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
         return found
     except (OSError, HarnessError, ValueError, KeyError) as error:
@@ -215,7 +215,13 @@ def _scores(folder: Path) -> list[dict[str, Any]]:
 
 def _trained(adapter: Path) -> bool:
     """Whether an adapter was trained to its end: its card is written last, and the checkpoint is then gone."""
-    return (adapter / CARD).is_file() and not (adapter / CHECKPOINT).exists() and not (adapter / "ludwig").exists()
+    if (adapter / CHECKPOINT).exists() or (adapter / "ludwig").exists():
+        return False
+    try:
+        card.read(adapter)
+    except DataError:
+        return False
+    return True
 
 
 def _killed_for_memory() -> int:
@@ -252,7 +258,7 @@ def _failed(work: Work, folder: Path, failure: dict[str, Any]) -> dict[str, Any]
     return found
 
 
-def _done(work: Work, folder: Path) -> dict[str, Any]:
+def _done(work: Work, folder: Path, took: float) -> dict[str, Any]:
     """What a finished cell says of itself.
 
     Raises:
@@ -270,6 +276,8 @@ def _done(work: Work, folder: Path) -> dict[str, Any]:
     price = cell.train.get("gpu_per_hour")
     seconds = {"train": round(trained.hours * 3600, 1) if trained else 0.0}
     seconds["bench"] = round(max(one["seconds"] for one in run.values()), 1)
+    # Without what an earlier start of this cell did, which `train` holds too.
+    seconds["rest"] = round(max(0.0, took - sum(seconds.values())), 1)
     return {
         "cell": cell.name,
         "kind": "tuned" if cell.tuned else "base",

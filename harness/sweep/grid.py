@@ -19,7 +19,7 @@ from harness.sweep.file import SweepFile
 from harness.tasks.catalog import TaskFile, load_task, task_names
 from harness.tasks.prompts import Prompts
 from harness.tasks.yaml import Source
-from harness.train.recipe import recipe_for
+from harness.train.recipe import Hyperparameters, recipe_for
 from harness.train.train import base_name
 
 MOST_CELLS = 5_000
@@ -230,7 +230,8 @@ def _cell(
         decides = {name: value for name, value in train.items() if name != "gpu_per_hour"}
         varied = {name: value for name, value in decides.items() if len(sweep.train[name]) > 1}
         parts += [f"rows{rows}", f"seed{seed}", *(f"{name}{_readable(value)}" for name, value in varied.items())]
-        made += [json.dumps(decides, sort_keys=True), str(_recipe(base, decides)), str(seed), learnable.first[rows]]
+        # The whole recipe, so that a cell is another one when a default changes.
+        made += [json.dumps(decides, sort_keys=True), str(recipe_of(base, decides)), str(seed), learnable.first[rows]]
     return Cell(
         name="-".join([*parts, digest(*made)[:8]]),
         base=base,
@@ -249,9 +250,9 @@ def _readable(value: Any) -> str:
     return "".join(character if character.isalnum() or character in "+.-" else "_" for character in text)
 
 
-def _recipe(base: str, train: Mapping[str, Any]) -> Any:
-    """The hyper-parameters that these options give, so that a cell is another one when a default changes."""
-    given = {name: value for name, value in train.items() if name not in ("engine", "target")}
+def recipe_of(base: str, train: Mapping[str, Any]) -> Hyperparameters:
+    """Return the hyper-parameters that these options of a sweep file give."""
+    given = {name: value for name, value in train.items() if name not in ("engine", "target", "gpu_per_hour")}
     if "bits" in given:
         given["bits"] = int(given["bits"])
     if "target" in train:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +17,34 @@ from harness.sweep.cell import Work
 from harness.sweep.file import SweepFile, load_sweep
 from harness.sweep.grid import MOST_CELLS, Cell, cells_of, weight_bytes
 from harness.sweep.places import SWEEP, Place
-from harness.sweep.sweep import Ended, Progress, Say, Stopped, Threads, found_before, only, run_sweep
+from harness.sweep.plan import SweepPlan, left_seconds, plan
+from harness.sweep.sweep import Ended, Progress, Say, Stopped, Threads, Workers, found_before, only, run_sweep
 from harness.tasks.catalog import task_files
 from harness.tasks.yaml import Source
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """What a user asks of `harness sweep`."""
+    """What a user asks of `harness sweep`; `ray` is None without it, "" where it names no address."""
 
     file: Path
     jobs: int
+    ray: str | None
     retry_failed: bool
     only: Sequence[str]
     yes: bool
     data: str | None
     tasks_folder: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A sweep whose file was read and checked."""
+
+    sweep: SweepFile
+    place: Place
+    works: Sequence[Work]
+    about: dict[str, Any]
 
 
 def start(options: SweepOptions, train_options: Sequence[click.Parameter], say: Say) -> Ended:
@@ -41,6 +54,49 @@ def start(options: SweepOptions, train_options: Sequence[click.Parameter], say: 
         UserError: a file, name or place is wrong; nothing was started.
         Stopped: by Ctrl-C.
     """
+    opened = _opened(options, train_options, say)
+    place, works, limit = opened.place, opened.works, opened.sweep.limit
+    cells = {work.cell.name: work.cell for work in works}
+    with _alone(place):
+        place.write(SWEEP, opened.about)
+        progress = _before(opened, options, say)
+        say(_summary(works, progress))
+        if not progress.left(works):
+            return _said(Ended(progress.done, progress.failed, 0, None), place, say)
+        workers = _workers(options, opened.sweep, place)
+
+        def told(state: Progress, running: int, left: Sequence[Work], found: dict[str, Any]) -> None:
+            known = [(cells[name], done) for name, done in state.done.items()]
+            say(_line(state, running, left_seconds(left, known), workers.room(), found))
+
+        try:
+            return _said(run_sweep(works, progress, workers, limit.hours, limit.usd, say, told), place, say)
+        except Stopped as stop:
+            raise Stopped(f"{stop}; to go on, run\n  {command()}") from None
+
+
+def planned(options: SweepOptions, train_options: Sequence[click.Parameter], say: Say) -> SweepPlan:
+    """Return what is left of a sweep, and how long it will take.
+
+    Raises:
+        UserError: as `start`.
+        HarnessError: the trial failed.
+    """
+    opened = _opened(options, train_options, say)
+    progress = _before(opened, options, say)
+    cells = {work.cell.name: work.cell for work in opened.works}
+    finished = [(cells[name], found) for name, found in progress.done.items()]
+    return plan(opened.works, progress.left(opened.works), finished, options.jobs)
+
+
+def _before(opened: _Opened, options: SweepOptions, say: Say) -> Progress:
+    progress = found_before(opened.place, opened.works, say)
+    if options.retry_failed:
+        progress.failed.clear()
+    return progress
+
+
+def _opened(options: SweepOptions, train_options: Sequence[click.Parameter], say: Say) -> _Opened:
     source, sweep = load_sweep(options.file, train_options)
     place = Place(sweep.results)
     known = place.read([SWEEP]).get(SWEEP) or {}
@@ -55,22 +111,11 @@ def start(options: SweepOptions, train_options: Sequence[click.Parameter], say: 
             "or go on with --yes, which keeps all cells that are done"
         )
     works = only([_work(cell, sweep, options) for cell in cells], options.only)
-    with _alone(place):
-        place.write(SWEEP, about)
-        progress = found_before(place, works, say)
-        if options.retry_failed:
-            progress.failed.clear()
-        say(_summary(works, progress))
-        workers = Threads(options.jobs, place)
-        limit = sweep.limit
+    return _Opened(sweep, place, works, about)
 
-        def told(state: Progress, running: int, left: Sequence[Work], found: dict[str, Any]) -> None:
-            say(_line(state, running, left, found))
 
-        try:
-            ended = run_sweep(works, progress, workers, limit.hours, limit.usd, say, told)
-        except Stopped as stop:
-            raise Stopped(f"{stop}; to go on, run\n  {command()}") from None
+def _said(ended: Ended, place: Place, say: Say) -> Ended:
+    """Say how a sweep ended."""
     for failure in ended.failed.values():
         say(f"failed: {failure['cell']}: {failure['reason']} ({place.url}/cells/{failure['cell']}/failed.json)")
     if ended.failed:
@@ -78,6 +123,14 @@ def start(options: SweepOptions, train_options: Sequence[click.Parameter], say: 
     if ended.why:
         say(f"{ended.why}: {ended.left} cells are left; to go on, raise it and run the same command")
     return ended
+
+
+def _workers(options: SweepOptions, sweep: SweepFile, place: Place) -> Workers:
+    if options.ray is None:
+        return Threads(options.jobs, place)
+    from harness.sweep.cluster import Cluster
+
+    return Cluster(options.ray or os.environ.get("RAY_ADDRESS") or None, place, sweep.resources, options.jobs)
 
 
 def _compared(sweep: SweepFile) -> dict[str, Any]:
@@ -140,11 +193,14 @@ def _summary(works: Sequence[Work], progress: Progress) -> str:
     return f"{tuned} cells and {len(works) - tuned} bases alone; {len(progress.done)} done before{failed}"
 
 
-def _line(state: Progress, running: int, left: Sequence[Work], found: dict[str, Any]) -> str:
+def _line(state: Progress, running: int, left: float | None, at_once: int, found: dict[str, Any]) -> str:
+    """What became of a cell, and how far the sweep is; `left` are the seconds of the other cells, if known."""
     score = found["scores"][0] if found.get("scores") else None
     if score is None:
         said = f"failed: {found['reason']}"
     else:
         said = f"{score['metric']} {score['score']:.3f} [{score['low']:.3f}, {score['high']:.3f}], n={score['n']}"
-    counts = f"{len(state.done)} done, {running} running, {len(state.failed)} failed of {state.cells}"
-    return f"{found['cell']}: {said} ({counts})"
+    counts = f"{len(state.done)} of {state.cells} done, {running} running, {len(state.failed)} failed"
+    eta = "" if left is None else f", about {left / at_once / 60:.0f} min left"
+    cost = f", {state.usd:.2f} USD" if state.usd else ""
+    return f"{found['cell']}: {said} ({counts}{eta}{cost})"

@@ -94,6 +94,10 @@ class Progress:
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
+    def left(self, works: Sequence[Work]) -> list[Work]:
+        """The cells that are neither done nor failed."""
+        return [work for work in works if work.cell.name not in self.done and work.cell.name not in self.failed]
+
     @property
     def usd(self) -> float:
         """What finished cells cost, where a price is known."""
@@ -147,7 +151,7 @@ def run_sweep(
     Raises:
         Stopped: by Ctrl-C; the cells that ran are ended, and go on with the next start.
     """
-    waiting = [work for work in works if work.cell.name not in progress.done and work.cell.name not in progress.failed]
+    waiting = progress.left(works)
     running: dict[str, Work] = {}
     why: str | None = None
     try:
