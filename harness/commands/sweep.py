@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,23 +44,28 @@ def command(
     import json
     from dataclasses import asdict
 
-    from harness.sweep.start import SweepOptions, planned, start
+    from harness.sweep.start import SweepOptions, planned, start, table
 
     context = click.get_current_context().find_root()
     group = context.command
     train = group.get_command(context, "train") if isinstance(group, click.Group) else None
     assert train is not None, "the command is part of the program"
 
+    shown = sys.stderr if as_json else sys.stdout
+
     def say(line: str) -> None:
-        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+        print(line, file=shown, flush=True)
 
     chosen = SweepOptions(file, jobs, ray, retry == "failed", wanted, yes, data, tasks_folder)
     if only_plan:
         made = planned(chosen, train.params, say)
         print(json.dumps(asdict(made)) if as_json else _shown(made))
         return 0
-    ended = start(chosen, train.params, say)
-    if as_json:
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray prints what it notices
+        ended = start(chosen, train.params, say)
+    if not as_json:
+        print(table(ended))
+    else:
         whole = {"done": list(ended.done.values()), "failed": list(ended.failed.values()), "left": ended.left}
         print(json.dumps(whole, ensure_ascii=False))
     return CELLS_FAILED if ended.failed or ended.left else 0

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,16 +27,20 @@ DONE, FAILED, COMMANDS, LOG, MODELS, BENCHED = (
     "done.json", "failed.json", "commands.txt", "log.txt", "models.yaml", "bench.json"
 )  # fmt: skip
 ADAPTER, RESULTS = "adapter", "results"
-LAST_LINES = 50
+LAST_LINES, LAST_BYTES = 50, 1 << 16
 INCOMPLETE = 3
 """What `harness bench` exits with when some rows have no answer; how many may be missing is its own rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A cell with where its rows and tasks are, and what it may use; all that another machine needs to run it."""
+    """A cell with where its rows and tasks are, and what it may use; all that another machine needs to run it.
+
+    `base` is the cell's base as it is named in any folder.
+    """
 
     cell: Cell
+    base: str
     data: str | None
     tasks: str
     cpus: int
@@ -56,7 +59,7 @@ class Work:
         found = {}
         if cell.tuned:
             options = [part for name, value in cell.train.items() for part in _given(name, value)]
-            train = ["train", cell.task, "--base", _absolute(cell.base), "--rows", str(cell.rows), *options]
+            train = ["train", cell.task, "--base", self.base, "--rows", str(cell.rows), *options]
             found["train"] = [*run, *train, "--seed", str(cell.seed), "--out", ADAPTER, *where]
         rows = ["--rows", str(cell.bench_rows)] if cell.bench_rows else []
         bench = ["bench", "--task", cell.task, "--model", self.model, "--models", MODELS, "--results", RESULTS]
@@ -73,8 +76,8 @@ class Work:
     @property
     def models(self) -> str:
         """The file of models that is asked: the base, and its adapter."""
-        gguf = is_gguf(self.cell.base)
-        entry: dict[str, Any] = {"backend": "llamacpp" if gguf else "local", "model": _absolute(self.cell.base)}
+        gguf = is_gguf(self.base)
+        entry: dict[str, Any] = {"backend": "llamacpp" if gguf else "local", "model": self.base}
         entry |= {"threads": self.cpus} if gguf else {}
         tuned = {"tuned": {**entry, "adapter": ADAPTER, "base": "base"}} if self.cell.tuned else {}
         return json.dumps({"base": entry, **tuned}, indent=1) + "\n"  # which YAML reads, too
@@ -88,10 +91,10 @@ class Work:
 
 
 class Processes:
-    """The processes that cells have started, to end them all."""
+    """The processes that cells have started, to end them all; `running` are those that have not ended."""
 
     def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self.running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
     def run(self, command: Sequence[str], timeout: float | None, **how: Any) -> int:
@@ -102,7 +105,7 @@ class Processes:
             KeyboardInterrupt: `stop` was called.
         """
         process = subprocess.Popen(_ended_with_us(command), stdin=subprocess.DEVNULL, start_new_session=True, **how)
-        self._running.add(process)
+        self.running.add(process)
         try:
             if self._stopped:
                 _kill(process)
@@ -111,7 +114,7 @@ class Processes:
             raise TimeoutError from None
         finally:
             _kill(process)
-            self._running.discard(process)
+            self.running.discard(process)
         if self._stopped:
             raise KeyboardInterrupt
         return code
@@ -119,7 +122,7 @@ class Processes:
     def stop(self) -> None:
         """End all that runs; what is started afterwards ends at once."""
         self._stopped = True
-        for process in list(self._running):
+        for process in list(self.running):
             _kill(process)
 
 
@@ -241,9 +244,13 @@ def _says_memory(folder: Path) -> bool:
 
 
 def _last_lines(folder: Path) -> list[str]:
+    path = folder / LOG
     try:
-        with (folder / LOG).open(encoding="utf-8", errors="replace") as file:
-            return [line.rstrip("\n") for line in deque(file, LAST_LINES)]
+        if not path.is_file():
+            return []
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LAST_BYTES))
+            return file.read(LAST_BYTES).decode("utf-8", "replace").splitlines()[-LAST_LINES:]
     except OSError:
         return []
 
@@ -300,12 +307,6 @@ def _adapter_hash(folder: Path) -> str:
     from harness.hashing import file_sha256
 
     return file_sha256(folder / ADAPTER / "adapter_model.safetensors")
-
-
-def _absolute(base: str) -> str:
-    """A base as it is named in any folder: the path of one that lies on this machine, else its name."""
-    place = Path(base).expanduser()
-    return str(place.absolute()) if place.exists() else base
 
 
 def _given(name: str, value: Any) -> list[str]:

@@ -69,7 +69,7 @@ class Cluster:
 
     def start(self, work: Work) -> None:
         """Start a cell."""
-        self._running[self._task.remote(as_data(work), self._place.url, __version__)] = work
+        self._running[self._task.remote(as_data(work), self._place.address, __version__)] = work
 
     def finished(self, seconds: float) -> Iterator[dict[str, Any]]:
         """Wait so long at most, and yield what became of the cells that ended."""

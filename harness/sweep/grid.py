@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,18 +67,17 @@ class Learnable:
 
 
 def cells_of(
-    source: Source, sweep: SweepFile, tasks_folder: Path | None, data: str | None, say: Callable[[str], None],
+    source: Source, sweep: SweepFile, files: Sequence[TaskFile], data: str | None, say: Callable[[str], None],
     known: Mapping[str, Any],
 ) -> tuple[list[Cell], dict[str, Any]]:  # fmt: skip
-    """Return the cells of a sweep and what is known of its tasks' rows, which the next start may give as `known`.
+    """Return the cells of a sweep on these tasks, and what is known of their rows: the next start's `known`.
 
     The bases' own cells come first. `say` is told which tasks have no training rows, or fewer than asked for.
 
     Raises:
-        SpecError: a task or base is not known, or no cell is left.
+        SpecError: a base is not known, or no cell is left.
         UserError: rows cannot be loaded.
     """
-    files = _tasks(source, sweep, tasks_folder)
     bases = {base: base_hash(source, place, base) for place, base in enumerate(sweep.bases)}
     learnable: dict[str, Learnable] = {}
     for file in files:
@@ -120,7 +120,18 @@ def cells_of(
     return cells, found
 
 
-def _tasks(source: Source, sweep: SweepFile, folder: Path | None) -> list[TaskFile]:
+def grid_size(sweep: SweepFile, tasks: int) -> int:
+    """Return how many points the grid has on so many tasks, those that are excluded among them."""
+    axes = [sweep.bases, sweep.rows or [None], sweep.seeds, *sweep.train.values()]
+    return tasks * math.prod(map(len, axes))
+
+
+def tasks_of(source: Source, sweep: SweepFile, folder: Path | None) -> list[TaskFile]:
+    """Return the tasks of a sweep.
+
+    Raises:
+        SpecError: one is not known, or its file is wrong.
+    """
     if sweep.tasks.names is None:
         every = [load_task(folder, name) for name in task_names(folder)]
         chosen = [file for file in every if file.task.category == sweep.tasks.category]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from filelock import FileLock, Timeout
 
-CELLS = "cells"
-SWEEP = "sweep.json"
+from harness.errors import BusyError, UserError
+from harness.store.files import replace_file
+
+CELLS, SWEEP, RUNNING = "cells", "sweep.json", "running.json"
+FRESH_SECONDS = 20
 
 
 class Place:
@@ -23,17 +28,19 @@ class Place:
 
     def __init__(self, url: str) -> None:
         import fsspec
+        from fsspec.implementations.local import LocalFileSystem
 
         self.url = url
         try:
             # A listing that fsspec keeps would not show what other machines have written meanwhile.
-            self._files, self.root = fsspec.url_to_fs(url, use_listings_cache=False)
+            self._files, self.root = fsspec.url_to_fs(url, use_listings_cache=False, **_options(url))
         except ImportError as error:
             raise UserError(f"{url}: {error}; install the extra: pip install 'lora-leaderboard[sweep]'") from None
         except (ValueError, OSError) as error:
             raise UserError(f"{url}: cannot be opened: {error}") from None
         self.root = self.root.rstrip("/")
-        self.local = Path(self.root) if "file" in _protocols(self._files) else None
+        self.local = Path(self.root) if isinstance(self._files, LocalFileSystem) else None
+        self.address = str(self.local or url)
 
     def listing(self) -> dict[str, dict[str, int]]:
         """Return the files of every cell with their sizes, by one listing of all.
@@ -71,8 +78,6 @@ class Place:
         text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
         with self._said("cannot be written"):
             if self.local:
-                from harness.store.files import replace_file
-
                 replace_file(self.local / name, text)
             else:
                 self._files.pipe_file(f"{self.root}/{name}", text.encode())
@@ -84,34 +89,63 @@ class Place:
             UserError: it cannot be written.
         """
         with self._said("cannot be written"):
-            if f"{CELLS}/{cell}" and self._files.exists(f"{self.root}/{CELLS}/{cell}/failed.json"):
+            if self._files.exists(f"{self.root}/{CELLS}/{cell}/failed.json"):
                 self._files.rm(f"{self.root}/{CELLS}/{cell}/failed.json")
             paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != last]
             targets = [f"{self.root}/{CELLS}/{cell}/{path.relative_to(folder).as_posix()}" for path in paths]
             self._files.put([str(path) for path in paths], targets)
             self._files.put_file(str(folder / last), f"{self.root}/{CELLS}/{cell}/{last}")
 
-    def _said(self, what: str) -> _Said:
-        return _Said(self.url, what)
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other sweeps out: by a lock of a folder; in a bucket, which has none, by a file that is kept fresh.
 
-
-class _Said:
-    """Turns what a file system raises into one message."""
-
-    def __init__(self, url: str, what: str) -> None:
-        self._url, self._what = url, what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, UserError) or not isinstance(error, Exception):
+        Raises:
+            BusyError: another one runs there.
+        """
+        busy = BusyError(f"{self.url}: another `harness sweep` runs on these results")
+        if self.local:
+            self.local.mkdir(parents=True, exist_ok=True)
+            try:
+                with FileLock(self.local / ".lock", timeout=0):
+                    yield
+            except Timeout:
+                raise busy from None
             return
-        raise UserError(f"{self._url}: {self._what}: {type(error).__name__}: {error}") from None
+        lease = self.read([RUNNING]).get(RUNNING)
+        if lease and time.time() - lease["at"] < 3 * FRESH_SECONDS:
+            raise busy
+        ended = threading.Event()
+
+        def refresh() -> None:
+            while not ended.wait(FRESH_SECONDS):
+                with contextlib.suppress(UserError):  # the next one may be written
+                    self.write(RUNNING, {"at": time.time()})
+
+        self.write(RUNNING, {"at": time.time()})
+        threading.Thread(target=refresh, daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+            self._files.rm(f"{self.root}/{RUNNING}")
+
+    @contextlib.contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        """Turn what a file system raises, which is anything, into one message."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            raise UserError(f"{self.url}: {what}: {type(error).__name__}: {error}") from None
 
 
-def _protocols(files: Any) -> tuple[str, ...]:
-    return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
+def _options(url: str) -> dict[str, Any]:
+    """Settings of a file system: an S3 that does not answer is given up after seconds, not minutes."""
+    if not url.startswith(("s3://", "s3a://")):
+        return {}
+    return {"config_kwargs": {"connect_timeout": 5, "retries": {"max_attempts": 3}}}
 
 
 def done_cells(
@@ -125,8 +159,3 @@ def done_cells(
         if files[0] in there:
             (done if all(there.get(name) for name in files) else broken).add(cell)
     return done, broken
-
-
-def process_name() -> str:
-    """This process, as another can recognise it."""
-    return f"{os.uname().nodename}:{os.getpid()}"

@@ -64,11 +64,8 @@ def rates(work: Work, finished: Iterable[tuple[Cell, dict[str, Any]]]) -> Rates 
         return None
 
     answer, rest = mean("bench", lambda _, found: int(found["scores"][0]["n"])), mean("rest", lambda *_: 1)
-    return (
-        None
-        if answer is None or rest is None
-        else Rates(mean("train", lambda cell, _: effort(cell)) or 0.0, answer, rest)
-    )
+    row = mean("train", lambda cell, _: effort(cell)) if work.cell.tuned else 0.0
+    return None if answer is None or rest is None or row is None else Rates(row, answer, rest)
 
 
 def seconds(work: Work, known: Rates) -> float:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import click
 
 from harness.ask.progress import command
-from harness.errors import BusyError, SpecError, UserError
+from harness.errors import SpecError, UserError
+from harness.models.engines.known_bases import KNOWN
 from harness.sweep.cell import Work
 from harness.sweep.file import SweepFile, load_sweep
-from harness.sweep.grid import MOST_CELLS, Cell, cells_of, weight_bytes
+from harness.sweep.grid import MOST_CELLS, Cell, cells_of, grid_size, tasks_of, weight_bytes
 from harness.sweep.places import SWEEP, Place
 from harness.sweep.plan import SweepPlan, left_seconds, plan
 from harness.sweep.sweep import Ended, Progress, Say, Stopped, Threads, Workers, found_before, only, run_sweep
@@ -57,7 +57,7 @@ def start(options: SweepOptions, train_options: Sequence[click.Parameter], say: 
     opened = _opened(options, train_options, say)
     place, works, limit = opened.place, opened.works, opened.sweep.limit
     cells = {work.cell.name: work.cell for work in works}
-    with _alone(place):
+    with place.alone():
         place.write(SWEEP, opened.about)
         progress = _before(opened, options, say)
         say(_summary(works, progress))
@@ -100,10 +100,11 @@ def _opened(options: SweepOptions, train_options: Sequence[click.Parameter], say
     source, sweep = load_sweep(options.file, train_options)
     place = Place(sweep.results)
     known = place.read([SWEEP]).get(SWEEP) or {}
-    cells, tasks = cells_of(source, sweep, options.tasks_folder, options.data, say, known.get("tasks", {}))
     _fits(source, sweep)
-    if len(cells) > MOST_CELLS and not options.yes:
-        raise UserError(f"{source.path}: {len(cells):,} cells; more than {MOST_CELLS:,} need --yes")
+    files = tasks_of(source, sweep, options.tasks_folder)
+    if (count := grid_size(sweep, len(files))) > MOST_CELLS and not options.yes:
+        raise UserError(f"{source.path}: {count:,} cells; more than {MOST_CELLS:,} need --yes")
+    cells, tasks = cells_of(source, sweep, files, options.data, say, known.get("tasks", {}))
     about = {"sweep": _compared(sweep), "data": options.data, "tasks": tasks}
     if known and not options.yes and (differs := _differences(known, about)):
         raise UserError(
@@ -164,27 +165,9 @@ def _work(cell: Cell, sweep: SweepFile, options: SweepOptions) -> Work:
     if data not in (None, "hub", "sample"):
         data = str(Path(data).absolute())
     uses = sweep.resources
-    return Work(cell, data, str(folder.absolute()), uses.cpus, uses.timeout)
-
-
-@contextlib.contextmanager
-def _alone(place: Place) -> Iterator[None]:
-    """Keep other sweeps out of a folder of results.
-
-    Raises:
-        BusyError: another one runs there.
-    """
-    if place.local is None:
-        yield
-        return
-    from filelock import FileLock, Timeout
-
-    place.local.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(place.local / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise BusyError(f"{place.url}: another `harness sweep` runs on this folder") from None
+    place = Path(cell.base).expanduser()
+    base = cell.base if cell.base in KNOWN or not place.exists() else str(place.absolute())
+    return Work(cell, base, data, str(folder.absolute()), uses.cpus, uses.timeout)
 
 
 def _summary(works: Sequence[Work], progress: Progress) -> str:
@@ -195,12 +178,31 @@ def _summary(works: Sequence[Work], progress: Progress) -> str:
 
 def _line(state: Progress, running: int, left: float | None, at_once: int, found: dict[str, Any]) -> str:
     """What became of a cell, and how far the sweep is; `left` are the seconds of the other cells, if known."""
+    from harness.report.words import with_interval
+
     score = found["scores"][0] if found.get("scores") else None
-    if score is None:
-        said = f"failed: {found['reason']}"
-    else:
-        said = f"{score['metric']} {score['score']:.3f} [{score['low']:.3f}, {score['high']:.3f}], n={score['n']}"
+    said = f"{score['metric']} {with_interval(score)}, n={score['n']}" if score else f"failed: {found['reason']}"
     counts = f"{len(state.done)} of {state.cells} done, {running} running, {len(state.failed)} failed"
     eta = "" if left is None else f", about {left / at_once / 60:.0f} min left"
     cost = f", {state.usd:.2f} USD" if state.usd else ""
     return f"{found['cell']}: {said} ({counts}{eta}{cost})"
+
+
+def table(ended: Ended) -> str:
+    """Return the score of every finished cell as a table, by task, base and point of the grid."""
+    from tabulate import tabulate
+
+    from harness.report.words import with_interval
+
+    cells = sorted(ended.done.values(), key=lambda one: (one["task"], one["base"], one["rows"] or 0, one["cell"]))
+    options = list(dict.fromkeys(name for cell in cells for name in cell["train"]))
+    lines = [
+        {
+            "task": cell["task"], "base": cell["base"], "rows": cell["rows"], "seed": cell["seed"],
+            **{name: cell["train"].get(name) for name in options},
+            "metric": cell["scores"][0]["metric"], "score": with_interval(cell["scores"][0]),
+            "n": cell["scores"][0]["n"],
+        }
+        for cell in cells
+    ]  # fmt: skip
+    return tabulate(lines, headers="keys", disable_numparse=True, missingval="–")

@@ -161,7 +161,7 @@ def run_sweep(
                 work = waiting.pop(0)
                 running[work.cell.name] = work
                 workers.start(work)
-            for found in workers.finished(1.0):
+            for found in workers.finished(1.0) if running else ():
                 running.pop(found["cell"])
                 progress.add(found)
                 told(progress, len(running), [*running.values(), *waiting], found)

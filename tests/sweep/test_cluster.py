@@ -63,7 +63,7 @@ def command(*arguments: Any) -> list[str]:
 
 
 def sweep(project: Path, *arguments: Any) -> dict[str, Any]:
-    done = subprocess.run([*command(*arguments), "--json"], cwd=project, capture_output=True, text=True, timeout=400)
+    done = subprocess.run([*command(*arguments), "--json"], cwd=project, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -101,7 +101,7 @@ def bucket(project: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def nodes(bucket: Any, temporary: Path) -> Iterator[Any]:
-    """A cluster of two nodes with a processor each; its nodes inherit the bucket's address."""
+    """A cluster of two nodes; both inherit the bucket's address."""
     from ray.cluster_utils import Cluster
 
     from harness.sweep.cluster import FASTER
@@ -110,7 +110,8 @@ def nodes(bucket: Any, temporary: Path) -> Iterator[Any]:
         for name, value in FASTER.items():
             patch.setenv(name, value)
         own = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}
-        cluster = Cluster(initialize_head=True, head_node_args={**own, "include_dashboard": False})
+        # Two cells at once on the node that stays, so that both cores are busy after the other is lost, too.
+        cluster = Cluster(initialize_head=True, head_node_args={**own, "num_cpus": 2, "include_dashboard": False})
         cluster.add_node(**own)
         yield cluster
         cluster.shutdown()
@@ -147,7 +148,7 @@ def test_a_cluster_that_loses_a_worker_and_a_node_finds_what_one_machine_finds(
     done = f"ranks/cells/one-{TASKS[0]}"
     until(lambda: "Contents" in bucket.list_objects_v2(Bucket=BUCKET, Prefix=done))
     nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
-    out, err = running.communicate(timeout=400)
+    out, err = running.communicate(timeout=1200)
     assert running.returncode == 0, err.decode()
 
     found = json.loads(out)

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import SpecError
 from harness.rows.origin import locate
 from harness.rows.training import load
-from harness.sweep.grid import Cell, cells_of
+from harness.sweep.grid import Cell, cells_of, tasks_of
 from harness.tasks.catalog import load_task
 from harness.tasks.prompts import Prompts
 from tests.sweep.test_file import load_sweep, options
@@ -35,7 +35,9 @@ def cells(tmp_path: Path, said: list[str]) -> Cells:
     def make(**changed: Any) -> list[Cell]:
         path = tmp_path / "sweep.yaml"
         path.write_text(json.dumps({**FILE, **changed}, indent=1))
-        return cells_of(*load_sweep(path, options()), ROOT / "tasks", "sample", said.append, {})[0]
+        source, sweep = load_sweep(path, options())
+        files = tasks_of(source, sweep, ROOT / "tasks")
+        return cells_of(source, sweep, files, "sample", said.append, {})[0]
 
     return make
 

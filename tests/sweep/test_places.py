@@ -1,0 +1,115 @@
+"""Where results go: a folder, and a bucket on loopback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BusyError, UserError
+from harness.sweep.places import Place, done_cells
+from tests.sweep.cells import tuned, write_finished
+
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries about each other
+WORK = tuned()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def environment(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch, server: str, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        return Place(str(tmp_path / "results"))
+    import boto3
+
+    boto3.client("s3", endpoint_url=server).create_bucket(Bucket=tmp_path.name.replace("_", "-")[:60].strip("-"))
+    return Place(f"s3://{tmp_path.name.replace('_', '-')[:60].strip('-')}/some/prefix")
+
+
+def put(place: Place, folder: Path) -> None:
+    if not (folder / "done.json").exists():
+        write_finished(WORK, folder)
+    if place.local:  # which cells work in
+        shutil.copytree(folder, place.local / "cells" / WORK.cell.name, dirs_exist_ok=True)
+    else:
+        place.put(folder, WORK.cell.name, "done.json")
+
+
+def test_a_cell_that_was_put_is_done(place: Place, tmp_path: Path) -> None:
+    assert place.listing() == {}
+    put(place, tmp_path / "cell")
+    put(place, tmp_path / "cell")  # a second time nothing is nested
+    assert set(place.listing()[WORK.cell.name]) == set(WORK.files)
+    assert done_cells(place.listing(), {WORK.cell.name: WORK.files}) == ({WORK.cell.name}, set())
+    name = f"cells/{WORK.cell.name}/done.json"
+    assert place.read([name, "nothing.json"])[name]["cell"] == WORK.cell.name
+
+
+def test_a_cell_that_lacks_a_file_is_not_done(place: Place, tmp_path: Path) -> None:
+    write_finished(WORK, tmp_path / "cell")
+    (tmp_path / "cell" / "adapter" / "adapter_model.safetensors").unlink()
+    put(place, tmp_path / "cell")
+    assert done_cells(place.listing(), {WORK.cell.name: WORK.files}) == (set(), {WORK.cell.name})
+
+
+def test_what_others_write_meanwhile_is_listed(place: Place, tmp_path: Path) -> None:
+    assert place.listing() == {}
+    put(Place(place.url), tmp_path / "cell")
+    assert WORK.cell.name in place.listing()
+
+
+def test_only_one_sweep_at_a_time_writes_there(place: Place) -> None:
+    with place.alone(), pytest.raises(BusyError, match="another `harness sweep` runs"), Place(place.url).alone():
+        pass
+    with place.alone():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, "bucket does not exist|NoSuchBucket"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not connect to the endpoint URL"),
+        ({"AWS_ACCESS_KEY_ID": None}, "credentials"),
+    ],
+    ids=["no such bucket", "unreachable", "no credentials"],
+)
+def test_a_bucket_that_cannot_be_used_is_one_message(
+    environment: pytest.MonkeyPatch, changed: dict[str, str | None], message: str
+) -> None:
+    for name, value in changed.items():
+        environment.setenv(name, value) if value else environment.delenv(name)
+    place = Place("s3://no-such-bucket/ranks")
+    with pytest.raises(UserError, match=message) as error:
+        place.write("sweep.json", {})
+    assert str(error.value).startswith("s3://no-such-bucket/ranks: ")
+
+
+def test_an_unknown_place_is_one_message() -> None:
+    with pytest.raises(UserError, match="s4://bucket: "):
+        Place("s4://bucket")
