@@ -23,7 +23,7 @@ DATA_OPTION   = $(if $(DATA),--data $(DATA))
 BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan report check train sweep adapters test wheel local page lint format clean
+.PHONY: help bench plan report check train sweep adapters test wheel local cluster page lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -53,13 +53,16 @@ adapters: $(LOCAL) ## train the shipped adapters of smollm2-135m from the mirror
 	@$(BIN)/python -m studies.landscape train $(DATA_OPTION) --jobs 2
 
 test: $(DEV) ## run the tests that need only this environment
-	@$(BIN)/python -m pytest -q -m "not browser and not local and not index"
+	@$(BIN)/python -m pytest -q -m "not browser and not local and not index and not cluster"
 
 wheel: $(DEV) ## install the wheel into an empty environment and run it in an empty folder
 	@$(BIN)/python -m pytest -q -n 0 -m index
 
 local: $(LOCAL) ## run the tests that need torch
 	@$(BIN)/python -m pytest -q -n 0 -m local
+
+cluster: $(LOCAL) ## run the sweeps of the tests on a Ray cluster of two nodes, one of which is killed
+	@$(BIN)/python -m pytest -q -n 0 -m cluster
 
 page: $(DEV) ## run the tests of the report's page, which need Chromium and its driver
 	@$(BIN)/python -m pytest -q -m browser
