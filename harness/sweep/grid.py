@@ -122,8 +122,8 @@ def cells_of(
 
 def grid_size(sweep: SweepFile, tasks: int) -> int:
     """Return how many points the grid has on so many tasks, those that are excluded among them."""
-    axes = [sweep.bases, sweep.rows or [None], sweep.seeds, *sweep.train.values()]
-    return tasks * math.prod(map(len, axes))
+    axes = [sweep.bases, sweep.seeds, *sweep.train.values()]
+    return tasks * max(1, len(sweep.rows or ())) * math.prod(map(len, axes))
 
 
 def tasks_of(source: Source, sweep: SweepFile, folder: Path | None) -> list[TaskFile]:
