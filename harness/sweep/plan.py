@@ -52,7 +52,7 @@ def rates(work: Work, finished: Iterable[tuple[Cell, dict[str, Any]]]) -> Rates 
 
     `finished` are cells, each with its `done.json`; None where there are none.
     """
-    every = [(cell, found) for cell, found in finished if "seconds" in found]
+    every = [(cell, found) for cell, found in finished if "rest" in found.get("seconds", {})]
     near = [pair for pair in every if pair[0].base == work.cell.base]
     nearest = [pair for pair in near if pair[0].task == work.cell.task]
 
