@@ -39,6 +39,7 @@ def ask(
         return stop.exit_code
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
     from harness.report.findings import long_frame
+    from harness.report.history import record
     from harness.report.tables import bench_json, bench_table
     from harness.report.words import doubts, verdicts
     from harness.score.rules import current_rules
@@ -46,6 +47,7 @@ def ask(
 
     runs = score_all(chosen.results, manifests, say, current_rules(chosen.tasks_folder))
     frame = long_frame(runs)
+    record(chosen.results, runs, frame)
     if as_json:
         print(bench_json(frame))
     elif runs:
