@@ -15,9 +15,9 @@ from harness import __version__
 from harness.printable import printable_output
 
 COMMANDS = (
-    "bench", "plan", "report", "open", "history", "compare", "gate", "claims", "check", "preview", "tasks", "models",
-    "mirror", "score", "judge", "rank", "collect", "record", "distill", "train", "merge", "proof", "retry", "forget",
-    "export", "schema", "init", "new",
+    "bench", "plan", "report", "open", "history", "compare", "gate", "study", "claims", "check", "preview", "tasks",
+    "models", "mirror", "score", "judge", "rank", "collect", "record", "distill", "chunk", "train", "contract", "merge",
+    "proof", "retry", "forget", "export", "schema", "init", "new",
 )  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def table(found: Sequence[Cell]) -> str:
         rows = [
             {
                 "finished": run.at[:DATE],
-                run.metric: with_interval(asdict(run)),
+                run.metric: with_interval({"score": run.score, "low": run.low, "high": run.high}),
                 "n": f"{run.n:,}",
                 "asked": run.asking_version,
                 "scored": run.scoring_version,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+from numpy.typing import NDArray
 
 from harness.report.history import Cell
 from harness.report.plots.style import FAINT, GREY, VERMILION, canvas, look, model_legend, save, style, titles
@@ -34,9 +37,9 @@ def history_plot(cells: Sequence[Cell], path: Path) -> list[Path]:
         axes.grid(axis="y", **FAINT)
         for place, cell in enumerate(cells):
             _line(axes, cell, *look(place))
-        locator = AutoDateLocator(minticks=2, maxticks=8)
+        locator = AutoDateLocator(minticks=2, maxticks=8)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         axes.set_ylabel(last.metric)
         axes.set_xlabel("when the run was finished (UTC)")
         lines = [
@@ -57,13 +60,13 @@ def _line(axes: Axes, cell: Cell, colour: str, marker: str) -> None:
     _points(axes, cell.now, colour, marker, hollow=False, line="-")
     for drop in cell.drops:
         axes.plot(
-            [_when(drop.after)], [drop.after.score], marker="o", markersize=13, markerfacecolor="none",
+            _times([drop.after]), [drop.after.score], marker="o", markersize=13, markerfacecolor="none",
             markeredgecolor=VERMILION, markeredgewidth=1.6,
         )  # fmt: skip
 
 
 def _points(axes: Axes, runs: Sequence[PastRun], colour: str, marker: str, *, hollow: bool, line: str) -> None:
-    times, scores = [_when(run) for run in runs], [run.score for run in runs]
+    times, scores = _times(runs), [run.score for run in runs]
     below = [0.0 if run.low is None else run.score - run.low for run in runs]
     above = [0.0 if run.high is None else run.high - run.score for run in runs]
     axes.errorbar(
@@ -72,5 +75,8 @@ def _points(axes: Axes, runs: Sequence[PastRun], colour: str, marker: str, *, ho
     )  # fmt: skip
 
 
-def _when(run: PastRun) -> datetime:
-    return datetime.fromisoformat(run.at)
+def _times(runs: Sequence[PastRun]) -> NDArray[np.datetime64]:
+    """When runs were finished, UTC."""
+    return np.array(
+        [datetime.fromisoformat(run.at).astimezone(UTC).replace(tzinfo=None) for run in runs], "datetime64[s]"
+    )
