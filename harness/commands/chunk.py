@@ -19,9 +19,10 @@ def command(files: tuple[Path, ...], chars: int, overlap: int, sentences: bool, 
     Each row has the text, the file's name, and the span of characters. Without overlap the chunks joined are the text.
     """
     from harness.report.words import plural
-    from harness.rows.chunks import chunked, write
+    from harness.rows.chunks import chunked
+    from harness.teach.folder import write_chunks
 
     chunks = chunked(files, chars, overlap, sentences=sentences)
-    write(chunks, out, chars, overlap, sentences=sentences)
+    write_chunks(chunks, out, {"chars": chars, "overlap": overlap, "sentences": sentences})
     print(f"{out}: {plural(len(chunks), 'chunk')} of {plural(len(files), 'file')}")
     return 0

@@ -35,7 +35,7 @@ def command(
         raise click.UsageError("--published studies the paper's tables: leave RESULTS out, or --published")
     folders = results or (Path("results"),)
     place = figures(folders[0])
-    found = study(from_published(place) if published else from_results(folders, tasks_folder), place)
+    found = study(from_published(place) if published else from_results(folders, place, tasks_folder), place)
     shown = sections(found)
     print(json.dumps([asdict(section) for section in shown], ensure_ascii=False) if as_json else text(shown))
     if out is not None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DataError, UserError
-from harness.hashing import digest
-from harness.store.files import new_folder, utf8
 
 CARD = "chunks.json"
-TRAIN = "train.jsonl"
 INSTALL = "a PDF is read by pypdf: pip install -e '.[pdf]'"
 SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n\s*\n")
 
@@ -114,25 +110,3 @@ def chunked(paths: Sequence[Path], chars: int, overlap: int = 0, *, sentences: b
         for name, text in texts.items()
         for start, end in spans(text, chars, overlap, sentences=sentences)
     ]
-
-
-def write(chunks: Sequence[Chunk], out: Path, chars: int, overlap: int, *, sentences: bool) -> None:
-    """Write a folder of chunks, whole or not at all, which `datasets` and `harness train --train-on` read.
-
-    Raises:
-        UserError: there is something in its place, or it cannot be written.
-    """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UserError(f"{out}: it is not empty; name another --out, or remove it")
-    about = {
-        "rows": len(chunks),
-        "sources": sorted({chunk.source for chunk in chunks}),
-        "chars": chars,
-        "overlap": overlap,
-        "sentences": sentences,
-        "sha256_of_texts": digest(*(chunk.text for chunk in chunks)),
-    }
-    with new_folder(out) as part:
-        with (part / TRAIN).open("wb") as file:
-            file.writelines(utf8(json.dumps(asdict(chunk), ensure_ascii=False) + "\n") for chunk in chunks)
-        (part / CARD).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

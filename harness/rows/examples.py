@@ -118,10 +118,14 @@ def _pairs(path: Path) -> Iterator[Pair]:
     Raises:
         DataError: a line is none.
     """
+    text: bool | None = None
     for number, line in enumerate(jsonl(path), start=1):
         pair = _pair(line)
         if pair is None:
             raise DataError(f"{path}:{number}: {EXPECTED}")
+        text = not pair.prompt if text is None else text
+        if text != (not pair.prompt):
+            raise DataError(f"{path}:{number}: {EXPECTED}, and plain text only where all rows are")
         if not pair.target:
             raise DataError(f"{path}:{number}: the completion is empty; delete the line")
         yield pair

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,8 +52,8 @@ def correlate(columns: Mapping[str, Sequence[float]], seed: int = 0) -> Correlat
     values = _spearman(rankdata(table, axis=0)[None])[0]
     drawn = np.random.default_rng(seed).integers(0, n, (RESAMPLES, n))
     resampled = _spearman(rankdata(table[drawn], axis=1))
-    with np.errstate(all="ignore"):
-        low, high = np.nanquantile(resampled, [0.025, 0.975], axis=0) if n > 2 else (values, values)
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        low, high = np.nanquantile(resampled, [0.025, 0.975], axis=0)  # NaN where a variable does not vary
         statistic = np.abs(values) * np.sqrt((n - 2) / np.maximum(1 - values**2, 1e-300))
         plain = 2 * stdtr(max(n - 2, 1), -statistic)
     p_values = np.zeros((k, k))

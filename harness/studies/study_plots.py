@@ -104,7 +104,7 @@ def _correlations(study: Study, path: Path) -> list[Path]:
                 if i != j and not math.isnan(found.values[i, j]):
                     sure = found.p_values[i, j] < 0.05
                     axes.text(
-                        j, i, f"{found.values[i, j]:.2f}", ha="center", va="center", fontsize=6.5,
+                        j, i, f"{round(found.values[i, j], 2) + 0.0:.2f}", ha="center", va="center", fontsize=6.5,
                         fontweight="bold" if sure else "normal",
                         color="white" if abs(found.values[i, j]) > 0.6 else "black",
                     )  # fmt: skip

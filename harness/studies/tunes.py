@@ -13,6 +13,7 @@ from harness.compare.intervals import two_sided
 from harness.errors import UserError, warn
 from harness.models.local import CARD
 from harness.report.findings import long_frame
+from harness.report.published import Published, counterpart, read
 from harness.score.rules import current_rules
 from harness.score.scoring import score_all
 from harness.store.results import read_manifests, read_rows
@@ -23,7 +24,8 @@ SWEEP, CELLS, DONE = "sweep.json", "cells", "done.json"
 """What a sweep leaves in its results (docs/sweep.md)."""
 GPT = "gpt-4"
 LENGTH_P95, TRAINING_ROWS = "Example length p95", "# training examples"
-BASELINES = ("majority", "tfidf")
+SHOWN = ("gpt-4", "mistral-7b-lora")
+"""The published models that stand beside learning curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,11 @@ def _gpt(tables: Tables) -> dict[str, dict[str, float]]:
     return {task: {GPT: scores[GPT]} for task, scores in tables.gpt.items()}
 
 
-def from_results(folders: Sequence[Path], tasks_folder: Path | None = None) -> Evidence:
+def from_results(folders: Sequence[Path], figures: Path, tasks_folder: Path | None = None) -> Evidence:
     """The tuned models of results of `harness sweep` or `harness bench`.
 
     A tuned model is one that names its base, which was asked the same task. Incomplete runs are left out, and so are
-    tasks whose metric has no highest value.
+    tasks whose metric has no highest value. `figures` is the folder of published figures, some of which are references.
 
     Raises:
         UserError: a folder is not there, or nothing is tuned in any.
@@ -115,6 +117,7 @@ def from_results(folders: Sequence[Path], tasks_folder: Path | None = None) -> E
     left_out: dict[str, None] = {}
     before: dict[tuple[str, str], float] = {}
     waiting: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
+    published = read(figures)
     for results, about in _results(folders):
         for row in _scores(results, tasks_folder):
             if reason := _unusable(row):
@@ -124,11 +127,10 @@ def from_results(folders: Sequence[Path], tasks_folder: Path | None = None) -> E
             if task not in variables:
                 rows = read_rows(results, task, row["rows"])
                 variables[task] = measure((one.prompt, one.references[0]) for one in rows)
+                references[task] = _published(published.get(task, []), row)
             base = str(row["base"] or row["model"])
             if row["base"]:
                 waiting.append((row, about.get("base") or base, about))
-            elif row["backend"] in ("baseline", "recorded") or row["model"] in BASELINES:
-                references.setdefault(task, {})[str(row["model"])] = _share(row, row["score"])
             else:
                 before[task, about.get("base") or base] = _share(row, row["score"])
     for row, base, about in waiting:
@@ -141,10 +143,22 @@ def from_results(folders: Sequence[Path], tasks_folder: Path | None = None) -> E
             f"{', '.join(map(str, folders))}: no tuned model with its base is recorded here; run `harness sweep`, or "
             "`harness bench` with an adapter whose entry names its `base`, and the base itself"
         )
+    bases = {tune.base for tune in tunes}
+    for (task, model), score in before.items():
+        if model not in bases:
+            references.setdefault(task, {})[model] = score
     for task in variables:
         if learned := [tune.rows for tune in tunes if tune.task == task and tune.rows]:
             variables[task][TRAINING_ROWS] = float(max(learned))
     return Evidence(tunes, variables, references, left_out=tuple(left_out))
+
+
+def _published(found: Sequence[Published], row: Mapping[str, Any]) -> dict[str, float]:
+    """The published figures of a task that may stand beside scores on this metric."""
+    if row["kind"] != "benchmark":
+        return {}
+    shown = [one for one in found if one.model in SHOWN and one.source == "blog"]
+    return {one.label: one.score for one in shown if counterpart(one, [str(row["metric"])])}
 
 
 def _results(folders: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
