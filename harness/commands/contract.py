@@ -67,7 +67,5 @@ def command(
     print(json.dumps(contract_page.as_json(found)) if as_json else contract_page.text(found))
     contract_page.plot(found, out / "steps")
     if page is not None:
-        name = f"contract-{document.stem[:24]}".replace(" ", "-")
-        contract_page.plot(found, page.parent / "images" / name)
-        page.write_text(contract_page.page([found], [f"images/{name}.svg"]), encoding="utf-8", newline="\n")
+        contract_page.write_page(found, page)
     return 0

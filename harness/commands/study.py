@@ -14,12 +14,17 @@ from harness.commands import options
 @click.argument("results", nargs=-1, type=click.Path(file_okay=False, path_type=Path), metavar="[RESULTS]...")
 @click.option("--published", is_flag=True, help="Study the 310 tuned models of the LoRA Land paper instead.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write pages, tables and plots here.")
+@click.option(
+    "--page", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one Markdown page, with its plots in images/ beside it.",
+)  # fmt: skip
 @options.tasks_folder
 @options.json
 @options.code
 def command(
-    results: tuple[Path, ...], published: bool, out: Path | None, tasks_folder: Path | None, as_json: bool
-) -> int:
+    results: tuple[Path, ...], published: bool, out: Path | None, page: Path | None, tasks_folder: Path | None,
+    as_json: bool,
+) -> int:  # fmt: skip
     """Compare tuned models over tasks: lifts, the best base, learning curves, seeds, complexity, predictions.
 
     RESULTS are folders of `harness sweep` or `harness bench`. Default: results.
@@ -28,7 +33,7 @@ def command(
 
     from harness.shipped import published as figures
     from harness.studies.study import study
-    from harness.studies.study_page import sections, text, write
+    from harness.studies.study_page import sections, text, write, write_page
     from harness.studies.tunes import from_published, from_results
 
     if published and results:
@@ -38,7 +43,6 @@ def command(
     found = study(from_published(place) if published else from_results(folders, place, tasks_folder), place)
     shown = sections(found)
     print(json.dumps([asdict(section) for section in shown], ensure_ascii=False) if as_json else text(shown))
-    if out is not None:
-        for path in write(found, out):
-            click.echo(path, err=True)
+    for path in [*(write(found, out) if out else []), *(write_page(found, page) if page else [])]:
+        click.echo(path, err=True)
     return 0

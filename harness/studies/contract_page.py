@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from harness.printable import printable
 from harness.report.words import ABSENT, comparison, interval, number, plural
 from harness.studies.contract import F1, LAST, LOSS, SCORE, Contract
 
@@ -123,6 +124,13 @@ def page(found: Sequence[Contract], images: Sequence[str]) -> str:
             "\n".join(compared), cost(one),
         ]  # fmt: skip
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def write_page(found: Contract, path: Path) -> None:
+    """Write the Markdown page, with its plot in `images/` beside it."""
+    name = f"{path.stem}-{found.document.partition('.')[0][:24]}".replace(" ", "-")
+    plot(found, path.parent / "images" / name)[1].unlink()  # a page shows the SVG
+    path.write_text(printable(page([found], [f"images/{name}.svg"])), encoding="utf-8", newline="\n")
 
 
 def plot(found: Contract, path: Path) -> list[Path]:

@@ -32,6 +32,17 @@ class Correlations:
     p_values: FloatArray
 
     @property
+    def least(self) -> tuple[float, float]:
+        """The smallest correlation that so many tasks can show: one pair by itself, and all pairs (Bonferroni)."""
+        from scipy.special import stdtrit
+
+        pairs = len(self.names) * (len(self.names) - 1) // 2
+        degrees = max(self.tasks - 2, 1)
+        quantiles = (float(-stdtrit(degrees, 0.025 / family)) for family in (1, max(pairs, 1)))
+        one, every = (quantile / (degrees + quantile**2) ** 0.5 for quantile in quantiles)
+        return one, every
+
+    @property
     def beyond_chance(self) -> int:
         """How many pairs are correlated beyond chance."""
         return int((self.p_values[np.triu_indices(len(self.names), 1)] < 0.05).sum())

@@ -14,7 +14,7 @@ from harness.compare.intervals import Estimate, two_sided
 from harness.errors import DataError
 from harness.studies.claims import lines_of
 from harness.studies.correlations import Correlations, Prediction, correlate, predict
-from harness.studies.tunes import GPT, Evidence, Tune, mean_by
+from harness.studies.tunes import GPT, Evidence, Tune, from_published, mean_by
 
 RESAMPLES = 2_000
 FEWEST_TASKS = 4
@@ -102,7 +102,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Everything a study shows. `published` are the correlations that the paper prints, of the same names."""
+    """Everything a study shows.
+
+    `published` are the correlations that the paper prints, of the same names, and `paper` are its tuned models, None
+    where these are what is studied.
+    """
 
     evidence: Evidence
     groups: Sequence[Group]
@@ -114,6 +118,7 @@ class Study:
     spreads: Sequence[Spread]
     correlations: Correlations | None
     published: Mapping[str, Mapping[str, float]]
+    paper: Group | None
     predictions: Sequence[Prediction]
 
 
@@ -140,6 +145,7 @@ def study(evidence: Evidence, figures: Path) -> Study:
         spreads=_spreads(evidence.tunes),
         correlations=correlate(columns) if enough else None,
         published=read_correlations(figures) if enough else {},
+        paper=None if evidence.published else _group("all", from_published(figures).tunes),
         predictions=_predictions(columns) if enough else [],
     )
 
@@ -228,9 +234,9 @@ def _figure7(tunes: Sequence[Tune], figures: Path) -> list[tuple[str, str, float
     found = []
     for row in lines_of(figures / "lora_land_fig7.csv"):
         how, _, kind = row["group"].partition(" ")
-        over = {"average": np.mean, "best": np.max}[how]
         tasks = dict.fromkeys(tune.task for tune in tunes)
-        each = [over([score[row["stage"]][task, base] for base in sorted(kinds[kind])]) for task in tasks]
+        scores = [[score[row["stage"]][task, base] for base in sorted(kinds[kind])] for task in tasks]
+        each = [max(own) if how == "best" else float(np.mean(own)) for own in scores]
         found.append((row["stage"], row["group"], float(row["score"]), float(np.mean(each))))
     return found
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from harness.studies.study import FEWEST_TASKS, Study
 from harness.studies.study_plots import draw
 
 TITLE = "What many tuned models say together"
+INTRODUCTION = """Made by `harness study`: of the results of `harness sweep`, of any `harness bench` with adapters and
+their bases, or with `--published` of the tables of the LoRA Land paper (arXiv 2405.00732)."""
 CLOSE = 0.005
 """A printed correlation has two decimals, so one that agrees lies within half a unit of the last."""
 
@@ -91,6 +94,12 @@ def _summary(study: Study) -> Iterator[str]:
         f"{plural(whole.tunes, 'tuned model')} of {plural(len(evidence.bases), 'base')} on "
         f"{plural(len(evidence.tasks), 'task')}: mean lift {_points(whole.lift)}; {whole.losses} below the base."
     )
+    if study.paper:
+        paper = study.paper
+        yield (
+            f"In the paper {paper.tunes} tuned models on {paper.tasks} tasks have a mean lift of "
+            f"{_points(paper.lift)}, and {paper.losses} are below the base."
+        )
     for spread in study.spreads:
         yield (
             f"By the {spread.what} alone a score changes by {100 * spread.changes:.1f} points (standard deviation), by "
@@ -102,10 +111,47 @@ def _summary(study: Study) -> Iterator[str]:
         pairs = len(found.names) * (len(found.names) - 1) // 2
         yield (
             f"Of {pairs} pairs of variables {found.beyond_chance} are correlated beyond chance over {found.tasks} "
-            f"tasks (Holm's correction); a single correlation is known to about ±{_reach(found):.2f}."
+            f"tasks (Holm's correction); a single correlation is known to about ±{_reach(found):.2f}. So many tasks "
+            f"show no correlation below {found.least[0]:.2f}, and of all pairs together none below "
+            f"{found.least[1]:.2f}."
         )
+        if not study.evidence.published:
+            yield from _holding(study, found)
     else:
         yield f"Correlations and predictions need {FEWEST_TASKS} tasks or more."
+
+
+HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
+
+
+def held(printed: float, value: float, low: float, high: float, p_value: float) -> str:
+    """Whether a correlation that the paper prints is found here, too.
+
+    It holds where ours has its sign beyond chance, and does not where the interval of ours leaves it out.
+    """
+    if p_value < 0.05 and value * printed > 0:
+        return HOLDS
+    return UNTOLD if math.isnan(value) or low <= printed <= high else FAILS
+
+
+def _holding(study: Study, found: Correlations) -> Iterator[str]:
+    """How many of the paper's correlations, of those that its own tasks can show, hold here."""
+    least = CRITICAL
+    told = [
+        held(printed, found.values[i, j], found.low[i, j], found.high[i, j], found.p_values[i, j])
+        for i, j in combinations(range(len(found.names)), 2)
+        if abs(printed := study.published.get(found.names[i], {}).get(found.names[j], 0.0)) >= least
+    ]
+    if told:
+        yield (
+            f"Of the {len(told)} correlations that the paper prints between the same variables and that its 31 tasks "
+            f"can show (±{least:.2f} and more), {told.count(HOLDS)} hold here, {told.count(FAILS)} do not, and of "
+            f"{told.count(UNTOLD)} it cannot be told."
+        )
+
+
+CRITICAL = 0.36
+"""The smallest rank correlation that differs from 0 over the paper's 31 tasks at 5 %."""
 
 
 def _reach(found: Correlations) -> float:
@@ -219,28 +265,34 @@ def _complexity(study: Study) -> Section:
 
 
 def _correlations(study: Study, found: Correlations) -> Section:
+    ours = not study.evidence.published
     rows = []
-    shared = agree = 0
-    for i, one in enumerate(found.names):
-        for j in range(i + 1, len(found.names)):
-            other = found.names[j]
-            printed = study.published.get(one, {}).get(other)
-            if printed is not None:
-                shared += 1
-                agree += abs(found.values[i, j] - printed) <= CLOSE + 1e-9
-            rows.append(
-                [one, other, signed(found.values[i, j]), signed_interval(found.low[i, j], found.high[i, j], 2),
-                 number(found.p_values[i, j]), ABSENT if printed is None else signed(printed, 2)]
-            )  # fmt: skip
+    agree = 0
+    for i, j in combinations(range(len(found.names)), 2):
+        value, low, high, p = (float(of[i, j]) for of in (found.values, found.low, found.high, found.p_values))
+        printed = study.published.get(found.names[i], {}).get(found.names[j])
+        beside = [signed(printed, 2)]
+        if ours:
+            beside.append(ABSENT if printed is None else held(printed, value, low, high, p))
+        agree += printed is not None and abs(value - printed) <= CLOSE + 1e-9
+        rows.append([found.names[i], found.names[j], signed(value), signed_interval(low, high, 2), number(p), *beside])
     said = [
         f"Spearman's rank correlations over {found.tasks} tasks; intervals are 95 %, by resampling tasks; p-values are "
         f"corrected for all {len(rows)} pairs (Holm)."
     ]
-    if study.evidence.published:
-        said.append(f"Of the {shared} pairs that the paper prints among these, {agree} agree to {CLOSE:g}.")
-    elif shared:
+    if ours:
         said.append("Published: what the paper prints for its own tasks and models under the same name.")
-    head = ["variable", "other", "correlation", "95 % interval", "p", "published"]
+    else:
+        said.append(f"Of the {len(rows)} pairs that the paper prints among these, {agree} agree to {CLOSE:g}.")
+    head = [
+        "variable",
+        "other",
+        "correlation",
+        "95 % interval",
+        "p",
+        "published",
+        *(["the published one"] if ours else []),
+    ]
     return Section("Correlations over tasks", said, [Table("correlations", head, rows)], ["correlations"])
 
 
@@ -266,12 +318,26 @@ def _predictions(study: Study) -> Section:
     return Section("Predicting a task that was left out", said, [Table("predictions", head, rows)])
 
 
-def markdown(found: Sequence[Section], drawn: set[str], images: str = "plots") -> str:
-    """The sections as Markdown; `drawn` are the plots that there are, `images` their folder's address."""
-    parts = [f"# {TITLE}", "Generated by `harness study`; do not edit."]
+def write_page(study: Study, path: Path) -> list[Path]:
+    """Write the study as one Markdown page, its plots in `images/` beside it; return the files written."""
+    name = f"{path.stem}-"
+    plots = draw(study, path.parent / "images", name)
+    for one in plots:
+        if one.suffix == ".png":
+            one.unlink()  # a page shows the SVG
+    plots = [one for one in plots if one.suffix == ".svg"]
+    drawn = {one.stem.removeprefix(name) for one in plots}
+    text = markdown(sections(study), drawn, f"images/{name}")
+    path.write_text(printable(text), encoding="utf-8", newline="\n")
+    return [path, *plots]
+
+
+def markdown(found: Sequence[Section], drawn: set[str], images: str = "plots/") -> str:
+    """The sections as Markdown; `drawn` are the plots that there are, `images` what their addresses begin with."""
+    parts = [f"# {TITLE}", INTRODUCTION]
     for section in found:
         parts += [f"## {section.title}", *section.sentences]
-        parts += [f"![{name}]({images}/{name}.svg)" for name in section.plots if name in drawn]
+        parts += [f"![{name}]({images}{name}.svg)" for name in section.plots if name in drawn]
         parts += [
             tabulate(table.rows, table.head, tablefmt="github", disable_numparse=True) for table in section.tables
         ]

@@ -14,13 +14,13 @@ from harness.studies.study import Point, Study
 COLUMNS = 3
 
 
-def draw(study: Study, folder: Path) -> list[Path]:
-    """Draw what there is into a folder and return the files written."""
-    written = _lifts(study, folder / "lift")
+def draw(study: Study, folder: Path, before: str = "") -> list[Path]:
+    """Draw what there is into a folder and return the files written, whose names begin with `before`."""
+    written = _lifts(study, folder / f"{before}lift")
     if study.curves:
-        written += _curves(study, folder / "curves")
+        written += _curves(study, folder / f"{before}curves")
     if study.correlations:
-        written += _correlations(study, folder / "correlations")
+        written += _correlations(study, folder / f"{before}correlations")
     return written
 
 

@@ -196,7 +196,7 @@ def _unusable(row: Mapping[str, Any]) -> str:
 
 
 def _share(row: Mapping[str, Any], value: float) -> float:
-    share = value / row["highest"]
+    share = float(value / row["highest"])
     return share if row["higher_is_better"] else 1 - share
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from harness.studies.correlations import correlate, predict
 from harness.studies.study import Study, study, variables
-from harness.studies.study_page import sections, write
+from harness.studies.study_page import CRITICAL, held, sections, write, write_page
 from harness.studies.tunes import Evidence, Tune, from_published, from_results
 from tests.commands.conftest import Command, harness, small
 from tests.loopback import Loopback
@@ -89,6 +89,35 @@ class TestThePaper:
         assert len(ids) == len(set(ids))
         with (tmp_path / "correlations.csv").open(newline="") as file:
             assert len(list(csv.reader(file))) == 37
+
+
+def test_the_page_in_docs_is_not_stale(paper: Study, tmp_path: Path) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    for path in write_page(paper, tmp_path / "published-study.md"):
+        assert path.read_text() == (docs / path.relative_to(tmp_path)).read_text(), path.name
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "interval", "p", "verdict"),
+    [
+        (0.6, 0.7, (0.4, 0.9), 0.01, "holds"), (0.6, 0.3, (-0.1, 0.7), 0.2, "cannot be told"),
+        (0.6, 0.0, (-0.4, 0.4), 1.0, "does not hold"), (0.6, -0.7, (-0.9, -0.4), 0.01, "does not hold"),
+        (0.6, math.nan, (math.nan, math.nan), math.nan, "cannot be told"),
+    ],
+)  # fmt: skip
+def test_whether_a_printed_correlation_holds(
+    printed: float, value: float, interval: tuple[float, float], p: float, verdict: str
+) -> None:
+    assert held(printed, value, *interval, p) == verdict
+
+
+def test_the_least_correlation_is_that_at_which_a_test_rejects() -> None:
+    from scipy.stats import t
+
+    found = correlate({"a": list(range(31)), "b": list(range(31))})
+    r = found.least[0]
+    assert 2 * t.sf(r * math.sqrt(29 / (1 - r**2)), 29) == pytest.approx(0.05)
+    assert CRITICAL == pytest.approx(r, abs=0.006)
 
 
 def tune(task: str, tuned: float, before: float = 0.2, **other: object) -> Tune:

@@ -69,7 +69,7 @@ def _points(axes: Axes, runs: Sequence[PastRun], colour: str, marker: str, *, ho
     below = [0.0 if run.low is None else run.score - run.low for run in runs]
     above = [0.0 if run.high is None else run.high - run.score for run in runs]
     axes.errorbar(
-        times, scores, yerr=[below, above], color=colour, marker=marker, linestyle=line, markersize=5,  # type: ignore[arg-type]
+        times, scores, yerr=[below, above], color=colour, marker=marker, linestyle=line, markersize=5,
         markerfacecolor="white" if hollow else colour, capsize=2, linewidth=1.1,
     )  # fmt: skip
 
