@@ -116,6 +116,7 @@ def bench(
         Interrupted: the user stopped it.
     """
     from harness.ask.run import BenchOptions, bench
+    from harness.report.history import record
     from harness.score.rules import current_rules
     from harness.score.scoring import score_all
 
@@ -132,7 +133,9 @@ def bench(
         max_failures=max_failures,
     )
     manifests = _outside_the_loop(lambda: bench(options, say))
-    return BenchResults(score_all(options.results, manifests, say, current_rules(options.tasks_folder)))
+    made = BenchResults(score_all(options.results, manifests, say, current_rules(options.tasks_folder)))
+    record(options.results, made.runs, made.frame)
+    return made
 
 
 def score(

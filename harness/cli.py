@@ -15,9 +15,9 @@ from harness import __version__
 from harness.printable import printable_output
 
 COMMANDS = (
-    "bench", "plan", "report", "open", "compare", "gate", "claims", "check", "preview", "tasks", "models", "mirror",
-    "score", "judge", "rank", "collect", "record", "distill", "train", "sweep", "merge", "proof", "serve", "retry",
-    "forget", "export", "schema", "init", "new",
+    "bench", "plan", "report", "open", "history", "compare", "gate", "study", "claims", "check", "preview", "tasks",
+    "models", "mirror", "score", "judge", "rank", "collect", "record", "distill", "chunk", "train", "contract", "sweep",
+    "merge", "proof", "serve", "retry", "forget", "export", "schema", "init", "new",
 )  # fmt: skip
 
 

@@ -51,17 +51,20 @@ def ask(
         print(stop, file=sys.stderr)
         return stop.exit_code
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
+    from harness.report.findings import long_frame
+    from harness.report.history import record
     from harness.report.words import doubts
     from harness.score.rules import current_rules
     from harness.score.scoring import score_all
 
     rules = current_rules(chosen.tasks_folder)
     runs = score_all(chosen.results, manifests, say, rules)
+    frame = long_frame(runs)
+    record(chosen.results, runs, frame)
     if as_json:
-        from harness.report.findings import long_frame
         from harness.report.tables import bench_json
 
-        print(bench_json(long_frame(runs)))
+        print(bench_json(frame))
     elif runs:
         before = score_all(chosen.results, recorded_beside(chosen.results, manifests), say, rules)
         print(shown([*runs, *before], [run.manifest.model for run in before], quiet=quiet))

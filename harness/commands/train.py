@@ -58,8 +58,12 @@ from harness.commands.output import adapter_entry
 )
 @click.option(
     "--train-on", type=click.Path(path_type=Path), metavar="DIR|FILE",
-    help="Rows to learn instead of the task's own: a folder of `harness distill`, or a JSONL file of prompts and "
-    "completions or of chats.",
+    help="Rows to learn instead of the task's own: a folder of `harness distill` or `harness chunk`, or a JSONL file "
+    "of prompts and completions, of chats, or of plain text.",
+)  # fmt: skip
+@click.option(
+    "--checkpoints", type=click.IntRange(min=1), metavar="N",
+    help="Keep N adapters on the way, in checkpoints/ beside the one with the lowest validation loss (engine peft).",
 )  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: adapters/<base>/<task>.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration and train nothing.")
@@ -95,8 +99,8 @@ def command(
         raise click.UsageError(f"--target {ALL} is for --engine peft, and names all modules by itself")
     if rows is not None and train_on is not None:
         raise click.UsageError("--rows are the task's own; rows of --train-on are all learned")
-    if engine == "ludwig" and (is_gguf(base) or made.start or made.longest):
-        raise click.UsageError("a GGUF base, --start and --longest need --engine peft")
+    if engine == "ludwig" and (is_gguf(base) or made.start or made.longest or made.checkpoints):
+        raise click.UsageError("a GGUF base, --start, --longest and --checkpoints need --engine peft")
     chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on, rows)
 
     def say(line: str) -> None:

@@ -34,6 +34,7 @@ def write_report(
     from harness.errors import UserError
     from harness.report.export import export_scored
     from harness.report.findings import find, long_frame
+    from harness.report.history import cells
     from harness.report.markdown import Section
     from harness.report.page import page
     from harness.report.plots.draw import draw_aside, drawings
@@ -41,6 +42,7 @@ def write_report(
     from harness.report.words import doubts, task_verdicts
     from harness.score.scoring import score_all
     from harness.shipped import published
+    from harness.store.history import read as read_history
     from harness.store.results import read_manifests
 
     runs = score_all(results, read_manifests(results), say, rules)
@@ -48,8 +50,10 @@ def write_report(
         raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
     frame, figures = long_frame(runs), read(published(results))
     found = find(results, runs)
-    plots = draw_aside(drawings(frame, figures, {one.kind: one.board.overall for one in found}), out / "plots")
-    pages = page(found, frame, figures, results, out, lambda: plots().svgs(), single_file=single_file)
+    history = cells(read_history(results))
+    overall = {one.kind: one.board.overall for one in found}
+    plots = draw_aside(drawings(frame, figures, overall, history), out / "plots")
+    pages = page(found, frame, figures, results, out, lambda: plots().svgs(), history=history, single_file=single_file)
     rows = out / "rows.parquet"
     export_scored(results, runs, rows)
     drawn = plots()

@@ -1,14 +1,16 @@
-"""Training rows from a folder of `harness distill`, or from any JSONL file of chats or of prompts and completions."""
+"""Training rows from a folder of `harness distill` or `harness chunk`, or any JSONL file of chats, prompts with
+completions, or plain text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, UserError
-from harness.hashing import digest_all
+from harness.hashing import digest, digest_all
+from harness.rows import chunks
 from harness.rows.evaluation import choose
 from harness.rows.files import jsonl
 from harness.rows.origin import Origin
@@ -20,14 +22,17 @@ from harness.tasks.prompts import Prompts
 from harness.tasks.pruning import Prune, prune_from
 
 CARD = "distill.json"
-EXPECTED = 'expected {"prompt": text, "completion": text} or {"messages": [{"role": …, "content": text}, …]}'
+EXPECTED = (
+    'expected {"prompt": text, "completion": text}, {"messages": [{"role": …, "content": text}, …]} or {"text": text}'
+)
 
 
 def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) -> TrainingRows:
     """Return the rows of a folder or file, those to validate on first. None that an evaluated row would give away.
 
     Left out is what has the prompt of an evaluated row, with or without the text that was taken out of the prompts, or
-    shares 13 words in sequence with what such a row has of its own.
+    shares 13 words in sequence with what such a row has of its own. Plain text has an empty prompt and is ordered by
+    its hash, so that the rows that a recipe holds out are from everywhere in a document.
 
     Raises:
         DataError: the folder is not a finished one, or a line is something else; names file and line.
@@ -38,6 +43,8 @@ def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) 
         raise DataError(f"{path}: these rows were distilled for {about['task']}, not for {file.name}")
     held = list(_pairs(path / "validation.jsonl")) if (path / "validation.jsonl").is_file() else []
     found = [*held, *_pairs(path / "train.jsonl" if path.is_dir() else path)]
+    if found and not any(pair.prompt for pair in found):
+        found = [*held, *in_order(found[len(held) :])]
     for name, count in (about or {}).get("rows", {}).items() if path.is_dir() else ():
         if count != (len(held) if name == "validation" else len(found) - len(held)):
             raise DataError(f"{path / name}.jsonl: expected {count} rows, as {CARD} says; the file was cut or edited")
@@ -45,7 +52,8 @@ def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) 
     subset = choose(file, prompts, origin)
     guard = Evaluated([row.prompt for row in subset.rows], _unpruned(found, prune), prune)
     own = own_text([pair.prompt for pair in found])
-    learned = [guard.why(pair.prompt, own(pair.prompt)) is None for pair in found]
+    texts = [own(pair.prompt) if pair.prompt else pair.target for pair in found]
+    learned = [guard.why(pair.prompt, text) is None for pair, text in zip(found, texts, strict=True)]
     kept = tuple(pair for pair, free in zip(found, learned, strict=True) if free)
     if len(kept) <= sum(learned[: len(held)]):
         raise UserError(
@@ -62,9 +70,14 @@ def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) 
     )
 
 
+def in_order(pairs: Iterable[Pair]) -> list[Pair]:
+    """Rows of plain text in the order of their hash."""
+    return sorted(pairs, key=lambda pair: digest(pair.target))
+
+
 def _unpruned(found: list[Pair], prune: Prune | None) -> Iterator[str]:
     """The prompts as the task asks them, with what was taken out of their start and end."""
-    for pair in found:
+    for pair in filter(lambda pair: pair.prompt, found):
         yield f"{prune.start}{pair.prompt}{prune.end}" if prune else pair.prompt
 
 
@@ -79,9 +92,10 @@ def _about(path: Path) -> dict[str, Any] | None:
     if card is None:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
-        if path.is_dir():
+        if path.is_dir() and not (path / chunks.CARD).is_file():
             raise DataError(
-                f"{path}: not a finished folder of `harness distill` ({CARD} is missing); name a JSONL file"
+                f"{path}: not a finished folder of `harness distill` or `harness chunk` ({CARD} or {chunks.CARD} is "
+                "missing); name a JSONL file"
             )
         return None
     try:
@@ -104,16 +118,22 @@ def _pairs(path: Path) -> Iterator[Pair]:
     Raises:
         DataError: a line is none.
     """
+    text: bool | None = None
     for number, line in enumerate(jsonl(path), start=1):
         pair = _pair(line)
         if pair is None:
             raise DataError(f"{path}:{number}: {EXPECTED}")
+        text = not pair.prompt if text is None else text
+        if text != (not pair.prompt):
+            raise DataError(f"{path}:{number}: {EXPECTED}, and plain text only where all rows are")
         if not pair.target:
             raise DataError(f"{path}:{number}: the completion is empty; delete the line")
         yield pair
 
 
 def _pair(line: dict[str, Any]) -> Pair | None:
+    if isinstance(line.get("text"), str) and not {"prompt", "completion", "messages"} & line.keys():
+        return Pair("", line["text"])
     prompt, answer, messages = line.get("prompt"), line.get("completion"), line.get("messages")
     if messages is None and isinstance(prompt, list) and isinstance(answer, list):  # TRL's conversational form
         messages = [*prompt, *answer]

@@ -31,7 +31,7 @@ TRAINING_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A rendered prompt and the answer to learn."""
+    """A rendered prompt and the answer to learn; plain text to learn has the prompt ""."""
 
     prompt: str
     target: str

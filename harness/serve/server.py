@@ -132,7 +132,7 @@ class Server:
         if isinstance(model, LocalModel | LlamaCppModel):
             entry = ModelEntry(entry.name, model.model_copy(update={"api": kind}), entry.unset)
         return self._connections.open(
-            entry, task, classify=False, fingerprint=None, training=lambda: ([], []), column=lambda name: {}
+            entry, task, objective=None, fingerprint=None, training=lambda: ([], []), column=lambda name: {}
         )
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -62,7 +62,7 @@ def read_tables(folder: Path) -> Tables:
         DataError: a file is missing, lacks a column or has a score that is not a number.
     """
     paper = _wide(folder / "lora_land_paper.csv", "base_model", ("fine_tuned", "base"))
-    averages = {row["model"]: row for row in _lines(folder / "lora_land_paper_averages.csv")}
+    averages = {row["model"]: row for row in lines_of(folder / "lora_land_paper_averages.csv")}
     gpt = _wide(folder / "lora_land_paper_gpt.csv", "model", ("score",))["score"]
     blog = _wide(folder / "lora_land_blog.csv", "model", ("score",))["score"]
     return Tables(paper["fine_tuned"], paper["base"], gpt, averages, blog)
@@ -288,7 +288,7 @@ def _points(share: float, digits: int = 1) -> str:
 def _wide(path: Path, model: str, columns: Sequence[str]) -> dict[str, Wide]:
     """The scores in these columns; `model` is the name of the column that names the model."""
     found: dict[str, Wide] = {column: {} for column in columns}
-    for number, row in enumerate(_lines(path), 2):
+    for number, row in enumerate(lines_of(path), 2):
         try:
             for column in columns:
                 found[column].setdefault(row["task"], {})[row[model]] = float(row[column])
@@ -299,7 +299,12 @@ def _wide(path: Path, model: str, columns: Sequence[str]) -> dict[str, Wide]:
     return found
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
+def lines_of(path: Path) -> list[dict[str, str]]:
+    """Read a table of published figures, by column.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))

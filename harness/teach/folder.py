@@ -1,16 +1,19 @@
-"""The folder of a student's rows: for TRL, OpenAI's fine-tuning, Ludwig, `datasets`, with a data card."""
+"""The folder of a student's rows: for TRL, OpenAI's fine-tuning, Ludwig, `datasets`, with a data card; or of chunks."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.hashing import digest_all
 from harness.models.prices import usd_of
 from harness.printable import printable
+from harness.rows import chunks
 from harness.rows.examples import CARD
 from harness.rows.origin import KINDS
 from harness.rows.training import Pair, completion
@@ -76,6 +79,24 @@ def write(found: Distilled, file: TaskFile, folders: Sequence[Path], out: Path) 
         about = _about(found, file, folders)
         (part / "README.md").write_text(printable(_readme(found, about)), encoding="utf-8", errors="backslashreplace")
         _jsonl(part / CARD, [about])
+
+
+def write_chunks(found: Sequence[chunks.Chunk], out: Path, settings: Mapping[str, Any]) -> None:
+    """Write a folder of chunks, whole or not at all; `settings` say how they were cut.
+
+    Raises:
+        UserError: there is something in its place, or it cannot be written.
+    """
+    check(out)
+    about = {
+        **settings,
+        "rows": len(found),
+        "sources": sorted({chunk.source for chunk in found}),
+        "fingerprint": digest_all(chunk.text for chunk in found),
+    }
+    with new_folder(out) as part:
+        _jsonl(part / "train.jsonl", map(asdict, found))
+        _jsonl(part / chunks.CARD, [about])
 
 
 def _splits(found: Distilled) -> Iterator[tuple[str, Sequence[Answer]]]:

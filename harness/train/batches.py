@@ -35,17 +35,23 @@ class Encoded:
 def encode(pairs: Sequence[Pair], tokenizer: Tokenizer, end: int, context: int) -> Encoded:
     """Encode rows; an answer is followed by the end token.
 
-    The prompt and its answer are encoded apart, as they are when the answer is generated. The tokenizer neither cuts
-    nor pads from here on.
+    Plain text (a row without a prompt) is given its first token, from which the others are to be predicted; no end
+    token follows, for a chunk of a document is not the end of one. The prompt and its answer are encoded apart, as they
+    are when the answer is generated. The tokenizer neither cuts nor pads from here on.
 
     Raises:
         UserError: no row fits the model's context.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    prompts = tokenizer.encode_batch([pair.prompt for pair in pairs])
-    answers = [[*after(tokenizer, pair.prompt, completion(pair)), end] for pair in pairs]
-    rows = [(prompt.ids, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    prompts = tokenizer.encode_batch([pair.prompt or pair.target for pair in pairs])
+    rows = [
+        (prompt.ids, [*after(tokenizer, pair.prompt, completion(pair)), end])
+        if pair.prompt
+        else (prompt.ids[:1], prompt.ids[1:])
+        for pair, prompt in zip(pairs, prompts, strict=True)
+    ]
+    rows = [(prompt, answer) for prompt, answer in rows if answer]  # one token alone teaches nothing
     fitting = [(prompt, answer) for prompt, answer in rows if len(prompt) + len(answer) <= context]
     if not fitting:
         shortest = min(len(prompt) + len(answer) for prompt, answer in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -34,13 +35,16 @@ PLAIN_ATTENTION_PAIRS = 1_500_000
 # Of longer rows so many tokens are learned at once there: eight rows of 1,700 would take 15 GB.
 PART_TOKENS = 4_096
 CHECKPOINT_SECONDS = 60
+KEPT = "checkpoints"
+"""Folder of the adapters that are kept on the way, in the adapter's own."""
 
 
 def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, say: Callable[[str], None]) -> Trained:
     """Train an adapter and write it to `out` as PEFT does.
 
-    A checkpoint beside it lets the same call go on after it was stopped, by whatever. After Ctrl-C the best weights so
-    far are kept, and the call returns what there is.
+    With `recipe.checkpoints` the adapters on the way are in `checkpoints/step-…` there. A checkpoint beside it lets the
+    same call go on after it was stopped, by whatever. After Ctrl-C the best weights so far are kept, and the call
+    returns what there is.
 
     Raises:
         UserError: the base cannot be loaded, no row fits it, or it does not fit the device.
@@ -55,8 +59,10 @@ def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, 
     run = _Run(name, model, encoded, encoded.rows[held:], encoded.rows[:held], recipe, where)
     out.mkdir(parents=True, exist_ok=True)
     run.resume(out / checkpoint.CHECKPOINT, say)
+    if run.step == 0:
+        shutil.rmtree(out / KEPT, ignore_errors=True)  # of another training
     try:
-        run.fit(out / checkpoint.CHECKPOINT, say)
+        run.fit(out / checkpoint.CHECKPOINT, say, lambda step: run.write(out / KEPT / kept_name(step), base))
     except KeyboardInterrupt:
         if not run.best_weights:
             raise
@@ -81,6 +87,11 @@ def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, 
         _versions(),
         cpu_seconds,
     )
+
+
+def kept_name(step: int) -> str:
+    """The folder of the adapter that was kept after this step, in `KEPT`."""
+    return f"step-{step:06}"
 
 
 class _Run:
@@ -109,6 +120,7 @@ class _Run:
         self.validation = sorted(validation if exact else _whole(encoded.frame, validation), key=_length)
         self.steps = recipe.updates(len(rows))
         self.every = recipe.evaluate_every(len(rows), len(validation))
+        self.kept = frozenset(recipe.kept_steps(self.steps))
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
         self.step = self.best_step = 0
@@ -144,8 +156,11 @@ class _Run:
         self.curve, self.losses = Curve(*saved["curve"]), saved["losses"]
         say(f"resuming after step {self.step}")
 
-    def fit(self, path: Path, say: Callable[[str], None]) -> None:
-        """Train to the last step, saving a checkpoint at each evaluation and every minute."""
+    def fit(self, path: Path, say: Callable[[str], None], keep: Callable[[int], None]) -> None:
+        """Train to the last step, saving a checkpoint at each evaluation and every minute.
+
+        `keep` is called after each step whose adapter is to be kept, which is evaluated, too.
+        """
         saved = time.monotonic()
         batches = self._batches()
         self.model.train()
@@ -154,7 +169,7 @@ class _Run:
         while self.step < self.steps:
             self.losses.append(self._update([next(batches) for _ in range(self.recipe.accumulate)]))
             self.step += 1
-            evaluated = self.step % self.every == 0 or self.step == self.steps
+            evaluated = self.step % self.every == 0 or self.step == self.steps or self.step in self.kept
             if evaluated:
                 self._evaluate(sum(self.losses) / len(self.losses))
                 self.losses.clear()
@@ -162,18 +177,26 @@ class _Run:
                     f"step {self.step} of {self.steps}: training loss {self.curve.training[-1]:.3f}, "
                     f"validation loss {self.curve.validation[-1]:.3f}"
                 )
+            if self.step in self.kept:
+                keep(self.step)
             if evaluated or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._checkpoint(path)
                 saved = time.monotonic()
 
     def save(self, out: Path, base: str) -> None:
-        """Write the best weights as a PEFT adapter of this base, in bf16, which halves the file."""
+        """Write the best weights as a PEFT adapter of this base."""
         import torch
-        from safetensors.torch import load_file, save_file
 
         with torch.no_grad():
             for weight, value in zip(self.weights, self.best_weights, strict=True):
                 weight.copy_(value)
+        self.write(out, base)
+
+    def write(self, out: Path, base: str) -> None:
+        """Write the weights as they are now as a PEFT adapter of this base, in bf16, which halves the file."""
+        import torch
+        from safetensors.torch import load_file, save_file
+
         # Where the embeddings are adapted, PEFT would write the base's own beside their adapter.
         self.model.peft_config["default"].base_model_name_or_path = base
         self.model.save_pretrained(out, save_embedding_layers=False)

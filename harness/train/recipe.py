@@ -30,6 +30,7 @@ class Hyperparameters:
         validation: Share of the training rows, at most `MOST_VALIDATION`, on which the best moment is found.
         longest: Most tokens of a row, prompt and answer; longer rows are left out. None: what the model reads.
         start: Folder of a LoRA adapter to go on from, whose rank and modules are kept.
+        checkpoints: Adapters kept on the way, at equal distances, the last one after the last step.
     """
 
     epochs: float = 3.0
@@ -47,6 +48,7 @@ class Hyperparameters:
     longest: int | None = None
     start: str | None = None
     seed: int = 0
+    checkpoints: int = 0
 
     def updates(self, rows: int) -> int:
         """Return the number of updates for so many training rows."""
@@ -55,6 +57,10 @@ class Hyperparameters:
     def evaluate_every(self, rows: int, held: int) -> int:
         """Return the updates between two evaluations: no more rows are evaluated than are trained on meanwhile."""
         return max(1, self.updates(rows) // EVALUATIONS, math.ceil(held / (self.batch * self.accumulate)))
+
+    def kept_steps(self, steps: int) -> tuple[int, ...]:
+        """Return the steps after which an adapter is kept, of so many in all."""
+        return tuple(sorted({round(steps * (place + 1) / self.checkpoints) for place in range(self.checkpoints)} - {0}))
 
 
 LORA_LAND = Hyperparameters()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import UserError
 from harness.models.local import CARD
 from harness.rows.examples import load_examples
 from harness.rows.origin import locate
@@ -65,6 +66,8 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
         HarnessError: the engine failed.
     """
     file, rows, place = _rows(options, say)
+    if options.engine == "ludwig" and not all(pair.prompt for pair in rows.pairs):
+        raise UserError(f"{options.train_on}: rows of plain text need --engine peft")
     options = replace(options, recipe=_with_held(options.recipe, rows))
     folder = options.folder
     if options.engine == "peft":

@@ -142,3 +142,28 @@ class TestFolders:
             of(taught, folder)
         with pytest.raises(DataError, match="no such file or folder"):
             of(taught, taught.folder / "none")
+
+
+def test_plain_text_is_a_row_without_a_prompt_in_an_order_of_its_own(taught: Taught) -> None:
+    texts = [f"Clause {number}: the parties agree. " for number in range(6)]
+    rows = load(taught, *({"text": text, "source": "a.txt", "start": 0, "end": 9} for text in texts))
+    assert sorted(pair.target for pair in rows.pairs) == texts
+    assert {pair.prompt for pair in rows.pairs} == {""}
+    backwards = load(taught, *({"text": text} for text in reversed(texts)))
+    assert backwards.pairs == rows.pairs
+    assert [pair.target for pair in rows.pairs] != texts
+
+
+def test_text_that_holds_an_evaluated_row_is_left_out(taught: Taught) -> None:
+    rows = load(taught, {"text": f"Before it. {own_text(LEARNED)} After it."}, {"text": "Something else."})
+    assert ([pair.target for pair in rows.pairs], rows.dropped) == (["Something else."], 1)
+
+
+def test_a_folder_of_chunks_is_read(taught: Taught) -> None:
+    from harness.rows.chunks import chunked
+    from harness.teach.folder import write_chunks
+
+    document = taught.folder / "document.txt"
+    document.write_text("The term is two years. The law is that of Utah. ")
+    write_chunks(chunked([document], 24), taught.folder / "chunks", {"chars": 24})
+    assert len(of(taught, taught.folder / "chunks").pairs) == 2

@@ -75,3 +75,16 @@ def test_rows_of_a_batch_are_of_like_length() -> None:
     for batch in islice(shuffled(ROWS, 4, 0), 12):
         lengths = [len(rest) for rest, _ in batch]
         assert max(lengths) - min(lengths) <= 1
+
+
+def test_plain_text_is_learned_but_for_its_first_token_and_has_no_end() -> None:
+    found = encode([Pair("", "the term"), Pair("", "is two years")], WORDS, END, 100)
+    assert found.frame == []
+    for (rest, answer), text in zip(found.rows, ("the term", "is two years"), strict=True):
+        assert len(rest) == 1
+        assert END not in answer
+        assert WORDS.decode([*rest, *answer]) == text
+
+
+def test_a_text_of_one_token_teaches_nothing() -> None:
+    assert len(encode([Pair("", "a"), Pair("", "a longer text")], WORDS, END, 100).rows) == 1

@@ -138,7 +138,7 @@ def test_a_gguf_base_is_trained_by_the_small_trainer_with_a_recipe_of_its_own(tr
 def test_what_ludwig_cannot_do_is_said(train: Run, arguments: tuple[str, ...]) -> None:
     done = train(*arguments)
     assert done.returncode == 2
-    assert "a GGUF base, --start and --longest need --engine peft" in done.stderr
+    assert "a GGUF base, --start, --longest and --checkpoints need --engine peft" in done.stderr
 
 
 def test_an_adapter_is_cut_to_a_lower_rank(train: Run, tmp_path: Path) -> None:

@@ -183,3 +183,43 @@ class TestMistakes:
         (tmp_path / "base" / "tokenizer_config.json").write_text(json.dumps(config))
         with pytest.raises(UserError, match="has no end-of-text token"):
             train(tmp_path / "base", tmp_path)
+
+
+class TestCheckpoints:
+    @pytest.fixture(scope="class")
+    def kept(self, base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+        out = tmp_path_factory.mktemp("kept")
+        return train(base, out, replace(RECIPE, steps=10, checkpoints=3)), out
+
+    def test_so_many_adapters_are_kept_at_equal_distances(self, kept: tuple[Any, Path]) -> None:
+        names = sorted(path.name for path in (kept[1] / "checkpoints").iterdir())
+        assert names == ["step-000003", "step-000007", "step-000010"]
+
+    def test_each_has_its_validation_loss(self, kept: tuple[Any, Path]) -> None:
+        assert {3, 7, 10} <= set(kept[0].curve.steps)
+
+    def test_each_holds_the_weights_of_its_step(self, kept: tuple[Any, Path], base: Path, tmp_path: Path) -> None:
+        from safetensors.torch import load_file
+
+        def weights(folder: Path) -> Any:
+            return load_file(folder / "adapter_model.safetensors")
+
+        trained, out = kept
+        best = out / "checkpoints" / f"step-{trained.step:06}"
+        at_ends = [weights(out / "checkpoints" / name) for name in ("step-000003", "step-000010")]
+        assert any((at_ends[0][name] != at_ends[1][name]).any() for name in at_ends[0])
+        if best.is_dir():
+            assert all((weights(best)[name] == value).all() for name, value in weights(out).items())
+
+    def test_another_training_leaves_none_of_them(self, kept: tuple[Any, Path], base: Path) -> None:
+        train(base, kept[1], replace(RECIPE, steps=4, checkpoints=1))
+        assert [path.name for path in (kept[1] / "checkpoints").iterdir()] == ["step-000004"]
+
+
+def test_plain_text_is_learned(base: Path, tmp_path: Path) -> None:
+    from harness.rows.training import Pair
+    from harness.train import peft
+
+    texts = [Pair("", f"the thing of kind {kind} is {name}") for kind, name in (("fruit", "fig"), ("tool", "saw"))]
+    curve = peft.train(str(base), texts * 10, replace(RECIPE, steps=30), tmp_path, silent).curve
+    assert curve.validation[-1] < curve.validation[0] / 2

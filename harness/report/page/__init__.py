@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report.findings import Findings
+from harness.report.history import Cell
 from harness.report.page.evidence import evidence, script_json
 from harness.report.page.overview import overview
 from harness.report.page.sources import of_all
@@ -41,13 +42,14 @@ def page(
     out: Path,
     plots: Callable[[], Mapping[str, str]],
     *,
+    history: Sequence[Cell] = (),
     single_file: bool = False,
 ) -> list[Path]:
     """Write `index.html` and `data/<task>-<kind>.js` into `out` and return the files written.
 
-    `frame` is the long form of the runs; rows and answers are read from `results`. `plots` gives the SVG files of the
-    plots by name; it is called last, for they may still be being drawn. With `single_file` the rows are in the page
-    itself. Data files of an earlier report are removed.
+    `frame` is the long form of the runs, `history` their past; rows and answers are read from `results`. `plots` gives
+    the SVG files of the plots by name; it is called last, for they may still be being drawn. With `single_file` the
+    rows are in the page itself. Data files of an earlier report are removed.
 
     Raises:
         UserError: the rows of a run are not there any more.
@@ -64,17 +66,19 @@ def page(
             path = out / DATA / f"{key}.js"
             path.write_bytes(utf8(f"harnessRows({script_json(key)},{text});\n"))
             written.append(path)
-    sections = [_section(one, frame[frame["kind"] == one.kind], published) for one in found]
+    sections = [_section(one, frame[frame["kind"] == one.kind], published, history) for one in found]
     index = out / "index.html"
     runs = [run for one in found for run in one.runs]
     index.write_bytes(utf8(_render(sections, runs, inline, plots(), single_file)))
     return [index, *written]
 
 
-def _section(found: Findings, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
+def _section(
+    found: Findings, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]], history: Sequence[Cell]
+) -> dict[str, Any]:
     figures = published if found.kind == "benchmark" else {}
     tasks = [
-        task_view(found, task, frame[frame["task"] == task], figures.get(task, ()), verdict)
+        task_view(found, task, frame[frame["task"] == task], figures.get(task, ()), verdict, history)
         for task, verdict in task_verdicts(found.board).items()
     ]
     return {"kind": found.kind, "overview": overview(found.board, frame, figures), "tasks": tasks}

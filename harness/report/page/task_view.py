@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.compare.slices import Slice
 from harness.report.findings import Findings
+from harness.report.history import Cell
 from harness.report.page.overview import View
 from harness.report.page.sources import one_line, provenance
+from harness.report.plots.draw import history_name
 from harness.report.published import Published, counterpart
 from harness.report.scoreboard import Scoreboard
 from harness.report.tables import (
@@ -41,7 +43,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def task_view(findings: Findings, task: str, part: pd.DataFrame, published: Sequence[Published], verdict: str) -> View:
+def task_view(
+    findings: Findings,
+    task: str,
+    part: pd.DataFrame,
+    published: Sequence[Published],
+    verdict: str,
+    history: Sequence[Cell] = (),
+) -> View:
     """Everything the template says about one task; `part` holds its rows of the long form, of one kind."""
     board = findings.board
     runs, ranked, metrics = board.tasks[task], main_rows(part), metrics_of(part)
@@ -53,6 +62,10 @@ def task_view(findings: Findings, task: str, part: pd.DataFrame, published: Sequ
         "name": task,
         "kind": findings.kind,
         "plot": plot_name(task, findings.kind),
+        "history": history_name(task),
+        "drops": [
+            f"{drop}." for cell in history if (cell.task, cell.kind) == (task, findings.kind) for drop in cell.drops
+        ],
         "title": spec.title,
         "category": spec.category,
         "prompt": spec.prompt,

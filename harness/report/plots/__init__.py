@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.report.plots.cost import frontier_plot, latency_plot
+from harness.report.plots.history import history_plot
 from harness.report.plots.overall import calibration_plot, heat_plot, overview_plot
 from harness.report.plots.style import WATERMARK
 from harness.report.plots.tasks import adapter_plot, task_plot
@@ -13,6 +14,7 @@ __all__ = [
     "calibration_plot",
     "frontier_plot",
     "heat_plot",
+    "history_plot",
     "latency_plot",
     "overview_plot",
     "task_plot",

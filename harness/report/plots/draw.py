@@ -13,6 +13,7 @@ from typing import Protocol
 import pandas as pd
 
 from harness.report import plots
+from harness.report.history import Cell
 from harness.report.published import Published
 from harness.report.scoreboard import Overall
 from harness.report.tables import plot_name, tasks_of
@@ -61,13 +62,16 @@ class Drawn:
 
 
 def drawings(
-    df: pd.DataFrame, published: Mapping[str, Sequence[Published]], found: Mapping[str, Overall]
+    df: pd.DataFrame,
+    published: Mapping[str, Sequence[Published]],
+    found: Mapping[str, Overall],
+    history: Sequence[Cell] = (),
 ) -> list[Drawing]:
-    """The plots of a report: those over all tasks of each kind of runs, then one for each task.
+    """The plots of a report: those over all tasks of each kind of runs, then one or two for each task.
 
-    `found` has what is known over all tasks for each kind of runs in `df`.
+    `found` has what is known over all tasks for each kind of runs in `df`, `history` the scores of the past.
     """
-    return [*_overall(df, found), *_by_task(df, published, found)]
+    return [*_overall(df, found), *_by_task(df, published, found), *_histories(df, history)]
 
 
 def _overall(df: pd.DataFrame, found: Mapping[str, Overall]) -> Iterator[Drawing]:
@@ -102,6 +106,19 @@ def _by_task(
     for task, kind, part in tasks_of(df):
         drawn = partial(plots.task_plot, part, published.get(task, ()), found[kind].models)
         yield Drawing(plot_name(task, kind), kind, False, drawn)
+
+
+def _histories(df: pd.DataFrame, history: Sequence[Cell]) -> Iterator[Drawing]:
+    """A plot for each task that was run more than once."""
+    for task, kind, _ in tasks_of(df):
+        shown = [cell for cell in history if (cell.task, cell.kind) == (task, kind)]
+        if shown:
+            yield Drawing(plot_name(history_name(task), kind), kind, False, partial(plots.history_plot, shown))
+
+
+def history_name(task: str) -> str:
+    """What the plot of a task's history is called."""
+    return f"history-{task}"
 
 
 def draw(asked: Sequence[Drawing], folder: Path) -> Drawn:
