@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.rows.origin import KINDS
-
 if TYPE_CHECKING:
     from harness.ask.run import BenchOptions
     from harness.judge.findings import Findings
@@ -98,6 +96,7 @@ def shown(runs: Sequence[ScoredRun], before: Sequence[str], *, quiet: bool) -> s
     from harness.report.scoreboard import Scoreboard
     from harness.report.tables import bench_table
     from harness.report.words import compared_with, headline, lead, recorded_earlier, verdicts
+    from harness.rows.origin import KINDS
 
     parts = []
     several = {kind for kind in KINDS if len({run.manifest.task for run in runs if run.manifest.kind == kind}) > 1}

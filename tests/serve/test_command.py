@@ -48,12 +48,18 @@ def served(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str
 
 
 def refused(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        command(folder, *arguments), env=environment(folder), cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    with subprocess.Popen(
+        command(folder, *arguments), env=environment(folder) | {"PYTHONFAULTHANDLER": "1"}, cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # which shows where it hangs
+            pytest.fail(process.communicate()[1])
+    assert process.returncode == 2, out + err
+    assert "Traceback" not in err
+    return err
 
 
 @pytest.fixture
