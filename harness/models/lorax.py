@@ -87,16 +87,28 @@ class LoraxBackend:
             raise
         return openai.ended(reply, request, self.model)
 
+    async def listen(self, request: Request, heard: list[float]) -> Reply:
+        """Ask once; `heard` gets the seconds at which tokens came, where the answer is streamed.
+
+        Raises:
+            AskError: as `ask`.
+        """
+        return await self._exchange(self._sent(request), self._secrets, heard)
+
     async def aclose(self) -> None:
         """Nothing to release: the transport is the caller's."""
 
-    async def _exchange(self, body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
+    async def _exchange(
+        self, body: Mapping[str, Any], secrets: tuple[str, ...], heard: list[float] | None = None
+    ) -> Reply:
         model, transport, url, headers = self.model, self.transport, self._url, self._headers
         if model.api != "generate":
-            return await openai.exchange(transport, url, body, headers, secrets, model, model.api)
+            return await openai.exchange(transport, url, body, headers, secrets, model, model.api, heard)
 
         def parts(events: list[Event]) -> Reply:
             reply, seconds = lorax_reply(events, secrets)
+            if heard is not None:
+                heard.extend(seconds)
             return timed(parse(reply, secrets), seconds)
 
         read = Readers(lambda reply: parse(reply, secrets), parts)

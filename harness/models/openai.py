@@ -20,6 +20,7 @@ from harness.models.streaming import openai_reply, timed
 
 Api = Literal["chat", "completions"]
 
+STREAMED: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 PATHS: dict[Api, str] = {"chat": "/chat/completions", "completions": "/completions"}
 
 
@@ -61,6 +62,15 @@ class OpenAIBackend:
             return filtered(error)
         return ended(reply, request, self.model)
 
+    async def listen(self, request: Request, heard: list[float]) -> Reply:
+        """Ask once; `heard` gets the seconds at which parts of the text came, where the answer is streamed.
+
+        Raises:
+            AskError: as `ask`.
+        """
+        sent, model = self.sent(request), self.model
+        return await exchange(self.transport, self._url, sent, self._headers, self.secrets, model, model.api, heard)
+
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold."""
@@ -91,24 +101,27 @@ async def exchange(
     secrets: tuple[str, ...],
     model: Sampled,
     api: Api,
+    heard: list[float] | None = None,
 ) -> Reply:
-    """Send a body, streamed if the model is to be, and read the reply to it.
+    """Send a body, streamed if the model is to be, and read the reply to it; `heard` as in `reader`.
 
     Raises:
         AskError: as `OpenAIBackend.ask`.
     """
 
-    sent = {**body, "stream": True, "stream_options": {"include_usage": True}} if model.stream else body
+    sent = {**body, **STREAMED} if model.stream else body
     return await post(
-        transport, url, sent, reader(api, secrets), headers, secrets, bounds(model), streamed=model.stream
+        transport, url, sent, reader(api, secrets, heard), headers, secrets, bounds(model), streamed=model.stream
     )
 
 
-def reader(api: Api, secrets: tuple[str, ...] = ()) -> Readers:
-    """Return what reads a reply, whole or in parts."""
+def reader(api: Api, secrets: tuple[str, ...] = (), heard: list[float] | None = None) -> Readers:
+    """Return what reads a reply, whole or in parts; `heard` gets the seconds at which parts of the text came."""
 
     def parts(events: list[Event]) -> Reply:
         reply, seconds = openai_reply(events, secrets)
+        if heard is not None:
+            heard.extend(seconds)
         return timed(parse(api, reply, secrets), seconds)
 
     return Readers(lambda reply: parse(api, reply, secrets), parts)

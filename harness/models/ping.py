@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
@@ -42,16 +43,31 @@ async def ping(transport: httpx.AsyncBaseTransport, model: Model) -> str | None:
     if isinstance(model, LoraxModel) or "{task}" in model.model:
         return took
     try:
-        listed = names(json_object(body))
+        there = names(json_object(body))
     except AskError:
         return f"{took}, but not with a list of models: does base_url end with /v1?"
-    if listed and model.model not in listed:
-        return f"has no model '{model.model}'{nearest(model.model, listed)}"
+    if there and model.model not in there:
+        return f"has no model '{model.model}'{nearest(model.model, there)}"
     return took
+
+
+async def listed(transport: httpx.AsyncBaseTransport, model: OpenAIModel) -> dict[str, Mapping[str, Any]]:
+    """Return what an OpenAI-compatible server lists, by the models' ids.
+
+    Raises:
+        AskError: it has no list of models, or cannot be reached.
+    """
+    headers = {**bearer(model.api_key), **own_headers(model)}
+    reply = json_object(await send(transport, "GET", server(model, "/models"), headers, model.secrets, _QUICK))
+    return {str(entry["id"]): entry for entry in _entries(reply)}
 
 
 def names(reply: Mapping[str, object]) -> list[str]:
     """The ids in a list of models, as OpenAI's and Anthropic's interfaces give it."""
-    listed = reply.get("data")
-    entries = listed if isinstance(listed, list) else []
-    return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
+    return [str(entry["id"]) for entry in _entries(reply)]
+
+
+def _entries(reply: Mapping[str, object]) -> list[Mapping[str, Any]]:
+    found = reply.get("data")
+    entries = found if isinstance(found, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and entry.get("id")]

@@ -12,11 +12,9 @@ from harness.errors import AskError
 from harness.hashing import digest
 from harness.models.content import count
 from harness.models.entry import Model, OpenAIModel
-from harness.models.http import Bounds, json_object, send
 from harness.models.http_errors import clock
-from harness.models.openai import bearer, own_headers, server
+from harness.models.ping import listed
 
-_QUICK = Bounds(connect=5.0, first_byte=5.0, silence=5.0, size=10_000_000)
 # vLLM and llama.cpp give the time of the question as the time at which a model was made.
 _JUST_NOW_S = 5.0
 
@@ -43,11 +41,7 @@ async def stamp(transport: httpx.AsyncBaseTransport, model: Model, task: str) ->
 
 async def _entry(transport: httpx.AsyncBaseTransport, model: OpenAIModel, name: str) -> Mapping[str, Any]:
     """What the server's list of models says of a model."""
-    headers = {**bearer(model.api_key), **own_headers(model)}
     try:
-        reply = json_object(await send(transport, "GET", server(model, "/models"), headers, model.secrets, _QUICK))
+        return (await listed(transport, model)).get(name, {})
     except AskError:
         return {}
-    listed = reply.get("data")
-    entries = listed if isinstance(listed, list) else []
-    return next((entry for entry in entries if isinstance(entry, dict) and entry.get("id") == name), {})
