@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, load_models, samples_of
 from harness.models.prices import price_of
-from harness.models.proof import ADVICE, WRONG, Proof, has_fingerprint, prove
+from harness.models.proof import ADVICE, CHANGED, WRONG, Proof, has_fingerprint, prove
 from harness.models.served import may_be_trained_again, stamp
 from harness.secrets import SHORTEST_IN_ANSWERS, masked
 from harness.store.provenance import git_state, versions
@@ -46,6 +46,9 @@ from harness.store.results import (
     write_manifest,
 )
 from harness.tasks.catalog import TaskFile, load_task, task_names
+
+PROVEN_FOR_S = 600.0
+"""Seconds after which a server may have put another adapter in an adapter's place, so that it is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +257,8 @@ class PairRun:
         self._served, self._secrets = served, secrets
         self._samples = samples_of(entry.model)
         self._proof: Proof | None = None
+        self._proof_after: Proof | None = None
+        self._ask_proof: Callable[[], Awaitable[Proof | None]] | None = None
         self._prune = prune_of(entry, task.file.name)
         pruned = self._prune.digest if self._prune else None
         self._settings = settings_of(backend, task.file, entry.model.revision, served, pruned)
@@ -289,8 +294,9 @@ class PairRun:
         name, task = self._entry.name, self._task.file.name
         if self.job.pending == 0 or not has_fingerprint(self._entry.model):
             return
+        self._ask_proof = partial(prove, connections.transport, self._entry.model, task)
         try:
-            self._proof = proof = await prove(connections.transport, self._entry.model, task)
+            self._proof = proof = await self._ask_proof()
         except DataError as error:
             self.job.stopped = f"{error}; ask without a proof with --no-proof"
             return
@@ -321,7 +327,12 @@ class PairRun:
         self._log.append(replace(response, completion=completion, error=error, model=model))
 
     async def finish(self) -> None:
-        """Close the backend and record what the run was."""
+        """Close the backend and record what the run was, after a long one with a second proof of its adapter."""
+        if self._ask_proof and not self.job.stopped and time.perf_counter() - self._clock > PROVEN_FOR_S:
+            with contextlib.suppress(DataError):  # the fingerprint was removed meanwhile
+                self._proof_after = proof = await self._ask_proof()
+                if proof is not None and proof.verdict in WRONG:
+                    self.job.stopped = f"{CHANGED}: {proof.verdict}: {ADVICE[proof.verdict]}"
         await self._backend.aclose()
         self.manifest = self._recorded()
         write_manifest(self._options.results, self.manifest)
@@ -372,6 +383,7 @@ class PairRun:
             stopped=None if job.stopped is None else masked(job.stopped, self._secrets),
             served=self._served,
             proof=asdict(self._proof) if self._proof else None,
+            proof_after=asdict(self._proof_after) if self._proof_after else None,
             note=task.origin.note,
         )
 

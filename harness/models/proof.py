@@ -47,6 +47,7 @@ ADVICE: Mapping[Applied, str] = {
     "another version or scale": "check the scale (lora_alpha), and whether the server still has an older file",
     "another adapter": "check which adapter the server has under this name",
 }
+CHANGED = "the server lost the adapter during the run, so some of the answers are another model's"
 SILENT = "the server does not tell the probabilities of its tokens"
 Likeliest = Mapping[str, float]
 """Log-probabilities, in nats, of the likeliest first tokens after a prompt, by the token's text."""

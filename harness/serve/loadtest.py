@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, Literal
 
 from harness.ask.prepare import prepare_rows, request_for
+from harness.ask.run import PROVEN_FOR_S
 from harness.errors import AskError, DataError, UserError, nearest
 from harness.models.backend import Request
 from harness.models.entry import LoraxModel, ModelEntry, OpenAIModel, Price, load_models
@@ -28,7 +29,7 @@ from harness.models.lorax import LoraxBackend
 from harness.models.openai import OpenAIBackend
 from harness.models.ping import listed
 from harness.models.prices import price_of
-from harness.models.proof import ADVICE, WRONG, Proof, prove
+from harness.models.proof import ADVICE, CHANGED, WRONG, Proof, prove
 from harness.models.tokens import approximate
 from harness.report.plots.load import load_plots
 from harness.report.words import plural
@@ -126,12 +127,16 @@ async def loadtest(options: LoadOptions, say: Callable[[str], None]) -> dict[str
             "seed": options.seed, "proof": proofs, "versions": versions(), "git": git_state(Path.cwd()),
         }  # fmt: skip
         levels: list[dict[str, Any]] = []
+        began = time.monotonic()
         for level in _levels(options, counts):
             found = await _run(level, targets[: level.adapters], requests, options, first=not levels)
             if options.gpu_per_hour is not None:
                 found |= costs(found, options.gpu_per_hour, priced)
             levels.append(found)
             say(line_of(found))
+            _write(options.out, {**tests, "levels": levels})
+        if options.proof and time.monotonic() - began > PROVEN_FOR_S:
+            tests["proof_after"] = await _prove(targets[: max(counts)], transport, say, after=True)
             _write(options.out, {**tests, "levels": levels})
     return {**tests, "levels": levels}
 
@@ -309,7 +314,9 @@ def _api_price(options: LoadOptions) -> Price | None:
     return priced.price
 
 
-async def _prove(targets: Sequence[Target], transport: Transport, say: Callable[[str], None]) -> dict[str, Any]:
+async def _prove(
+    targets: Sequence[Target], transport: Transport, say: Callable[[str], None], *, after: bool = False
+) -> dict[str, Any]:
     """See to it that each adapter with a fingerprint is applied.
 
     Raises:
@@ -326,8 +333,9 @@ async def _prove(targets: Sequence[Target], transport: Transport, say: Callable[
         say(f"{target.name}: {proof}")
         found[target.name] = proof.verdict
         if proof.verdict in WRONG:
+            changed = f"{CHANGED}: " if after else ""
             raise UserError(
-                f"{target.name}: {proof.verdict}: {ADVICE[proof.verdict]}; test all the same with --no-proof"
+                f"{target.name}: {changed}{proof.verdict}: {ADVICE[proof.verdict]}; test all the same with --no-proof"
             )
     return found
 

@@ -101,6 +101,7 @@ class Manifest(BaseModel):
     stopped: str | None = None
     served: str | None = None
     proof: dict[str, Any] | None = None
+    proof_after: dict[str, Any] | None = None
     note: str | None = None
 
     @property

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from harness.ask.run import bench
 from harness.errors import DataError
@@ -17,11 +19,13 @@ from harness.models import proof
 from harness.models.entry import BaselineModel, LoraxModel, OpenAIModel
 from harness.models.http import Transport
 from harness.models.proof import FINGERPRINT, Proof, distance, prove, read_fingerprint
+from harness.report.page.sources import proofs
 from harness.store.results import read_manifests
 from tests.loopback import Loopback
 from tests.models import tiny_gguf
 from tests.models.llamacpp_server import serving
 from tests.runs import ROWS, Small
+from tests.serving import Served
 
 PROMPTS = ("no abab", "1, 2, 3, 12,", "yes or no?", "The answer:", "ab ab", "yes yes no", "12 1 2", "a b n o")
 
@@ -181,3 +185,48 @@ def test_a_fingerprint_taken_with_torch_is_that_of_llama_cpp(address: str, folde
     # Random weights multiply llama.cpp's rounding: of real adapters it is a thirtieth of this.
     assert found.to_adapter is not None and found.to_base is not None  # noqa: PT018
     assert found.to_adapter < found.to_base / 2, found
+
+    @pytest.mark.parametrize("seconds", [0.0, 600.0])
+    def test_an_adapter_that_the_server_loses_during_a_long_run_is_found_out_after_it(
+        self, small: Small, folder: Path, address: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("harness.ask.run.PROVEN_FOR_S", seconds)
+        with Forgetful(address, forgets=2 * len(read_fingerprint(folder / "adapter1").prompts) + 2) as server:
+            lora = {"lora": [{"id": 0, "scale": 1}, {"id": 1, "scale": 0}]}
+            fingerprint = str(folder / "adapter1")
+            small.model("evicted", f"{server.url}/v1", fingerprint=fingerprint, extra=lora, concurrency=1)
+            said: list[str] = []
+            bench(replace(small.options, models=("evicted",), rows=4), said.append)
+        (run,) = [run for run in read_manifests(small.results) if run.model == "evicted"]
+        assert run.asked == 4
+        assert run.proof is not None
+        assert run.proof["verdict"] == "proven"
+        if seconds:
+            assert (run.proof_after, run.stopped) == (None, None)
+            return
+        assert run.proof_after is not None
+        assert run.proof_after["verdict"] == "not applied"
+        assert run.stopped is not None
+        assert run.stopped.startswith("the server lost the adapter during the run")
+        assert any("gave up evicted on small: the server lost the adapter" in line for line in said)
+        assert [name for name, _ in proofs(run)] == ["adapter", "adapter, after the run"]
+
+
+class Forgetful(Served):
+    """llama.cpp, whose adapter is gone after so many requests: from then on its base answers, with status 200."""
+
+    def __init__(self, address: str, forgets: int) -> None:
+        super().__init__()
+        self.routes = [web.post("/v1/{path:.*}", self._pass)]
+        self._address, self._left = address.removesuffix("/v1"), forgets
+
+    async def _pass(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self._left -= 1
+        if self._left < 0:
+            body["lora"] = [{**one, "scale": 0} for one in body["lora"]]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self._address + request.path, json=body) as reply,
+        ):
+            return web.Response(body=await reply.read(), status=reply.status, content_type="application/json")

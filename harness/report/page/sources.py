@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from harness.models.proof import Proof
 from harness.report import words
 from harness.report.words import ABSENT, count, plural, small
 from harness.score.scoring import ScoredRun
+from harness.store.results import Manifest
 
 Facts = list[tuple[str, str]]
 
@@ -69,11 +72,24 @@ def provenance(run: ScoredRun) -> dict[str, object]:
             ("run", f"{m.started} to {m.finished} ({m.seconds:,.1f} s, {m.asked:,} asked in it)"),
             ("tokens", tokens),
             ("cost, USD", small(run.usd)),
+            *proofs(m),
             *([("stopped", m.stopped)] if m.stopped else []),
             *(("doubt", line) for line in words.doubts([run])),
             *([("note", m.note)] if m.note else []),
         ],
     }
+
+
+def proofs(run: Manifest) -> Facts:
+    """What was found of whether the server applied the adapter, before the run and, where it was long, after it."""
+    made = (("adapter", run.proof), ("adapter, after the run", run.proof_after))
+    found = [(name, _proof(proof)) for name, proof in made if proof]
+    return found or ([("adapter", "not proven")] if run.model_settings.get("fingerprint") else [])
+
+
+def _proof(found: Mapping[str, Any]) -> str:
+    proof = Proof(**found)
+    return f"{proof} (weights {proof.weights_sha256[:12]})" if proof.weights_sha256 else str(proof)
 
 
 def _each(values: Iterable[str]) -> str:
