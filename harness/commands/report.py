@@ -18,18 +18,26 @@ from harness.commands import options
     help="Folder to write the report to.",
 )
 @click.option("--single-file", is_flag=True, help="Put all rows into index.html instead of into files beside it.")
+@click.option("--subject", metavar="MODEL", shell_complete=options.a_model_run, help="The model that is judged.")
+@click.option(
+    "--against", metavar="MODEL", shell_complete=options.a_model_run,
+    help="The reference. Default: the most expensive model, else the best baseline.",
+)  # fmt: skip
+@options.models_run
+@options.tasks_run
 @options.truth
 @options.recorded_rules
 @options.tasks_folder
 @options.code
 def command(
-    results: Path, out: Path, single_file: bool, truth: str | None, recorded_rules: bool, tasks_folder: Path | None
-) -> int:
+    results: Path, out: Path, single_file: bool, subject: str | None, against: str | None, models: tuple[str, ...],
+    tasks: tuple[str, ...], truth: str | None, recorded_rules: bool, tasks_folder: Path | None,
+) -> int:  # fmt: skip
     """Build page, tables and plots from recorded answers.
 
     All answers are scored by the task files as they are now. Uses no network, data set or model.
     """
-    from harness.report import write_report
+    from harness.report import Shown, write_report
     from harness.score.rules import chosen_rules
     from harness.teach.truth import scored_against
 
@@ -38,6 +46,7 @@ def command(
 
     rules = chosen_rules(tasks_folder, recorded=recorded_rules)
     with scored_against(results, truth, say, rules) as folder:
-        for path in write_report(folder, out, say, rules, single_file=single_file):
+        shown = Shown(models, tasks, subject, against)
+        for path in write_report(folder, out, say, rules, single_file=single_file, shown=shown):
             print(path)
     return 0

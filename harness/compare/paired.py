@@ -95,6 +95,23 @@ class Comparison:
         """Whether A is shown to be worse than B by more than `margin`."""
         return self.gain[1] < -self.margin
 
+    @property
+    def turned(self) -> Comparison:
+        """The same comparison as B against A."""
+        return replace(
+            self,
+            difference=0.0 - self.difference,
+            low=0.0 - self.high,
+            high=0.0 - self.low,
+            verdict=_TURNED.get(self.verdict, self.verdict),
+            lost=self.lost[::-1],
+            over_answered=None if self.over_answered is None else (0.0 - self.over_answered[0], self.over_answered[1]),
+            bounds=None if self.bounds is None else (self.bounds[1].turned, self.bounds[0].turned),
+        )
+
+
+_TURNED: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -390,6 +407,11 @@ class ModelPair:
     def equal(self) -> int:
         """Tasks on which the two are equal within the margin."""
         return self._count("within the margin")
+
+    @property
+    def turned(self) -> ModelPair:
+        """The same as `b` against `a`."""
+        return replace(self, a=self.b, b=self.a, tasks={task: found.turned for task, found in self.tasks.items()})
 
     def _count(self, verdict: Verdict) -> int:
         return sum(found.verdict == verdict for found in self.tasks.values())

@@ -37,11 +37,31 @@ class Lift:
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """The mean scores of two models, and the first's less the second's, over the tasks that both were asked.
+
+    Scores are shares of the scale. `tasks` are those of the means; tasks whose metric has no highest value or counts
+    errors are not among them.
+    """
+
+    scores: tuple[float, float]
+    difference: Estimate
+    tasks: tuple[str, ...]
+
+    @property
+    def turned(self) -> Lead:
+        """The same as the second model against the first."""
+        one = self.difference
+        return Lead(self.scores[::-1], Estimate(0.0 - one.value, 0.0 - one.high, 0.0 - one.low, one.n), self.tasks)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """One model. `against` is it against the reference, `lead` its mean score less the reference's.
+    """One model. `against` and `lead` are it against the reference, over the tasks that both were asked.
 
     `mean_rank` (1 is best) is over the tasks that every model has, `macro`, the mean score, over those of them with a
-    common scale; None when there are none. `usd` is per row over the tasks of `macro`, None where one is not known.
+    common scale; None when there are none. `usd` is the one price of a model: per row over the tasks of `macro`, or all
+    its tasks where no task is common; None where one is not known.
     """
 
     model: str
@@ -49,7 +69,7 @@ class Standing:
     mean_rank: Estimate | None
     macro: Estimate | None
     against: ModelPair | None
-    lead: Estimate | None
+    lead: Lead | None
     lift: Lift | None
     usd: float | None
 
@@ -96,7 +116,9 @@ def usd_per_row(runs: Iterable[ScoredRun]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(asked) else None
 
 
-def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: float = MARGIN) -> Standings:
+def standings(
+    runs: Sequence[ScoredRun], reference: str | None = None, margin: float = MARGIN, drawn: Resampled | None = None
+) -> Standings:
     """Rank all models of these runs, of which there are some, all of one kind of rows.
 
     The reference is the most expensive model unless one is named; where nothing has a price it is the best baseline,
@@ -105,12 +127,14 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
     with the same resamples for all models of a task and others for another task.
 
     An incomplete run has no rank, and is no task that its model was asked; a model without a complete one comes last.
+    `drawn` are the runs' resampled scores, where these are known already.
     """
     of = by_task([run for run in runs if not run.incomplete])
     asked = {run.manifest.model for run in runs}
     models = sorted({model for found in of.values() for model in found})
     common = tuple(task for task, found in of.items() if _complete(found, models))
-    sampled = {task: _resampled([of[task][model] for model in models]) for task in common}
+    drawn = resampled(runs) if drawn is None else drawn
+    sampled = {task: np.column_stack([drawn[task][model] for model in models]) for task in common}
     metrics = {task: of[task][models[0]].metrics[0] for task in common}
     averaged = [task for task in common if _on_scale(metrics[task])]
     ranks = _mean([_ranks(sampled[task], metrics[task]) for task in common])
@@ -118,7 +142,7 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
     place = {model: i for i, model in enumerate(models)}
     order = sorted(models, key=lambda model: (ranks[0, place[model]] if common else 0.0, model))
     complete = [run for found in of.values() for run in found.values()]
-    priced = [run for run in complete if run.manifest.task in (averaged or common)]
+    priced = [run for run in complete if run.manifest.task in (averaged or common)] if common else complete
     reference, why = (
         (reference, "as asked") if reference else _reference(complete or runs, priced, order or sorted(asked))
     )
@@ -132,8 +156,8 @@ def standings(runs: Sequence[ScoredRun], reference: str | None = None, margin: f
             _percentile(ranks[:, place[model]], sum(rows_of.values())) if common else None,
             _percentile(macros[:, place[model]], scaled) if averaged else None,
             against.get(model),
-            _lead(macros, place[model], place[reference], scaled) if averaged and reference in place else None,
-            _lift(of, lifts[model]) if model in lifts else None,
+            lead(of, drawn, against[model]) if model in against else None,
+            _lift(of, drawn, lifts[model]) if model in lifts else None,
             usd_per_row(run for run in priced if run.manifest.model == model),
         )
         for model in order
@@ -185,8 +209,8 @@ def _score(run: ScoredRun) -> float:
 def _pairs(
     runs: Sequence[ScoredRun], models: Sequence[str], reference: str, margin: float
 ) -> tuple[dict[str, ModelPair], dict[str, ModelPair]]:
-    """Each model against the reference, and each that names a base against that; all compared at once."""
-    bases = {model: base for model in models if (base := _base(runs, model))}
+    """Each model against the reference, and each whose base was asked against that; all compared at once."""
+    bases = {model: base for model in models if (base := _base(runs, model)) in models and base and base != model}
     rest = [(model, reference) for model in models if model != reference]
     found = compare_model_pairs(runs, [*rest, *bases.items()], margin)
     return {one.a: one for one in found[: len(rest)]}, {one.a: one for one in found[len(rest) :]}
@@ -202,19 +226,35 @@ def _on_scale(metric: Metric) -> bool:
     return metric.higher_is_better and math.isfinite(metric.high)
 
 
-def _resampled(runs: Sequence[ScoredRun]) -> FloatArray:
-    """Scores of runs on the same rows: the measured ones in line 0, resampled ones below, shape [1 + B, runs].
+Resampled = Mapping[str, Mapping[str, FloatArray]]
+"""Scores by task and model: the measured one, then resampled ones, shape [1 + B]."""
+
+
+def resampled(runs: Sequence[ScoredRun]) -> Resampled:
+    """The scores of all complete runs on resamples of their rows, the same resamples for models asked the same rows.
 
     Each task has resamples of its own: with the same ones for all tasks of as many rows, their scores would rise and
     fall together, and the interval of a mean over tasks would be off by as much.
     """
-    metric, task = runs[0].metrics[0], runs[0].manifest.task
+    alike: dict[tuple[str, tuple[str, ...]], list[ScoredRun]] = {}
+    for run in runs:
+        if run.rows.ids and not run.incomplete:
+            alike.setdefault((run.manifest.task, run.rows.ids), []).append(run)
+    found: dict[str, dict[str, FloatArray]] = {}
+    for (task, _), same in alike.items():
+        found.setdefault(task, {}).update(zip([run.manifest.model for run in same], _drawn(task, same), strict=True))
+    return found
+
+
+def _drawn(task: str, runs: Sequence[ScoredRun]) -> list[FloatArray]:
     clusters = next((run.rows.clusters for run in runs if run.rows.clusters is not None), None)
-    samples = [Sample(metric, run.rows.stats[metric.name], clusters) for run in runs]
+    samples = [Sample(run.metrics[0], run.rows.stats[run.metrics[0].name], clusters) for run in runs]
     counts = weights(len(samples[0].units[0]), RESAMPLES, int(digest(task), 16))
     drawn = of_products(counts, [one.units for one in samples])
-    measured = [metric.summary(one.stats.mean(axis=0)) for one in samples]
-    return np.vstack([measured, np.column_stack(drawn)])
+    return [
+        np.concatenate([[one.metric.summary(one.stats.mean(axis=0))], again])
+        for one, again in zip(samples, drawn, strict=True)
+    ]
 
 
 def _ranks(scores: FloatArray, metric: Metric) -> FloatArray:
@@ -239,9 +279,14 @@ def _percentile(values: FloatArray, n: int) -> Estimate:
     return Estimate(float(values[0]), min(float(low), float(values[0])), max(float(high), float(values[0])), n)
 
 
-def _lead(macros: FloatArray, model: int, reference: int, n: int) -> Estimate | None:
-    """The difference of two mean scores over n rows, None for the reference itself."""
-    return None if model == reference else _percentile(macros[:, model] - macros[:, reference], n)
+def lead(tasks: Mapping[str, Mapping[str, ScoredRun]], drawn: Resampled, pair: ModelPair) -> Lead | None:
+    """The mean scores of two models over the tasks that both were asked, None where no task has a common scale."""
+    scales = {task: scale(metric) for task in pair.tasks if _on_scale(metric := tasks[task][pair.a].metrics[0])}
+    if not scales:
+        return None
+    both = _mean([np.column_stack([drawn[t][pair.a], drawn[t][pair.b]]) / size for t, size in scales.items()])
+    n = sum(len(tasks[task][pair.a].rows.ids) for task in scales)
+    return Lead((float(both[0, 0]), float(both[0, 1])), _percentile(both[:, 0] - both[:, 1], n), tuple(scales))
 
 
 def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
@@ -251,25 +296,15 @@ def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
     return str(found.most_common(1)[0][0]) if found else None
 
 
-def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Lift | None:
-    gain = _gain(tasks, found)
-    left_out = tuple(task for task in found.tasks if not math.isfinite(tasks[task][found.a].metrics[0].high))
-    return None if gain is None else Lift(gain, found, left_out)
-
-
-def _gain(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Estimate | None:
-    """By how much the first of two models scores better in the mean of tasks whose metric has a highest value.
-
-    None without such a task that both have.
-    """
-    gains, n = [], 0
+def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], drawn: Resampled, found: ModelPair) -> Lift | None:
+    """The mean gain of the first of two models over the tasks whose metric has a highest value; None without any."""
+    gains, n, left_out = [], 0, []
     for task in found.tasks:
-        if not math.isfinite(tasks[task][found.a].metrics[0].high):
+        metric = tasks[task][found.a].metrics[0]
+        if not math.isfinite(metric.high):
+            left_out.append(task)
             continue
-        both = [tasks[task][found.a], tasks[task][found.b]]
-        metric = both[0].metrics[0]
-        scores = _resampled(both) / scale(metric)
-        gain = scores[:, :1] - scores[:, 1:]
+        gain = (drawn[task][found.a] - drawn[task][found.b])[:, None] / scale(metric)
         gains.append(gain if metric.higher_is_better else -gain)
-        n += len(both[0].rows.ids)
-    return _percentile(_mean(gains)[:, 0], n) if gains else None
+        n += len(tasks[task][found.a].rows.ids)
+    return Lift(_percentile(_mean(gains)[:, 0], n), found, tuple(left_out)) if gains else None

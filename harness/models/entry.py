@@ -44,7 +44,14 @@ class Thinking(Strict):
 class Common(Strict):
     """What every entry may say."""
 
-    base: str | None = Field(None, description="Name of the entry this adapter was tuned from; gives the lift.")
+    base: str | None = Field(
+        None,
+        min_length=1,
+        description="What this adapter was tuned from: the name of an entry, which gives the lift, or any text.",
+    )
+    demonstration: bool = Field(
+        False, description="Made to try the harness out: no report's headline is about it while another model ran."
+    )
     price: Price | None = Field(
         None, description="The usual price, USD per million tokens, input and output; a batch costs half of it."
     )
@@ -499,8 +506,6 @@ def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping
     backend = data[name].get("backend") if isinstance(data[name], dict) else None
     added = plugins().of("backend", BACKENDS).get(str(backend))
     model: Model = validate(filled, added.made if added else Model, [name], hidden)
-    if model.base is not None and model.base not in known:
-        raise SpecError(source.problem([name, "base"], f"no model '{model.base}'{nearest(model.base, known)}"))
     for key, value in carried_by_headers(model):
         if not (value.isascii() and value.isprintable()):
             raise SpecError(source.problem([name, *key], UNSENDABLE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,57 @@ if TYPE_CHECKING:
     from harness.report.published import Published
     from harness.score.rules import Rules
     from harness.score.scoring import ScoredRun
+    from harness.store.results import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a report is of: models and tasks (empty: all), and the two models of its headline (None: chosen)."""
+
+    models: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    subject: str | None = None
+    against: str | None = None
+
+    def of(self, recorded: Sequence[Manifest]) -> list[Manifest]:
+        """The runs that the report is of.
+
+        Raises:
+            UserError: a model or task has no run.
+        """
+        from harness.errors import UserError, nearest
+
+        for what, asked, known in (
+            ("model", self.models, sorted({run.model for run in recorded})),
+            ("task", self.tasks, sorted({run.task for run in recorded})),
+        ):
+            for name in asked:
+                if name not in known:
+                    raise UserError(f"no runs of a {what} '{name}'{nearest(name, known)}")
+        return [
+            run
+            for run in recorded
+            if (not self.models or run.model in self.models) and (not self.tasks or run.task in self.tasks)
+        ]
+
+
+ALL = Shown()
 
 
 def write_report(
-    results: Path, out: Path, say: Callable[[str], None], rules: Rules, *, single_file: bool = False
+    results: Path,
+    out: Path,
+    say: Callable[[str], None],
+    rules: Rules,
+    *,
+    single_file: bool = False,
+    shown: Shown = ALL,
 ) -> list[Path]:
     """Build the report of all that is recorded in `results` into `out`, and return the files written.
 
     `index.html` with a file of rows for each task in `data/`, the tables and plots (see `write_tables`),
     `classification.md` with precision, recall and F1 of each label, and `rows.parquet`. With `single_file` the rows are
-    in the page itself. `say` gets a line for each run that cannot be scored here.
+    in the page itself, `shown` says what the report is of. `say` gets a line for each run that cannot be scored here.
 
     Raises:
         UserError: no runs are recorded, a recorded file is broken, or a file cannot be written.
@@ -45,11 +87,11 @@ def write_report(
     from harness.store.history import read as read_history
     from harness.store.results import read_manifests
 
-    runs = score_all(results, read_manifests(results), say, rules)
+    runs = score_all(results, shown.of(list(read_manifests(results))), say, rules)
     if not runs:
         raise UserError(f"{results}: no runs are recorded here; run `harness bench` first")
     frame, figures = long_frame(runs), read(published(results))
-    found = find(results, runs)
+    found = find(results, runs, shown.subject, shown.against)
     history = cells(read_history(results))
     overall = {one.kind: one.board.overall for one in found}
     plots = draw_aside(drawings(frame, figures, overall, history), out / "plots")

@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.compare.intervals import Estimate, Sample, estimate_all
 from harness.compare.slices import Slice, slices
+from harness.errors import UserError, nearest
 from harness.report.scoreboard import Scoreboard, is_timed, percentiles
 from harness.rows.origin import KINDS
 from harness.score.scoring import ScoredRun
@@ -30,18 +31,27 @@ class Findings:
     slices: Mapping[str, Sequence[Slice]]
 
 
-def find(results: Path, runs: Sequence[ScoredRun]) -> list[Findings]:
-    """The findings of each kind of runs there is, benchmark runs first.
+def find(
+    results: Path, runs: Sequence[ScoredRun], subject: str | None = None, against: str | None = None
+) -> list[Findings]:
+    """The findings of each kind of runs there is, benchmark runs first; the two models are those of the headline.
 
     Raises:
-        UserError: the rows of a run are not there any more.
+        UserError: the rows of a run are not there any more, or a model did not run.
     """
+    known = sorted({run.manifest.model for run in runs})
+    for name in (subject, against):
+        if name is not None and name not in known:
+            raise UserError(f"no runs of a model '{name}'{nearest(name, known)}")
+    if subject is not None and subject == against:
+        raise UserError(f"--subject and --against both name {subject}: a comparison needs two models")
     of = {kind: [run for run in runs if run.manifest.kind == kind] for kind in KINDS}
-    return [_of_kind(results, kind, chosen) for kind, chosen in of.items() if chosen]
+    return [
+        _of_kind(results, kind, chosen, Scoreboard(chosen, subject, against)) for kind, chosen in of.items() if chosen
+    ]
 
 
-def _of_kind(results: Path, kind: str, runs: Sequence[ScoredRun]) -> Findings:
-    board = Scoreboard(runs)
+def _of_kind(results: Path, kind: str, runs: Sequence[ScoredRun], board: Scoreboard) -> Findings:
     parts = {task: slices(results, list(found.values())) for task, found in board.tasks.items()}
     return Findings(kind, runs, board, parts)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.compare.intervals import Estimate
-from harness.compare.paired import Comparison, ModelPair, by_task, compare_model_pairs
-from harness.compare.standings import Standing, Standings, is_baseline, standings
+from harness.compare.paired import Comparison, ModelPair, by_task, compare_model_pairs, scale
+from harness.compare.standings import Lead, Standing, Standings, is_baseline, lead, resampled, standings
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
 
@@ -18,6 +18,8 @@ UNTIMED = ("baseline", "recorded")
 """Backends whose time is a fit's or a look-up's, not a user's wait."""
 EXAMPLE_SERVER = 1.0
 """USD an hour that the break-even table starts from when no model names what its server costs."""
+REFERENCES = 8
+"""Up to so many models can be chosen as the reference; of more, the best by mean rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,46 @@ class Latencies:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """One task of a duel: the comparison, and the first model's gain with its interval in hundredths of the scale.
+
+    A gain is positive where the first model is better, whichever way the metric goes. It is None where the metric has
+    no highest value: such differences have no place beside others.
+    """
+
+    task: str
+    metric: str
+    found: Comparison
+    gain: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """One model against another over the tasks that both were asked, the largest gain first.
+
+    `usd` are their prices per 1,000 rows, None where one is not known, and `priced` the tasks of the prices.
+    """
+
+    pair: ModelPair
+    lines: tuple[Line, ...]
+    lead: Lead | None
+    usd: tuple[float | None, float | None]
+    priced: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overall:
     """What plots show of the models of one kind over all tasks: plain values, which another process can be handed."""
 
     standings: Standings
     offers: tuple[Offer, ...]
     latencies: Latencies
+    duel: Duel | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
-        """All models by name; a model's place is its colour in every plot."""
-        return tuple(sorted(row.model for row in self.standings.models))
+        """All models in the order of the table; a model's place is its colour in every plot."""
+        return tuple(row.model for row in self.standings.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +134,20 @@ class Scoreboard:
     """The runs of one kind by task and model, with their standings, costs, latencies and verdicts.
 
     Two models have one verdict on a task wherever they are compared: their pair's (`harness.compare.paired.corrected`).
-    An incomplete run has none, and comes after all others.
+    An incomplete run has none, and comes after all others. `subject` and `reference` are the two models of the
+    headline; either is chosen where it is not named or did not run.
     """
 
-    def __init__(self, runs: Sequence[ScoredRun]) -> None:
+    def __init__(self, runs: Sequence[ScoredRun], subject: str | None = None, reference: str | None = None) -> None:
         self.tasks = by_task(runs)
         self.models = sorted({run.manifest.model for run in runs})
-        self.standings: Standings = standings(runs)
+        self._drawn = resampled(runs)
+        self._subject = subject if subject in self.models else None
+        named = reference if reference in self.models else None
+        self.standings: Standings = standings(runs, named, drawn=self._drawn)
+        if named is None and self.standings.reference == self._subject and len(self.models) > 1:
+            others = standings([run for run in runs if run.manifest.model != self._subject], drawn=self._drawn)
+            self.standings = standings(runs, others.reference, drawn=self._drawn)
         self.reference = self.standings.reference
         self.ranked = {task: ranked(found.values()) for task, found in self.tasks.items()}
         self.best = {task: found[0].manifest.model for task, found in self.ranked.items()}
@@ -121,7 +159,9 @@ class Scoreboard:
     @property
     def overall(self) -> Overall:
         """What plots show over all tasks."""
-        return Overall(self.standings, self.offers, self.latencies)
+        first = self.subject
+        duel = self.duel(first, self.reference) if first else None
+        return Overall(self.standings, self.offers, self.latencies, duel)
 
     def runs_of(self, model: str) -> dict[str, ScoredRun]:
         """The runs of a model by task."""
@@ -160,12 +200,36 @@ class Scoreboard:
 
     def _verdict(self, task: str, a: str, b: str) -> str | None:
         """How model `a` compares with model `b` on a task, None where they were asked different rows."""
-        turned = {"better": "worse", "worse": "better"}
-        if (a, b) in self._pairs:
-            found = self._pairs[a, b].tasks.get(task)
-            return found.verdict if found else None
-        found = self._pairs[b, a].tasks.get(task)
-        return turned.get(found.verdict, found.verdict) if found else None
+        found = self.pair(a, b).tasks.get(task)
+        return found.verdict if found else None
+
+    def pair(self, a: str, b: str) -> ModelPair:
+        """Model `a` against model `b`, of which one is a reference, or the best of a task."""
+        return self._pairs[a, b] if (a, b) in self._pairs else self._pairs[b, a].turned
+
+    def duel(self, a: str, b: str) -> Duel:
+        """Model `a` against model `b` with all that is shown of the two."""
+        pair = self.pair(a, b)
+        lines = [Line(task, self.metric(task).name, one, self._gain(task, one)) for task, one in pair.tasks.items()]
+        lines.sort(key=lambda line: (line.gain is None, -(line.gain or (0.0,))[0], line.task))
+        prices = [None if (usd := self.standing(model).usd) is None else 1000 * usd for model in (a, b)]
+        found = lead(self.tasks, self._drawn, pair)
+        return Duel(pair, tuple(lines), found, (prices[0], prices[1]), len(self.standings.priced))
+
+    def _gain(self, task: str, found: Comparison) -> tuple[float, float, float] | None:
+        metric = self.metric(task)
+        if not math.isfinite(metric.high):
+            return None
+        better = found.difference if metric.higher_is_better else 0.0 - found.difference
+        return 100 * better / scale(metric), 100 * found.gain[0] / scale(metric), 100 * found.gain[1] / scale(metric)
+
+    @property
+    def references(self) -> list[str]:
+        """The models that a reader can choose as the reference, the best first."""
+        order = [row.model for row in self.standings.models]
+        if len(order) <= REFERENCES:
+            return order
+        return [model for model in order if model == self.reference or order.index(model) < REFERENCES - 1]
 
     def totals(self, model: str) -> Totals:
         """What a model was asked in all, and what that cost."""
@@ -182,36 +246,47 @@ class Scoreboard:
             any(run.incomplete for run in runs),
         )
 
-    def challenger(self) -> Standing | None:
-        """The model that the headline sets against the reference: an adapter before other models before a baseline.
+    @property
+    def subject(self) -> str | None:
+        """The model that the headline sets against the reference, None where none can be compared with it.
 
-        Of several, the one with most wins less losses per task.
+        The one that was named; else an adapter before other models before a shipped demonstration before a baseline,
+        and of several the one with most wins less losses per task.
         """
+        if self._subject and self._subject != self.reference:
+            return self._subject
 
         def order(row: Standing) -> tuple[int, float, str]:
             assert row.against is not None
             runs = self.runs_of(row.model).values()
-            place = 2 if is_baseline(runs) else 0 if any(run.manifest.model_settings.get("base") for run in runs) else 1
+            settings = [run.manifest.model_settings for run in runs]
+            if is_baseline(runs):
+                place = 3
+            elif any(one.get("demonstration") for one in settings):
+                place = 2
+            else:
+                place = 0 if any(one.get("base") or one.get("adapter") for one in settings) else 1
             return place, (row.against.lost - row.against.won) / len(row.against.tasks), row.model
 
-        return min((row for row in self.standings.models if row.against and row.against.tasks), key=order, default=None)
+        compared = [row for row in self.standings.models if row.against and row.against.tasks]
+        return min(compared, key=order).model if compared else None
 
     def verdicts(self) -> dict[str, TaskVerdict]:
         """For each task the model of the headline against the reference, or the two best where these have not run."""
-        first = self.challenger()
-        compared = first.against.tasks if first and first.against else {}
+        first = self.subject
+        compared = self.pair(first, self.reference).tasks if first else {}
         found = {}
         for task, runs in self.ranked.items():
             if first and task in compared:
-                two = (first.model, self.reference)
-                found[task] = TaskVerdict(two, runs[0].metrics[0].name, compared[task])
+                found[task] = TaskVerdict((first, self.reference), runs[0].metrics[0].name, compared[task])
             else:
                 found[task] = _of_two_best(task, runs, self._pairs)
         return found
 
     def _compare(self, runs: Sequence[ScoredRun]) -> None:
-        """Compare every model with the best one of each task, where that has not been done yet."""
+        """Compare every model with each reference and the best one of each task, where that has not been done yet."""
         wanted = [(run.manifest.model, self.best[run.manifest.task]) for run in runs] + _two_best(self.ranked)
+        wanted += [(model, reference) for reference in self.references for model in self.models]
         new = list(dict.fromkeys(two for two in wanted if two[0] != two[1] and two not in self._pairs))
         new = [two for two in new if two[::-1] not in self._pairs and (two[::-1] not in new or two < two[::-1])]
         self._pairs |= zip(new, compare_model_pairs(runs, new), strict=True)

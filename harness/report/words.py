@@ -243,69 +243,73 @@ def points(found: Estimate) -> str:
     return signed_interval(100 * found.low, 100 * found.high, 1)
 
 
-def headline(board: Scoreboard) -> str:
-    """The verdict sentence of the page."""
-    first, b = board.challenger(), board.reference
-    if first is None or first.against is None:
+def headline(board: Scoreboard, a: str | None = None, b: str | None = None) -> str:
+    """The verdict sentence on two models: those named, or the board's subject and reference."""
+    a, b = a or board.subject, b or board.reference
+    if a is None:
         if len(board.models) == 1:
             return f"Only {b} was asked; a comparison needs two models."
         reasons = sorted({why for row in board.standings.models if row.against for why in row.against.apart.values()})
         return f"Nothing can be told: {'; '.join(reasons) or f'no model was asked the same rows as {b}'}."
-    pair = first.against
+    pair = board.pair(a, b)
+    if not pair.tasks:
+        why = "; ".join(sorted(set(pair.apart.values()))) or f"{a} and {b} were not asked one task together"
+        return f"Nothing can be told: {why}."
     if len(pair.tasks) == 1:
         ((task, found),) = pair.tasks.items()
-        text = capital(comparison(pair.a, b, board.metric(task).name, found, where=f" on {task}"))
+        text = capital(comparison(a, b, board.metric(task).name, found, where=f" on {task}"))
     else:
         all_tasks = len(pair.tasks) == len(board.tasks)
         text = tally(pair, "" if all_tasks else f"the {plural(len(pair.tasks), 'task')} both were asked")
-    return text + _price(board, pair) + "."
+    return f"{text}{_price(board, a, b)}."
 
 
-def _price(board: Scoreboard, pair: ModelPair) -> str:
-    ours, theirs = (board.standing(model).usd for model in (pair.a, pair.b))
-    if not theirs or ours is None:
+def _price(board: Scoreboard, a: str, b: str) -> str:
+    ours, theirs = (board.standing(model).usd for model in (a, b))
+    if ours is None or theirs is None or ours == theirs == 0:
         return ""
-    if ours == 0:
-        return ", at no cost per answer"
-    if theirs / ours >= 1.5:
-        return f", at 1/{_two_digits(theirs / ours)} of the cost"
-    return ", at about the same cost" if ours / theirs < 1.5 else f", at {_two_digits(ours / theirs)} times the cost"
+    return f", at {usd(1000 * ours)} against {usd(1000 * theirs)} per 1,000 rows"
 
 
-def _two_digits(ratio: float) -> str:
-    """Two digits, or all digits before the point when there are more."""
-    return f"{ratio:.1f}".removesuffix(".0") if ratio < 10 else f"{ratio:,.0f}"
+def usd(value: float | None) -> str:
+    """A price as `15.91 USD`, `0.011 USD` or `no cost`."""
+    if value is None:
+        return "cost not known"
+    return "no cost" if value == 0 else f"{value:,.2f} USD" if value >= 1 else f"{small(value)} USD"
 
 
-def lead(board: Scoreboard) -> str:
-    """By how much the model of the headline is ahead over several tasks, and how sure that is; "" for one task."""
-    first = board.challenger()
-    if first is None or first.against is None or first.lead is None or len(first.against.tasks) == 1:
+def lead(board: Scoreboard, a: str | None = None, b: str | None = None) -> str:
+    """By how much one of two models is ahead over several tasks, and how sure that is; "" for one task."""
+    a, b = a or board.subject, b or board.reference
+    found = board.duel(a, b).lead if a else None
+    if found is None or len(found.tasks) == 1:
         return ""
-    value = 100 * first.lead.value
+    value = 100 * found.difference.value
     size = f"{abs(value):.1f} points {'higher' if value >= 0 else 'lower'}"
-    tasks = plural(len(board.standings.averaged), "task")
-    return f"Its mean score over {tasks} is {size} (95 % interval {points(first.lead)})."
+    means = f"{number(found.scores[0])} against {number(found.scores[1])}"
+    tasks = f"the {plural(len(found.tasks), 'task')} of both"
+    return f"Its mean score over {tasks} is {size}: {means} (95 % interval {points(found.difference)})."
 
 
-def small_print(board: Scoreboard) -> str:
+def small_print(board: Scoreboard, a: str | None = None, b: str | None = None) -> str:
     """What the verdict sentence means; "" where there is none."""
-    first = board.challenger()
+    a, b = a or board.subject, b or board.reference
     if len(board.models) == 1:
         return ""
-    text = compared_with(board.standings)
-    if first is None or first.against is None:
+    text = compared_with(board.standings) if b == board.reference else f"Compared with {b}, as chosen."
+    if a is None:
         return text
-    if len(board.models) > 2:
+    if len(board.models) > 2 and (a, b) == (board.subject, board.reference):
         text += " Of several models the sentence names an adapter first, then the one ahead most often."
-    return f"{text} {won_or_lost(first.against)}"
+    return f"{text} {won_or_lost(board.pair(a, b))}"
 
 
 def averages(table: Standings) -> str:
     """Which tasks mean rank, mean score and USD per 1,000 rows are over, and which the mean score leaves out."""
     usd = "USD per 1,000 rows" if any(row.usd for row in table.models) else ""
     if not table.common:
-        return "No task was asked of every model on the same rows, so there is no mean rank and no mean score."
+        text = "No task was asked of every model on the same rows, so there is no mean rank and no mean score."
+        return f"{text} USD per 1,000 rows are over all tasks of each model." if usd else text
     every = f"the {plural(len(table.common), 'task')} that every model was asked on the same rows"
     scaled = "each score divided by its metric's highest value"
     why = "their metric has no highest value or counts errors"
@@ -393,6 +397,36 @@ CONFIRM = (
 
 
 # Where figures come from
+
+
+def asked(board: Scoreboard) -> str:
+    """What was asked and when, in a line: `2026-11-30: 6 models, 36 tasks, 216,000 answers`."""
+    made = [run.manifest for runs in board.tasks.values() for run in runs.values()]
+    days = sorted(m.finished[:10] for m in made)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    size = f"{plural(len(board.models), 'model')}, {plural(len(board.tasks), 'task')}"
+    return f"{when}: {size}, {plural(sum(m.n for m in made), 'answer')}"
+
+
+def signature(run: ScoredRun, score: str) -> str:
+    """A line to paste under a figure, so that another can be known to be of the same kind.
+
+    Like sacrebleu's (M. Post, A Call for Clarity in Reporting BLEU Scores, 2018): what was asked of whom, and all that
+    decides the score.
+    """
+    manifest, spec = run.manifest, run.manifest.spec
+    facts = {
+        "task": manifest.task,
+        "model": manifest.model,
+        "rows": f"{manifest.source}, {manifest.rows}",
+        "n": manifest.n,
+        "seed": manifest.seed,
+        "prompt": manifest.prompt_hash,
+        "asked": spec.asking_version,
+        "scored": spec.scoring_version,
+        "version": manifest.versions.get("lora-leaderboard", ABSENT),
+    }
+    return "|".join([f"{run.metrics[0].name} {score}", *(f"{name}:{value}" for name, value in facts.items())])
 
 
 def version(asking: Iterable[str], scoring: Iterable[str]) -> str:

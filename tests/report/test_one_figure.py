@@ -168,7 +168,9 @@ class Page(HTMLParser):
         attributes = dict(attrs)
         if "view" in (attributes.get("class") or "").split():
             self._view = attributes["id"] or ""
-        self._hidden += tag in ("script", "style")
+        self._hidden += tag in ("script", "style", "template")  # a template is shown once its models are chosen
+        if self._hidden:
+            return
         if tag == "table":
             self.tables[self._view].append([])
         if tag == "tr" and self.tables[self._view]:
@@ -180,7 +182,9 @@ class Page(HTMLParser):
             self._verdict = True
 
     def handle_endtag(self, tag: str) -> None:
-        self._hidden -= tag in ("script", "style")
+        self._hidden -= tag in ("script", "style", "template")
+        if self._hidden:
+            return
         if tag in ("td", "th"):
             self._cell = False
         self._verdict &= tag != "p"
@@ -284,7 +288,7 @@ PER_RUN = ("p50 s", "p95 s", "tokens in", "tokens out", "USD", "unparsed", "trun
 COMPARED = (
     "score", "low", "mean score", "mean rank", "USD per 1,000 rows", "frontier", "p50", "p95", "fastest", "p",
     "difference", "USD", "tokens in", "ok", "rows", "no valid answer", "won", "lost", "lift", "order of models",
-    "highest", "sentence", "beyond chance", "worse than the best", "ratio of costs", "lead",
+    "highest", "sentence", "beyond chance", "worse than the best", "lead",
 )  # fmt: skip
 IN_CSV = {"p50 s": "p50_s", "p95 s": "p95_s", "tokens in": "input_tokens", "tokens out": "output_tokens", "USD": "usd"}
 
@@ -340,6 +344,7 @@ def _page(said: Said, page: Page, html: str) -> None:
         said.interval("page", row["mean score"], model, "mean score")
         said.add("page", row["mean score"].split()[0], model, "mean score")
         said.add("page", row["rows"], model, "rows")
+        said.add("page's models", row["USD per 1,000 rows"].split()[0], model, "USD per 1,000 rows")
         said.add("page", row["no valid answer"], model, "no valid answer")
         if row["▲ won"] != "reference":
             said.add("page", row["▲ won"], model, "won")
@@ -382,16 +387,26 @@ def _page(said: Said, page: Page, html: str) -> None:
     lead = re.search(r"(\d+\.\d) points (higher|lower)", page.text)
     assert lead
     said.add("page", lead[1], "tuned", "dear", "lead")
-    means = {name.split()[0]: float(row["mean score"].split()[0]) for name, row in models.items()}
-    said.add("page's means", f"{100 * abs(means['tuned'] - means['dear']):.1f}", "tuned", "dear", "lead")
-    ratio = re.search(r"at 1/([\d.,]+) of the cost", page.verdicts["overview"])
-    assert ratio
-    said.add("page's verdict", ratio[1], "dear", "tuned", "ratio of costs")
-    costs = dict(
-        re.findall(r'<th scope="row">(\w+)</th><td class="num">[^<]*</td><td class="num" data-usd="([^"]+)"', html)
-    )
-    exact = float(costs["dear"]) / float(costs["tuned"])
-    said.add("page's costs", f"{exact:.1f}" if exact < 10 else f"{exact:.0f}", "dear", "tuned", "ratio of costs")
+    means = re.search(r"points (?:higher|lower): ([\d.]+) against ([\d.]+)", page.text)
+    assert means
+    # Over the tasks of these two, one of which the third model was not asked.
+    said.add("page's means", f"{100 * abs(float(means[1]) - float(means[2])):.1f}", "tuned", "dear", "lead")
+    tuned = next(row for name, row in models.items() if name.split()[0] == "tuned")
+    said.add("page's models", tuned["points"].split()[0].lstrip("+−"), "tuned", "dear", "lead")
+    prices = re.search(r"at ([\d.,]+) USD against ([\d.,]+) USD per 1,000 rows", page.verdicts["overview"])
+    assert prices
+    for model, price in zip(("tuned", "dear"), prices.groups(), strict=True):
+        said.add("page's verdict", price, model, "USD per 1,000 rows")
+    for part in html.split('<template data-a="')[1:]:
+        a, b = part.split('"', 3)[0], part.split('"', 3)[2]
+        if b == "dear":
+            counts = dict(re.findall(r'<li class="(won|lost)"><b>(\d+)</b>', part.split("</template>")[0]))
+            for name in ("won", "lost"):
+                said.add("page's choice", counts[name], a, name)
+        if a == "dear":  # the other way round
+            counts = dict(re.findall(r'<li class="(won|lost)"><b>(\d+)</b>', part.split("</template>")[0]))
+            for name, mirrored in (("won", "lost"), ("lost", "won")):
+                said.add("page's choice, turned", counts[name], b, mirrored)
 
 
 def _page_task(said: Said, page: Page, task: str) -> None:
@@ -571,6 +586,8 @@ def _bench(said: Said, options: BenchOptions) -> None:
         if head is None:
             continue
         task = lines[head - 1].split(":")[0]
+        if task not in ROWS:
+            continue  # the standings at the end
         names = re.split(r" {2,}", lines[head].strip())
         for line in lines[head + 1 :]:
             cells = re.split(r" {2,}", line.strip())

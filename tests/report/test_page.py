@@ -113,7 +113,7 @@ def test_the_page_needs_no_network(html: str) -> None:
     tags = Reader(html).tags
     assert [attributes["src"] for _, attributes in tags if "src" in attributes] == []
     links = {attributes["href"] for tag, attributes in tags if tag in ("a", "link")}
-    assert all(link is not None and link.startswith(("#", "data:")) for link in links)
+    assert all(link is not None and link.startswith(("#", "data:", "plots/verdict")) for link in links)
     assert "@import" not in html
     assert not re.search(r"url\((?!\"data:|#)", html)
 
@@ -145,14 +145,52 @@ def test_benchmark_and_sample_scores_stand_apart_and_samples_are_marked(html: st
 
 def test_the_sentence_on_top_sets_the_adapter_against_the_most_expensive_model(html: str) -> None:
     verdict = part(html, '<p class="verdict">', "</p>")
-    assert verdict.endswith("tuned and gpt are separable on 0 of 2 tasks, at 1/73 of the cost.")
+    assert verdict.endswith(
+        "tuned and gpt are separable on 0 of 2 tasks, at 0.012 USD against 0.900 USD per 1,000 rows."
+    )
 
 
 def test_below_the_sentence_stands_by_how_much_and_how_sure_that_is(html: str) -> None:
-    words = Reader(part(html, '<p class="verdict">', "<h3>")).words
+    words = Reader(part(html, '<p class="verdict">', "<h3>Models</h3>")).words
     assert re.search(
-        r"Its mean score over 2 tasks is \d+\.\d points higher \(95 % interval \+[\d.]+ to \+[\d.]+\)", words
+        r"Its mean score over the 2 tasks of both is \d+\.\d points higher: 0\.\d{3} against 0\.\d{3} "
+        r"\(95 % interval \+[\d.]+ to \+[\d.]+\)",
+        words,
     )
+
+
+def test_every_choice_of_two_models_is_in_the_page(html: str, benchmark_runs: list[ScoredRun]) -> None:
+    """What the page shows of any two models is what the board says of them, whichever is the reference."""
+    board = Scoreboard(benchmark_runs)
+    shown = part(html, 'data-kind="benchmark"', "<h3>Models</h3>")
+    chosen = [(board.subject, board.reference), *re.findall(r'<template data-a="(\w+)" data-b="(\w+)">', shown)]
+    assert sorted(chosen) == sorted((a, b) for a in board.models for b in board.models if a != b)
+    duels = re.split(r"<template data-a=", shown)
+    for (a, b), text in zip(chosen, duels, strict=True):
+        assert headline(board, a, b) in Reader(text).words
+        figures = re.findall(
+            r'<span class="figures"><b>(\S) (\S+)</b> <span class="reaches">(\S+) to (\S+)</span>', text
+        )
+        found = [(line.found.verdict, *line.gain) for line in board.duel(a or "", b).lines if line.gain]
+        assert [numbers for _, *numbers in figures] == [[signed(value, 1) for value in line[1:]] for line in found]
+        marks = {"better": "▲", "worse": "▼", "within the margin": "=", "not separable": "~", "cannot be told": "?"}
+        assert [mark for mark, *_ in figures] == [marks[verdict] for verdict, *_ in found]
+        turned = board.duel(b, a or "").lines
+        assert {line.task: line.found.p for line in turned} == {
+            line.task: line.found.p for line in board.duel(a or "", b).lines
+        }
+
+
+def test_a_signature_says_what_a_score_rests_on(html: str, frame: pd.DataFrame, runs: list[ScoredRun]) -> None:
+    run = next(r for r in runs if (r.manifest.task, r.manifest.model) == ("colours", "tuned"))
+    row = next(r for r in frame.itertuples() if (r.task, r.model, r.is_main) == ("colours", "tuned", True))
+    m = run.manifest
+    said = (
+        f"accuracy {row.score:.3f} [{row.low:.3f}, {row.high:.3f}]|task:colours|model:tuned|rows:{m.source}, {m.rows}|"
+        f"n:{ROWS}|seed:{m.seed}|prompt:{m.prompt_hash}|asked:{m.spec.asking_version}|scored:{m.spec.scoring_version}|"
+        f"version:{m.versions['lora-leaderboard']}"
+    )
+    assert said in Reader(part(html, 'id="task-colours-benchmark"', "</article>")).words
 
 
 def test_a_tasks_sentence_is_its_tables_corrected_verdict(html: str, benchmark_runs: list[ScoredRun]) -> None:
@@ -182,9 +220,7 @@ def test_without_a_price_the_best_baseline_is_the_reference(benchmark_runs: list
     board = Scoreboard([run for run in benchmark_runs if run.manifest.model in ("majority", "tfidf", "plain")])
     assert board.reference in ("majority", "tfidf")
     assert board.standings.why == "the best baseline"
-    first = board.challenger()
-    assert first is not None
-    assert first.model == "plain"
+    assert board.subject == "plain"
     assert headline(board).startswith(f"plain loses to {board.reference} on 2 of 2 tasks")
 
 

@@ -184,6 +184,43 @@ def test_filters_hide_categories_and_models(browser: Browser) -> None:
     assert form.find_element(By.TAG_NAME, "output").text == "1 task, 4 models shown"
 
 
+def test_the_two_models_chosen_change_the_page_and_stand_in_its_address(browser: Browser, folder: Path) -> None:
+    section = browser.one("section[data-kind=benchmark]")
+    assert section.find_element(By.CLASS_NAME, "verdict").text.startswith("tuned and gpt are separable on 0 of 2")
+    Select(browser.one("[data-pick=against]")).select_by_visible_text("plain")
+    assert section.find_element(By.CLASS_NAME, "verdict").text.startswith("tuned beats plain on 2 of 2 tasks")
+    lines = browser.all("section[data-kind=benchmark] .models tbody tr")
+    assert next(line.text for line in lines if line.text.startswith("plain")).count("reference") == 1
+    assert "▲" in browser.one("#board-benchmark tbody td[data-model=gpt]").text
+    browser.one("#board-benchmark thead th[data-model=gpt] button").click()
+    address = browser.driver.current_url
+    assert address.endswith("#?against=plain&sort=-gpt")
+    browser.show(folder / "index.html")
+    browser.driver.get(address)
+    assert browser.one(".verdict").text.startswith("tuned beats plain on 2 of 2 tasks")
+    assert browser.one("#board-benchmark th[data-model=gpt]").get_attribute("aria-sort") == "descending"
+    browser.go("#task/colours/benchmark")
+    assert browser.one("#task-colours-benchmark [data-swap=task] summary").text == "Against plain"
+    Select(browser.one("#task-colours-benchmark [name=show]")).select_by_visible_text("A right, B wrong")
+    browser.one("#task-colours-benchmark [name=text]").send_keys("number 41")
+    browser.until(lambda: browser.count() == 1)
+    browser.rows[0].find_element(By.TAG_NAME, "summary").click()
+    browser.until(lambda: browser.rows[0].get_attribute("data-row") in browser.driver.current_url)
+    address = browser.driver.current_url
+    browser.show(folder / "index.html")
+    browser.driver.get(address)
+    browser.until(lambda: browser.all(".row[open] pre"))
+    assert browser.count() == 1
+
+
+def test_on_a_phone_won_lost_and_usd_are_seen_without_scrolling(browser: Browser, folder: Path) -> None:
+    browser.show(folder / "index.html", size=PHONE)
+    for selector in (".results .won", ".results .lost", ".versus b"):
+        place = browser.one(f"section[data-kind=benchmark] {selector}").rect
+        assert place["y"] + place["height"] < PHONE[1]
+        assert 0 <= place["x"] <= place["x"] + place["width"] <= PHONE[0]
+
+
 def test_from_the_leaderboard_to_a_task_and_back_with_the_keyboard(browser: Browser) -> None:
     browser.one("#board-benchmark a[href='#task/colours/benchmark']").send_keys(Keys.ENTER)
     view = browser.until(lambda: browser.one("#task-colours-benchmark"))

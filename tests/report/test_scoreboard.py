@@ -67,6 +67,54 @@ class TestTwoBest:
         assert not board.is_top("jigsaw", "dead")
 
 
+class TestTheTwoModelsOfTheHeadline:
+    RUNS = (
+        scored("news", "gpt-4", right(0.8), usd=9.0),
+        scored("news", "mine", right(0.9)),
+        scored(
+            "news", "smollm2-lora", right(0.95), base="smollm2", model_settings={"demonstration": True, "base": "s"}
+        ),
+        scored("news", "tfidf", right(0.99), model_settings={"backend": "baseline"}),
+    )
+
+    def test_a_shipped_demonstration_is_not_the_subject_while_another_model_ran(self) -> None:
+        """The headline was about the shipped adapter while the user's own, whose entry has no base, had won."""
+        assert Scoreboard(self.RUNS).subject == "mine"
+        assert Scoreboard([run for run in self.RUNS if run.manifest.model != "mine"]).subject == "smollm2-lora"
+
+    def test_either_can_be_named(self) -> None:
+        board = Scoreboard(self.RUNS, "tfidf", "mine")
+        assert (board.subject, board.reference) == ("tfidf", "mine")
+        assert headline(board).startswith("tfidf beats mine on news (+0.090 accuracy, ")
+        assert board.verdicts()["news"].models == ("tfidf", "mine")
+
+    def test_a_subject_that_would_be_the_reference_gets_another_one(self) -> None:
+        board = Scoreboard(self.RUNS, "gpt-4")
+        assert (board.subject, board.reference) == ("gpt-4", "tfidf")
+
+    def test_a_base_that_was_not_asked_gives_no_lift(self) -> None:
+        tuned = Scoreboard([scored("news", "tuned", right(0.9), base="meta/llama"), self.RUNS[0]])
+        assert tuned.subject == "tuned"
+        assert tuned.standing("tuned").lift is None
+
+    def test_turned_round_a_duel_says_the_same(self) -> None:
+        board = Scoreboard(self.RUNS)
+        one, other = board.duel("mine", "gpt-4"), board.duel("gpt-4", "mine")
+        assert one.lead is not None
+        assert other.lead == one.lead.turned
+        (line,), (back,) = one.lines, other.lines
+        assert (line.found.verdict, back.found.verdict) == ("better", "worse")
+        assert line.gain is not None
+        assert back.gain == pytest.approx((-line.gain[0], -line.gain[2], -line.gain[1]))
+
+    def test_a_gain_is_positive_where_an_error_is_smaller(self) -> None:
+        runs = [scored("dates", m, np.full(50, size), ERROR) for m, size in (("good", 1.0), ("bad", 4.0))]
+        (line,) = Scoreboard(runs).duel("good", "bad").lines
+        assert line.gain is not None
+        assert line.gain[0] == pytest.approx(30.0)
+        assert line.found.difference == pytest.approx(-3.0)
+
+
 class TestBest:
     def test_equal_scores_are_both_the_best(self) -> None:
         board = Scoreboard([scored("news", m, right(share)) for m, share in (("a", 0.5), ("b", 0.5), ("c", 0.1))])
@@ -117,8 +165,8 @@ class TestMeanScoreAndPrice:
         runs.append(scored("extra", "small", right(1.0, 100), usd=1000.0))
         assert Scoreboard(runs).reference == "big"
 
-    def test_the_ratio_in_the_headline_is_that_of_the_prices_shown(self) -> None:
-        assert headline(Scoreboard(self.RUNS)).endswith(", at 1/2.4 of the cost.")
+    def test_the_headline_names_the_prices_shown(self) -> None:
+        assert headline(Scoreboard(self.RUNS)).endswith(", at 12.50 USD against 30.00 USD per 1,000 rows.")
 
     def test_without_a_common_scale_there_is_a_price_but_no_mean_score(self) -> None:
         board = Scoreboard([run for run in self.RUNS if run.manifest.task == "dates"])

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.compare.standings import Lift, Standing
 from harness.report import words
+from harness.report.page.duel import RESULTS, duel_view, pairs
 from harness.report.plots.draw import adapter_name
 from harness.report.published import Published
 from harness.report.scoreboard import EXAMPLE_SERVER, Scoreboard, break_even, server_price
 from harness.report.tables import beside_published, incomplete_runs, labels_only, main_rows, marked, unanswered
-from harness.report.words import counted, interval, number, signed, signed_interval, small, with_interval
+from harness.report.words import ABSENT, counted, interval, number, signed, signed_interval, small, with_interval
 from harness.score.metrics.base import Metric
 
 if TYPE_CHECKING:
@@ -24,13 +25,22 @@ View = dict[str, Any]
 def overview(board: Scoreboard, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]) -> View:
     """Everything the template says about all tasks of one kind; `frame` holds that kind's rows of the long form."""
     return {
+        "asked": words.asked(board),
         "against": board.reference,
+        "subject": board.subject,
         "verdict": words.headline(board),
-        "size": words.lead(board),
         "small_print": words.small_print(board),
+        "duels": [duel_view(board, a, b) for a, b in pairs(board)],
+        "references": board.references,
+        "results": RESULTS,
         "averages": words.averages(board.standings),
         "labels_only": labels_only(frame),
         "incomplete": incomplete_runs(frame),
+        "means": {
+            "score": len(board.standings.averaged),
+            "rank": len(board.standings.common),
+            "usd": len(board.standings.priced),
+        },
         "models": [_model(board, row) for row in board.standings.models],
         "board": leaderboard(board, frame),
         "cost": _cost(board),
@@ -51,28 +61,40 @@ def _model(board: Scoreboard, row: Standing) -> View:
         "name": row.model,
         "rank": interval(row.mean_rank, 2),
         "score": interval(row.macro),
-        "pair": row.against,
+        "against": {b: _against(board, row.model, b) for b in board.references if b != row.model},
         "tasks": row.tasks,
         "rows": totals.rows,
         "unanswered": totals.unanswered,
-        "usd": small(totals.usd),
+        "usd": small(None if row.usd is None else 1000 * row.usd),
         "recorded": totals.recorded,
         "incomplete": totals.incomplete,
         "base": totals.base,
     }
 
 
+def _against(board: Scoreboard, a: str, b: str) -> View:
+    """A model's line against one reference: tasks won, equal, not separable and lost, and the mean difference."""
+    duel = board.duel(a, b)
+    found = duel.lead
+    return {
+        "pair": duel.pair,
+        "lead": signed(100 * found.difference.value, 1) if found else ABSENT,
+        "interval": words.points(found.difference) if found else "",
+        "tasks": len(found.tasks) if found else 0,
+    }
+
+
 def leaderboard(board: Scoreboard, frame: pd.DataFrame) -> list[View]:
-    """A row per task: what it is, and for each model the score with how it compares with the best and the reference."""
+    """A row per task: what it is, and for each model the score with how it compares with the best and a reference."""
     rows = []
-    verdicts = {model: board.against(model) for model in board.models}
+    pairs = {(a, b): board.pair(a, b).tasks for b in board.references for a in board.models if a != b}
     for name, part in frame.groupby("task", sort=True):
         task, ranked = str(name), main_rows(part)
         metric = board.metric(task)
         cells = {}
         for row in ranked:
             model = str(row["model"])
-            found = verdicts[model].get(task)
+            against = {b: found for (a, b), tasks in pairs.items() if a == model and (found := tasks.get(task))}
             cells[model] = {
                 "score": row["score"],
                 "text": marked(row, number(row["score"])),
@@ -80,8 +102,7 @@ def leaderboard(board: Scoreboard, frame: pd.DataFrame) -> list[View]:
                 "heat": _heat(metric, row["score"]),
                 "best": board.is_top(task, model),
                 "tied": board.is_tied(task, model),
-                "verdict": found.verdict if found else None,
-                "meaning": words.against(found, board.reference) if found else None,
+                "against": {b: (found.verdict, words.against(found, b)) for b, found in against.items()},
                 "lost": unanswered(row),
                 "n": int(row["n"]),
             }

@@ -33,9 +33,11 @@ from harness.report.words import (
     family,
     number,
     rows_needed,
+    signature,
     signed,
     signed_interval,
     small,
+    with_interval,
 )
 from harness.score.scoring import STATUSES
 
@@ -77,6 +79,7 @@ def task_view(
         "lower": [metric.name for metric in best.metrics if not metric.higher_is_better],
         "verdict": verdict,
         "against": board.reference,
+        "references": [model for model in board.references if model in names],
         **_opponents(names, board.reference),
         "asked": rows_asked(part),
         "labels_only": labels_only(part),
@@ -126,7 +129,6 @@ def _opponents(ranked: Sequence[str], against: str) -> View:
 
 def _model(board: Scoreboard, task: str, row: Mapping[Any, Any], scores: Sequence[Mapping[Any, Any] | None]) -> View:
     model = str(row["model"])
-    found = board.against(model).get(task)
     return {
         "name": model,
         "recorded": row["backend"] == "recorded",
@@ -140,16 +142,13 @@ def _model(board: Scoreboard, task: str, row: Mapping[Any, Any], scores: Sequenc
             )
             for one in scores
         ],
+        "signature": signature(board.tasks[task][model], with_interval(row)),
         "answered": (number(row["score_answered"]), f"n = {count(row['n_answered'])}"),
         "n": int(row["n"]),
         "counts": [int(row[status]) for status in STATUSES],
         "best": board.is_top(task, model),
         "tied": board.is_tied(task, model),
-        "verdict": found.verdict if found else None,
-        "meaning": against(found, board.reference) if found else _apart(board, task, model),
-        "difference": f"{signed(found.difference)} [{signed_interval(found.low, found.high)}]" if found else ABSENT,
-        "p": found.p.removeprefix("p = ").removeprefix("p ") if found else ABSENT,
-        "needed": (rows_needed(found) if found else "") or ABSENT,
+        "against": {b: _against(board, task, model, b) for b in board.references if b != model},
         "p50": small(row["p50_s"]),
         "p95": small(row["p95_s"]),
         "input_tokens": count(row["input_tokens"]),
@@ -158,7 +157,15 @@ def _model(board: Scoreboard, task: str, row: Mapping[Any, Any], scores: Sequenc
     }
 
 
-def _apart(board: Scoreboard, task: str, model: str) -> str:
-    """Why nothing can be told of a model and the reference."""
-    found = board.standing(model).against
-    return (found.apart.get(task) if found else None) or ABSENT
+def _against(board: Scoreboard, task: str, model: str, reference: str) -> View:
+    """A model against one reference on a task, or why nothing can be told of the two."""
+    pair = board.pair(model, reference)
+    found = pair.tasks.get(task)
+    if found is None:
+        return {"meaning": pair.apart.get(task, ABSENT), "difference": ABSENT, "p": ABSENT, "needed": ABSENT}
+    return {
+        "meaning": against(found, reference),
+        "difference": f"{signed(found.difference)} [{signed_interval(found.low, found.high)}]",
+        "p": found.p.removeprefix("p = ").removeprefix("p "),
+        "needed": rows_needed(found) or ABSENT,
+    }

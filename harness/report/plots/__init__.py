@@ -7,6 +7,7 @@ from harness.report.plots.history import history_plot
 from harness.report.plots.overall import calibration_plot, heat_plot, overview_plot
 from harness.report.plots.style import WATERMARK
 from harness.report.plots.tasks import adapter_plot, task_plot
+from harness.report.plots.verdict import verdict_plot
 
 __all__ = [
     "WATERMARK",
@@ -18,4 +19,5 @@ __all__ = [
     "latency_plot",
     "overview_plot",
     "task_plot",
+    "verdict_plot",
 ]

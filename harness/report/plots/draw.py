@@ -80,10 +80,11 @@ def _overall(df: pd.DataFrame, found: Mapping[str, Overall]) -> Iterator[Drawing
         if part.empty:
             continue
         one = found[kind]
-        models, best_first = one.models, [row.model for row in one.standings.models]
-        overview: dict[str, Draw] = {
+        models = one.models
+        overview: dict[str, Draw] = {"verdict": partial(plots.verdict_plot, part, one.duel)} if one.duel else {}
+        overview |= {
             "overview": partial(plots.overview_plot, part, models),
-            "heat": partial(plots.heat_plot, part, best_first),
+            "heat": partial(plots.heat_plot, part, models),
             "frontier": partial(plots.frontier_plot, part, one.offers, len(one.standings.averaged), models),
             "latency": partial(plots.latency_plot, part, one.latencies, models),
             "calibration": partial(plots.calibration_plot, part),

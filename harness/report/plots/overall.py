@@ -99,13 +99,13 @@ def half_widths(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration_plot(df: pd.DataFrame, path: Path) -> list[Path]:
-    """Half the 95 % interval against the number of rows; returns the two files written, none without intervals.
+    """Half the 95 % interval against the number of rows; returns the two files written, none if all have one n.
 
     A point is a run. A category's line is the median of its runs carried over to other n by 1 / sqrt(n). `df` holds
     the runs of one kind, `path` has no ending.
     """
     found = half_widths(df)
-    if found.empty:
+    if found["n"].nunique() < 2:
         return []
     sample = bool((df["kind"] == "sample").any())
     ends = {}

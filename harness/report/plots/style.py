@@ -27,7 +27,11 @@ from harness.report.tables import higher_is_better, highest_value, rows_asked
 INK = "#333333"
 """Text, axes and whatever takes the reader's text colour in an SVG: there it becomes `currentColor`."""
 GREY, VERMILION = "#7F7F7F", "#D55E00"
-SERIES = ("#0072B2", VERMILION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK, GREY)
+SERIES = (
+    "#0072B2", VERMILION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK, GREY,
+    "#332288", "#AA4499", "#882255", "#999933", "#44AA99", "#6B4C2A", "#DDAA33", "#BB5566",
+)  # fmt: skip
+"""Okabe and Ito's, then Tol's (2021): a colour for each of 16 models."""
 MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">")
 FAINT: dict[str, Any] = {"color": INK, "alpha": 0.15, "linewidth": 0.6}
 """Lines of a grid, on light and on dark paper."""
@@ -63,7 +67,7 @@ def style() -> AbstractContextManager[None]:
 
 def look(place: int) -> tuple[str, str]:
     """Colour and marker of the series in that place; no two of the first 64 share both."""
-    return SERIES[place % len(SERIES)], MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
+    return SERIES[place % len(SERIES)], MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
 
 
 def looks(models: Sequence[str]) -> dict[str, tuple[str, str]]:

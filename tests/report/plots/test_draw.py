@@ -38,7 +38,7 @@ def test_a_plot_with_nothing_to_show_leaves_no_file(benchmark: pd.DataFrame, tmp
     (tmp_path / "frontier.svg").write_text("of an earlier report")
     drawn = draw(drawings(benchmark, {}, OVERALL | {"benchmark": replace(OVERALL["benchmark"], offers=())}), tmp_path)
     assert not (tmp_path / "frontier.svg").exists()
-    assert drawn.overall("benchmark") == ["overview", "heat", "latency", "calibration"]
+    assert drawn.overall("benchmark") == ["overview", "heat", "latency"]
     assert drawn.overall("sample") == []
 
 
@@ -47,5 +47,5 @@ def test_every_picture_of_the_markdown_exists(benchmark: pd.DataFrame, sample: p
     drawn = draw(drawings(both, {}, OVERALL), tmp_path / "plots")
     sections = {kind: replace(section, plots=drawn.overall(kind)) for kind, section in SECTIONS.items()}
     linked = [part.split(")")[0] for part in markdown(both, {}, sections).split("](")[1:]]
-    assert len(linked) == 3 + 5 + 3
+    assert len(linked) == 3 + 4 + 2
     assert all((tmp_path / link).is_file() for link in linked)

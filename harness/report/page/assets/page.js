@@ -29,12 +29,15 @@ function sortKey(row, column) {
   return { text: text === DASH ? null : text, number: Number.isNaN(number) ? null : number };
 }
 
-function sortTable(header) {
+function nextOrder(header) {
+  const current = header.getAttribute("aria-sort");
+  return current === "descending" ? "ascending" : current === "ascending" || header.classList.contains("num") ? "descending" : "ascending";
+}
+
+function sortTable(header, order) {
   const table = header.closest("table");
   const column = header.cellIndex;
   const numeric = header.classList.contains("num");
-  const current = header.getAttribute("aria-sort");
-  const order = current === "descending" ? "ascending" : current === "ascending" ? "descending" : numeric ? "descending" : "ascending";
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   header.setAttribute("aria-sort", order);
   const sign = order === "ascending" ? 1 : -1;
@@ -49,19 +52,110 @@ function sortTable(header) {
   body.append(...keyed.map(([, row]) => row));
 }
 
-// Filters of the leaderboard
+// The first view: two models, filters and order. Python has made every part for every choice; here one is picked.
+
+const firsts = new Map(); // of each place whose content is chosen, what the page came with
+
+function swap(place, name, chosen) {
+  const templates = $$(`:scope > template${name ? `[data-swap=${name}]` : ""}`, place.parentElement);
+  if (!firsts.has(place)) firsts.set(place, [...place.childNodes].map((node) => node.cloneNode(true)));
+  const found = templates.find((one) => Object.entries(chosen).every(([key, value]) => one.dataset[key] === value));
+  place.replaceChildren(...(found ? [found.content.cloneNode(true)] : firsts.get(place).map((node) => node.cloneNode(true))));
+}
+
+const picks = (section) => ["subject", "against"].map((name) => $(`[data-pick=${name}]`, section));
+
+function showPair(section, changed = null) {
+  const [a, b] = picks(section);
+  if (!a) return;
+  if (a.value === b.value) { // the other one gives way
+    const other = changed === b ? a : b;
+    const names = [other.dataset.first, ...[...other.options].map((option) => option.value)];
+    other.value = names.find((name) => name !== a.value);
+  }
+  swap($("[data-duel]", section), "", { a: a.value, b: b.value });
+  for (const name of ["models", "board"]) swap($(`div[data-swap=${name}]`, section), name, { against: b.value });
+}
+
+function showAgainst(view) {
+  const section = $(`#overview section[data-kind=${view.dataset.kind}]`);
+  const place = $("div[data-swap=task]", view);
+  const [a, b] = picks(section);
+  if (!a || !place) return;
+  if (place.dataset.shown !== b.value) swap(place, "task", { against: b.value });
+  place.dataset.shown = b.value;
+}
 
 function filterBoard(form) {
+  const section = form.closest("section");
   const board = document.getElementById(`board-${form.dataset.board}`);
   const category = form.elements.category.value;
   const shown = new Set($$("input[name=model]:checked", form).map((box) => box.value));
   let tasks = 0;
-  for (const row of board.tBodies[0].rows) {
+  for (const row of $("tbody", board).rows) {
     row.hidden = Boolean(category) && row.dataset.category !== category;
     tasks += row.hidden ? 0 : 1;
   }
-  for (const cell of $$("[data-model]", board)) cell.hidden = !shown.has(cell.dataset.model);
+  for (const cell of $$(".board [data-model], .models tr[data-model]", section)) cell.hidden = !shown.has(cell.dataset.model);
   form.querySelector("output").textContent = `${plural(tasks, "task")}, ${plural(shown.size, "model")} shown`;
+}
+
+// The address holds what was chosen, behind a question mark: whoever opens a copied address sees the same.
+
+const nameOf = (header) => header.dataset.model ?? $(".sort", header).textContent;
+
+function sorted(section, table) {
+  const header = $(`table.${table} [aria-sort]`, section);
+  return header ? `${header.getAttribute("aria-sort") === "descending" ? "-" : ""}${nameOf(header)}` : "";
+}
+
+const at = (section, name) => (section.dataset.kind === "benchmark" ? name : `${section.dataset.kind}.${name}`);
+
+function address() {
+  const [path, query = ""] = location.hash.slice(1).split("?");
+  return { path: path.split("/").map(decodeURIComponent), query: new URLSearchParams(query) };
+}
+
+function remember(path, found) {
+  const query = new URLSearchParams(Object.entries(found).filter(([, value]) => value));
+  const text = `#${path}${query.size ? `?${query}` : ""}`;
+  if (text !== location.hash) history.replaceState(null, "", text);
+}
+
+function chosen() {
+  const found = {};
+  for (const section of $$("#overview section.kind")) {
+    const form = $("form[data-board]", section);
+    for (const pick of picks(section)) if (pick && pick.value !== pick.dataset.first) found[at(section, pick.dataset.pick)] = pick.value;
+    found[at(section, "category")] = form.elements.category.value;
+    found[at(section, "hide")] = $$("input[name=model]:not(:checked)", form).map((box) => box.value).join(",");
+    found[at(section, "sort")] = sorted(section, "board");
+    found[at(section, "order")] = sorted(section, "models");
+  }
+  return found;
+}
+
+function show(section, query) {
+  const form = $("form[data-board]", section);
+  const get = (name) => query.get(at(section, name)) ?? "";
+  for (const pick of picks(section)) if (pick) {
+    pick.value = get(pick.dataset.pick);
+    if (pick.selectedIndex < 0) pick.value = pick.dataset.first;
+  }
+  showPair(section);
+  form.elements.category.value = get("category");
+  if (form.elements.category.selectedIndex < 0) form.elements.category.value = "";
+  const hidden = new Set(get("hide").split(","));
+  for (const box of $$("input[name=model]", form)) box.checked = !hidden.has(box.value);
+  arrange(section, get("sort"), get("order"));
+}
+
+function arrange(section, sort, order) {
+  for (const [table, by] of [["board", sort], ["models", order]]) {
+    const header = $$(`table.${table} thead th`, section).find((one) => nameOf(one) === by.replace(/^-/, ""));
+    if (by && header) sortTable(header, by.startsWith("-") ? "descending" : "ascending");
+  }
+  filterBoard($("form[data-board]", section));
 }
 
 // Break-even
@@ -106,8 +200,9 @@ class RowBrowser {
     this.list = $(".rowlist", view);
     const binary = data.models.every((model) => model.binary);
     const names = data.models.map((model) => model.name);
+    this.starts = starts(view, names);
     for (const name of ["a", "b"]) {
-      const start = names.indexOf(view.dataset[name]);
+      const start = names.indexOf(this.starts[name === "a" ? 0 : 1]);
       this.form.elements[name].replaceChildren(...names.map((text, i) => new Option(text, i, i === start, i === start)));
     }
     const choices = binary
@@ -128,7 +223,34 @@ class RowBrowser {
     for (const button of $$(".pages button", view)) {
       button.addEventListener("click", () => this.turn(Number(button.dataset.step)));
     }
+    this.list.addEventListener("toggle", () => this.remember(), true);
     this.filter();
+  }
+
+  remember() {
+    if (this.view.hidden) return;
+    const { a, b, show, status, text } = this.form.elements;
+    const open = $("details.row[open]", this.list);
+    const { task, kind } = this.view.dataset;
+    const path = ["task", task, kind, ...(open ? [open.dataset.row] : [])].map(encodeURIComponent).join("/");
+    const model = (select) => this.data.models[select.value].name;
+    const [first, second] = this.starts;
+    remember(path, {
+      a: model(a) === first ? "" : model(a), b: model(b) === second ? "" : model(b),
+      show: show.value, status: status.value, text: text.value.trim(), page: this.page ? `${this.page + 1}` : "",
+    });
+  }
+
+  recall(query) {
+    const names = this.data.models.map((model) => model.name);
+    const [first, second] = this.starts;
+    for (const [name, start] of [["a", first], ["b", second]]) {
+      const place = names.indexOf(query.get(name) ?? start);
+      this.form.elements[name].value = place < 0 ? names.indexOf(start) : place;
+    }
+    for (const name of ["show", "status", "text"]) this.form.elements[name].value = query.get(name) ?? "";
+    for (const name of ["show", "status"]) if (this.form.elements[name].selectedIndex < 0) this.form.elements[name].value = "";
+    this.filter(Number(query.get("page") ?? 1) - 1);
   }
 
   haystack(i) {
@@ -165,9 +287,9 @@ class RowBrowser {
     return !words || this.haystack(i).includes(words) || this.data.ids[i] === words;
   }
 
-  filter() {
+  filter(page = 0) {
     this.found = this.data.ids.map((_, i) => i).filter((i) => this.keep(i));
-    this.page = 0;
+    this.page = Math.max(0, Math.min(page, Math.ceil(this.found.length / PER_PAGE) - 1)) || 0;
     this.draw();
   }
 
@@ -190,6 +312,7 @@ class RowBrowser {
     const [previous, next] = $$("button", nav);
     previous.disabled = this.page === 0;
     next.disabled = this.page === pages - 1;
+    this.remember();
   }
 
   summary(i) {
@@ -244,6 +367,12 @@ class RowBrowser {
     item.open = true;
     item.scrollIntoView({ block: "center" });
   }
+}
+
+// The two models whose answers are set against each other first: those of the first view where both have the task.
+function starts(view, names) {
+  const picked = picks($(`#overview section[data-kind=${view.dataset.kind}]`)).map((pick) => pick?.value);
+  return picked.every((name) => names.includes(name)) ? picked : [view.dataset.a, view.dataset.b];
 }
 
 const short = (text) => (text.length > 300 ? `${text.slice(0, 300)}…` : text).trim();
@@ -313,7 +442,7 @@ function setUpClasses(view, data) {
 // Views: #task/<name>/<kind>/<row>, all but the name optional
 
 function route() {
-  const [place, task, kind, row] = decodeURIComponent(location.hash.slice(1)).split("/");
+  const { path: [place, task, kind, row], query } = address();
   if (place !== "task" && place !== "") return; // an anchor within the view
   const views = $$(".view");
   const view = views.find((one) => place === "task" && one.dataset.task === task && (!kind || one.dataset.kind === kind)) ?? $("#overview");
@@ -326,33 +455,57 @@ function route() {
     window.scrollTo(0, 0);
     heading.focus({ preventScroll: true });
   }
-  if (view.id !== "overview") showRows(view, row);
+  if (view.id !== "overview") {
+    showAgainst(view);
+    showRows(view, row, query);
+  } else if (query.size || !changed) {
+    for (const section of $$("section.kind", view)) show(section, query);
+  }
 }
 
-async function showRows(view, row) {
+async function showRows(view, row, query) {
   try {
     const data = await loadRows(`${view.dataset.task}-${view.dataset.kind}`);
     if (!browsers.has(view)) {
       setUpClasses(view, data);
       browsers.set(view, new RowBrowser(view, data));
     }
-    if (row) browsers.get(view).open(row);
+    const browser = browsers.get(view);
+    if (query.size) browser.recall(query);
+    if (row) browser.open(row);
+    else browser.remember();
   } catch (error) {
     $(".count", view).textContent = `The rows cannot be shown: ${error.message}.`;
   }
 }
 
-for (const button of $$(".sort")) button.addEventListener("click", () => sortTable(button.closest("th")));
+document.addEventListener("click", (event) => {
+  const header = event.target.closest(".sort")?.closest("th");
+  if (header) {
+    sortTable(header, nextOrder(header));
+    if (header.closest("#overview")) remember("", chosen());
+  }
+  for (const open of $$("details.choose[open]")) if (!open.contains(event.target)) open.open = false;
+});
 for (const form of $$("form[data-board]")) {
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("change", () => filterBoard(form));
+  form.addEventListener("change", () => {
+    filterBoard(form);
+    remember("", chosen());
+  });
   form.reset();
   filterBoard(form);
 }
+for (const pick of $$("[data-pick]")) {
+  pick.addEventListener("change", () => {
+    const section = pick.closest("section");
+    const [sort, order] = ["board", "models"].map((table) => sorted(section, table));
+    showPair(section, pick);
+    arrange(section, sort, order);
+    remember("", chosen());
+  });
+}
 for (const input of $$("[data-rate]")) input.addEventListener("input", () => updateBreakEven(input));
-document.addEventListener("click", (event) => {
-  for (const open of $$("details.choose[open]")) if (!open.contains(event.target)) open.open = false;
-});
 $("#jump").addEventListener("change", (event) => { location.hash = event.target.value; });
 window.addEventListener("hashchange", route);
 route();
