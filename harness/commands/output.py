@@ -102,9 +102,9 @@ def shown(runs: Sequence[ScoredRun], before: Sequence[str], *, quiet: bool) -> s
     several = {kind for kind in KINDS if len({run.manifest.task for run in runs if run.manifest.kind == kind}) > 1}
     if not (quiet and several):
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        parts.append(bench_table(long_frame(runs), verdicts(runs), width).rstrip("\n"))
+        parts.append(bench_table(long_frame(runs), verdicts(runs), width))
     if before:
-        parts.append(recorded_earlier(sorted(set(before))))
+        parts.append(recorded_earlier(sorted(set(before))) + "\n")
     for kind in sorted(several):
         board = Scoreboard([run for run in runs if run.manifest.kind == kind])
         lines = [
@@ -112,10 +112,10 @@ def shown(runs: Sequence[ScoredRun], before: Sequence[str], *, quiet: bool) -> s
             standings_text(board.standings),
             compared_with(board.standings),
         ]
-        parts.append("\n".join([*lines, " ".join(filter(None, [headline(board), lead(board)]))]))
+        parts.append("\n".join([*lines, " ".join(filter(None, [headline(board), lead(board)]))]) + "\n")
     if several:
         parts.append(NEXT)
-    return "\n\n".join(parts)
+    return "\n".join(parts)
 
 
 def print_votes(found: Findings, plot: Path | None, *, as_json: bool) -> int:

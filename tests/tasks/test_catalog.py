@@ -150,9 +150,9 @@ class TestModels:
         with pytest.raises(UserError, match=r"no model 'gtp-4' in .*models.yaml \(did you mean 'gpt-4'\?\)"):
             models("gpt-4: {backend: openai, model: gpt-4}\n", "gtp-4")
 
-    def test_an_unknown_base_brings_the_nearest(self, model_problems: Problems) -> None:
-        text = "small: {backend: lorax, base_url: u}\ntuned: {backend: lorax, base_url: u, base: smal}\n"
-        assert model_problems(text) == ["models.yaml:2: tuned.base: no model 'smal' (did you mean 'small'?)"]
+    def test_a_base_may_be_a_model_that_has_no_entry(self, models: Load) -> None:
+        text = "tuned: {backend: lorax, base_url: u, base: Llama 3.2 3B}\n"
+        assert [entry.model.base for entry in models(text, "tuned")] == ["Llama 3.2 3B"]
 
     @pytest.mark.parametrize("name", ["mistralai/Mistral-7B", "two words", ".hidden", "-x", "..", "_rows"])
     def test_a_name_that_could_not_be_a_folder_of_results_is_refused(self, model_problems: Problems, name: str) -> None:

@@ -55,8 +55,12 @@ WRONG: dict[str, Sequence[str]] = {
     "sql": ['SELECT "b" FROM "table"', "SELECT", "", """SELECT "a" FROM "table" WHERE "b" < '2'"""],
     "instructions": ["keywords", "{}", "", "Sure:\n{}\n", "*keywords\n}]}*"],
 }
-UNFIT = {("label", "published_binary_accuracy_flex"), *((kind, "win_rate") for kind in ("label", "yes_no", "number"))}
-"""Metrics that need certain labels or a range."""
+UNFIT = {
+    ("label", "published_binary_accuracy_flex"),
+    *((kind, "win_rate") for kind in ("label", "yes_no", "number")),
+    *(("json", name) for name in ("field_accuracy", "json_schema")),
+}
+"""Metrics that need certain labels, a range or an option."""
 CASES = [
     (kind, name)
     for kind, answer in ANSWERS.items()
