@@ -137,11 +137,11 @@ class TestMistakes:
 class TestConversion:
     def test_it_is_done_once_and_again_for_other_weights(self, folder: Path, tmp_path: Path) -> None:
         adapter = tiny_gguf.write_adapter(tmp_path / "adapter", seed=5)
-        first = llamacpp._converted(adapter, folder / "tiny.gguf")
+        first = llamacpp.converted(adapter, folder / "tiny.gguf")
         made = first.stat().st_mtime_ns
-        assert llamacpp._converted(adapter, folder / "tiny.gguf").stat().st_mtime_ns == made
+        assert llamacpp.converted(adapter, folder / "tiny.gguf").stat().st_mtime_ns == made
         tiny_gguf.write_adapter(adapter, seed=6)
-        assert llamacpp._converted(adapter, folder / "tiny.gguf") != first
+        assert llamacpp.converted(adapter, folder / "tiny.gguf") != first
 
 
 @pytest.mark.parametrize(("load", "threads"), [(0.3, 4), (1.2, 3), (3.5, 1), (8.5, 1)])
