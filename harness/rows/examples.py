@@ -52,7 +52,7 @@ def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) 
     subset = choose(file, prompts, origin)
     guard = Evaluated([row.prompt for row in subset.rows], _unpruned(found, prune), prune)
     own = own_text([pair.prompt for pair in found])
-    texts = [own(pair.prompt) if pair.prompt else pair.target for pair in found]
+    texts = [own(pair.prompt or pair.target) for pair in found]  # plain text has no prompt
     learned = [guard.why(pair.prompt, text) is None for pair, text in zip(found, texts, strict=True)]
     kept = tuple(pair for pair, free in zip(found, learned, strict=True) if free)
     if len(kept) <= sum(learned[: len(held)]):
