@@ -200,9 +200,10 @@ class RowBrowser {
     this.list = $(".rowlist", view);
     const binary = data.models.every((model) => model.binary);
     const names = data.models.map((model) => model.name);
-    this.starts = starts(view, names);
+    this.usual = pair(view, names, (pick) => pick?.dataset.first); // what the address need not say
+    const starts = pair(view, names, (pick) => pick?.value);
     for (const name of ["a", "b"]) {
-      const start = names.indexOf(this.starts[name === "a" ? 0 : 1]);
+      const start = names.indexOf(starts[name === "a" ? 0 : 1]);
       this.form.elements[name].replaceChildren(...names.map((text, i) => new Option(text, i, i === start, i === start)));
     }
     const choices = binary
@@ -234,7 +235,7 @@ class RowBrowser {
     const { task, kind } = this.view.dataset;
     const path = ["task", task, kind, ...(open ? [open.dataset.row] : [])].map(encodeURIComponent).join("/");
     const model = (select) => this.data.models[select.value].name;
-    const [first, second] = this.starts;
+    const [first, second] = this.usual;
     remember(path, {
       a: model(a) === first ? "" : model(a), b: model(b) === second ? "" : model(b),
       show: show.value, status: status.value, text: text.value.trim(), page: this.page ? `${this.page + 1}` : "",
@@ -243,7 +244,7 @@ class RowBrowser {
 
   recall(query) {
     const names = this.data.models.map((model) => model.name);
-    const [first, second] = this.starts;
+    const [first, second] = this.usual;
     for (const [name, start] of [["a", first], ["b", second]]) {
       const place = names.indexOf(query.get(name) ?? start);
       this.form.elements[name].value = place < 0 ? names.indexOf(start) : place;
@@ -370,8 +371,8 @@ class RowBrowser {
 }
 
 // The two models whose answers are set against each other first: those of the first view where both have the task.
-function starts(view, names) {
-  const picked = picks($(`#overview section[data-kind=${view.dataset.kind}]`)).map((pick) => pick?.value);
+function pair(view, names, of) {
+  const picked = picks($(`#overview section[data-kind=${view.dataset.kind}]`)).map(of);
   return picked.every((name) => names.includes(name)) ? picked : [view.dataset.a, view.dataset.b];
 }
 
