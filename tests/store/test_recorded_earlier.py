@@ -30,6 +30,8 @@ from harness.store.results import read_manifests
 RECORDED = Path(__file__).parent / "recorded_earlier"
 FIGURES: dict[str, Any] = json.loads((RECORDED / "figures.json").read_text(encoding="utf-8"))
 APPROXIMATELY = 1e-9
+FITTED_ANEW = {("moods", "tfidf")}
+"""Task and model, where a free model is fitted in another way since, so that its answers are other ones."""
 
 
 @pytest.fixture
@@ -134,6 +136,7 @@ def test_what_was_answered_is_not_asked_again(results: Path) -> None:
     found = {(pair.task, pair.model): pair for pair in plan(options, lambda line: None).pairs}
     for expected in FIGURES["scores"]:
         pair = found[expected["task"], expected["model"]]
-        assert (pair.answered, pair.ask) == (expected["n"] - expected["failed"], expected["failed"])
+        kept = 0 if (pair.task, pair.model) in FITTED_ANEW else expected["n"] - expected["failed"]
+        assert (pair.answered, pair.ask) == (kept, expected["n"] - kept)
     fewer = plan(replace(options, rows=5), lambda line: None)
-    assert all(pair.rows == 5 and pair.ask <= 1 for pair in fewer.pairs)
+    assert all(pair.rows == 5 and pair.ask <= 1 for pair in fewer.pairs if (pair.task, pair.model) not in FITTED_ANEW)
