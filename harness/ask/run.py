@@ -31,7 +31,7 @@ from harness.models.backend import Backend, Request
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, Sampled, load_models, samples_of
 from harness.models.prices import price_of
-from harness.models.proof import ADVICE, CHANGED, WRONG, Proof, has_fingerprint, prove
+from harness.models.proof import CHANGED, Proof, has_fingerprint, prove
 from harness.models.served import may_be_trained_again, stamp
 from harness.secrets import SHORTEST_IN_ANSWERS, masked
 from harness.store.provenance import git_state, versions
@@ -301,8 +301,8 @@ class PairRun:
             self.job.stopped = f"{error}; ask without a proof with --no-proof"
             return
         say(f"{name} on {task}: {proof}")
-        if proof is not None and proof.verdict in WRONG:
-            self.job.stopped = f"{proof.verdict}: {ADVICE[proof.verdict]}; ask all the same with --no-proof"
+        if proof is not None and proof.trouble:
+            self.job.stopped = f"{proof.trouble}; ask all the same with --no-proof"
 
     def unanswered(self) -> Iterator[tuple[str, Request]]:
         """Yield the key and the request of each answer that is missing; rows with the same prompt are asked once."""
@@ -331,8 +331,8 @@ class PairRun:
         if self._ask_proof and not self.job.stopped and time.perf_counter() - self._clock > PROVEN_FOR_S:
             with contextlib.suppress(DataError):  # the fingerprint was removed meanwhile
                 self._proof_after = proof = await self._ask_proof()
-                if proof is not None and proof.verdict in WRONG:
-                    self.job.stopped = f"{CHANGED}: {proof.verdict}: {ADVICE[proof.verdict]}"
+                if proof is not None and proof.trouble:
+                    self.job.stopped = f"{CHANGED}: {proof.trouble}"
         await self._backend.aclose()
         self.manifest = self._recorded()
         write_manifest(self._options.results, self.manifest)

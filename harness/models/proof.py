@@ -94,6 +94,11 @@ class Proof:
     noise: float | None = None
     weights_sha256: str = ""
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong and what to check, where the server answers with other weights; None where it does not."""
+        return f"{self.verdict}: {ADVICE[self.verdict]}" if self.verdict in WRONG else None
+
     def __str__(self) -> str:
         said = self.reason
         if self.to_adapter is not None:

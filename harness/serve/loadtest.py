@@ -29,7 +29,7 @@ from harness.models.lorax import LoraxBackend
 from harness.models.openai import OpenAIBackend
 from harness.models.ping import listed
 from harness.models.prices import price_of
-from harness.models.proof import ADVICE, CHANGED, WRONG, Proof, prove
+from harness.models.proof import CHANGED, Proof, prove
 from harness.models.tokens import approximate
 from harness.report.plots.load import load_plots
 from harness.report.words import plural
@@ -332,11 +332,9 @@ async def _prove(
             continue
         say(f"{target.name}: {proof}")
         found[target.name] = proof.verdict
-        if proof.verdict in WRONG:
+        if proof.trouble:
             changed = f"{CHANGED}: " if after else ""
-            raise UserError(
-                f"{target.name}: {changed}{proof.verdict}: {ADVICE[proof.verdict]}; test all the same with --no-proof"
-            )
+            raise UserError(f"{target.name}: {changed}{proof.trouble}; test all the same with --no-proof")
     return found
 
 
