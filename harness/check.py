@@ -178,6 +178,11 @@ def _contradicted(subset: Subset) -> list[list[str]]:
     return [ids for ids in rows.values() if len(ids) > 1]
 
 
+def all_problems(problems: Sequence[str]) -> str:
+    """Return problems as the text of one error: how many, and each in a line of its own."""
+    return "\n".join([f"{len(problems)} problem(s) found", *problems])
+
+
 def as_facts(checked: Checked) -> dict[str, object]:
     """Return what was found as plain values: what `describe` shows, without the prompts."""
     subset = checked.subset

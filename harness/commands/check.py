@@ -23,7 +23,7 @@ def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None,
     """
     import json
 
-    from harness.check import as_facts, check, describe
+    from harness.check import all_problems, as_facts, check, describe
     from harness.errors import UserError
     from harness.tasks.catalog import task_names
 
@@ -40,5 +40,5 @@ def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None,
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
     if problems:
-        raise UserError("\n".join([f"{len(problems)} problem(s) found", *problems]))
+        raise UserError(all_problems(problems))
     return 0

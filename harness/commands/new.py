@@ -29,9 +29,10 @@ def command(name: str, rows: Path, held_out: Path | None, target: str | None, ta
     Columns, labels, type of answer and metrics are taken from the data. Read the file before you rely on it: the prompt
     should say what the task is.
     """
-    from harness.check import check, describe
+    from harness.check import all_problems, check, describe
     from harness.errors import UserError
     from harness.proposal import propose
+    from harness.store.files import replace_file
     from harness.tasks.catalog import NAME
 
     if not NAME.fullmatch(name):
@@ -40,15 +41,11 @@ def command(name: str, rows: Path, held_out: Path | None, target: str | None, ta
     if path.exists():
         raise UserError(f"{path} exists already; give the task another name")
     made = propose(name, rows, held_out, target, tasks_folder)
-    try:
-        tasks_folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(made.text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    replace_file(path, made.text)
     print("\n".join([f"wrote {path}", *(f"  {note}" for note in made.notes)]), end="\n\n")
     checked = check(tasks_folder, name, None, strict=True)
     print(describe(checked))
     if checked.problems:
-        raise UserError("\n".join([f"{len(checked.problems)} problem(s) found", *checked.problems]))
+        raise UserError(all_problems(checked.problems))
     print(f"\nNext: edit the prompt in {path}, then\n  harness bench --task {name}")
     return 0

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.ask.run import BenchOptions
     from harness.judge.findings import Findings
     from harness.plan.plan import Plan
@@ -65,7 +67,7 @@ def ask(
         print(bench_json(frame))
     elif runs:
         before = score_all(chosen.results, recorded_beside(chosen.results, manifests), say, rules)
-        print(shown([*runs, *before], [run.manifest.model for run in before], quiet=quiet))
+        print(shown(runs, before, frame, quiet=quiet))
     for line in doubts(runs):
         say(line)
     unasked = len(runs) < len(manifests)
@@ -86,11 +88,14 @@ def recorded_beside(results: Path, asked: Sequence[Manifest]) -> list[Manifest]:
     ]
 
 
-def shown(runs: Sequence[ScoredRun], before: Sequence[str], *, quiet: bool) -> str:
+def shown(asked: Sequence[ScoredRun], before: Sequence[ScoredRun], frame: pd.DataFrame, *, quiet: bool) -> str:
     """What `bench` prints at the end: each task's table and verdict, and over several tasks standings and headline.
 
-    A table on a terminal is as wide as that is. `before` are the models that were asked earlier.
+    A table on a terminal is as wide as that is. `before` are runs of models that were asked earlier, `frame` is the
+    long form of the others.
     """
+    import pandas as pd
+
     from harness.report.findings import long_frame
     from harness.report.markdown import standings_text
     from harness.report.scoreboard import Scoreboard
@@ -99,12 +104,14 @@ def shown(runs: Sequence[ScoredRun], before: Sequence[str], *, quiet: bool) -> s
     from harness.rows.origin import KINDS
 
     parts = []
+    runs = [*asked, *before]
     several = {kind for kind in KINDS if len({run.manifest.task for run in runs if run.manifest.kind == kind}) > 1}
     if not (quiet and several):
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        parts.append(bench_table(long_frame(runs), verdicts(runs), width))
+        whole = pd.concat([frame, long_frame(before)], ignore_index=True) if before else frame
+        parts.append(bench_table(whole, verdicts(runs), width))
     if before:
-        parts.append(recorded_earlier(sorted(set(before))) + "\n")
+        parts.append(recorded_earlier(sorted({run.manifest.model for run in before})) + "\n")
     for kind in sorted(several):
         board = Scoreboard([run for run in runs if run.manifest.kind == kind])
         lines = [
