@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -34,6 +33,7 @@ from harness.tasks.catalog import load_task
 from harness.tasks.pruning import prune_from
 from harness.teach.truth import HUMAN, scored_against
 from harness.train import card
+from studies import program
 
 TASK, TEACHER, COLUMN = "toxic_chat", "gpt-4", "column-gpt4_label"
 BASE, STUDENTS, BASELINES = "smollm2", ("framed", "pruned"), ("majority", "tfidf")
@@ -301,10 +301,4 @@ def command(results: Path, students: Path, page: Path) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(command(standalone_mode=False))
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    program.run(command)

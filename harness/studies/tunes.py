@@ -19,9 +19,9 @@ from harness.score.scoring import score_all
 from harness.store.results import read_manifests, read_rows
 from harness.studies.claims import Tables, lines_of, read_tables
 from harness.studies.complexity import measure
+from harness.sweep.cell import DONE, RESULTS
+from harness.sweep.places import CELLS, SWEEP
 
-SWEEP, CELLS, DONE = "sweep.json", "cells", "done.json"
-"""What a sweep leaves in its results (docs/sweep.md)."""
 GPT = "gpt-4"
 LENGTH_P95, TRAINING_ROWS = "Example length p95", "# training examples"
 SHOWN = ("gpt-4", "mistral-7b-lora")
@@ -171,7 +171,7 @@ def _results(folders: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
         for done in sorted(folder.glob(f"{CELLS}/*/{DONE}")):
             try:
-                yield done.parent / "results", dict(json.loads(done.read_text(encoding="utf-8")))
+                yield done.parent / RESULTS, dict(json.loads(done.read_text(encoding="utf-8")))
             except (OSError, ValueError) as error:
                 warn(f"{done}: left out: {error}")
 

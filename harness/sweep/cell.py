@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -184,7 +185,7 @@ def _run(
     with (folder / LOG).open("ab") as log:
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
-        with (folder / BENCHED).open("wb") if step == "bench" else _same(log) as output:
+        with (folder / BENCHED).open("wb") if step == "bench" else contextlib.nullcontext(log) as output:
             try:
                 code = processes.run(
                     command, left, cwd=folder, env=os.environ | work.environment, stdout=output, stderr=log
@@ -197,13 +198,6 @@ def _run(
     failure["out_of_memory"] = _killed_for_memory() > killed_before if code == -signal.SIGKILL else _says_memory(folder)
     reason = f"ended by {failure['signal']}" if code < 0 else f"exit code {code}"
     return failure | {"reason": reason + (", out of memory" if failure["out_of_memory"] else "")}
-
-
-def _same(file: Any) -> Any:
-    """A file that is open already, and stays so."""
-    import contextlib
-
-    return contextlib.nullcontext(file)
 
 
 def _incomplete(folder: Path) -> bool:

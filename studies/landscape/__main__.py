@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from harness.commands import options
 from harness.errors import UserError, nearest
+from studies import program
 from studies.landscape.recipes import BASE, PLANS, TOKENS
 
 
@@ -73,12 +73,4 @@ def report(results: Path, adapters: Path, page: Path) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(command(standalone_mode=False))
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
+    program.run(command)
