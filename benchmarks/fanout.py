@@ -87,12 +87,14 @@ def servers(latency: float) -> Iterator[str]:
         processes = [context.Process(target=serve, args=(latency, port, there), daemon=True) for _ in range(SERVERS)]
         for process in processes:
             process.start()
-        for _ in processes:
-            here.recv()
-        yield f"http://127.0.0.1:{port}/v1"
-        for process in processes:
-            process.terminate()
-            process.join()
+        try:
+            for _ in processes:
+                here.recv()
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            for process in processes:
+                process.terminate()
+                process.join()
 
 
 @contextlib.asynccontextmanager
@@ -152,15 +154,12 @@ async def harness(url: str, requests: int, concurrency: int, folder: Path) -> tu
     from harness.models.entry import OpenAIModel
     from harness.models.http import Transport
     from harness.models.openai import OpenAIBackend
-    from harness.store.results import ResponseLog, read_rows, response_key, rows_path
+    from harness.rows.evaluation import EvaluationRow
+    from harness.store.results import ResponseLog, read_rows, response_key, write_rows
 
-    fingerprint, settings = digest("benchmark", str(requests)), digest("settings")
-    path = rows_path(folder, "benchmark", fingerprint)
-    path.parent.mkdir(parents=True)
-    with path.open("w") as file:
-        for number, prompt in enumerate(prompts(requests)):
-            row = {"id": f"{number:016x}", "prompt": prompt, "references": ["no"], "fields": {}}
-            file.write(json.dumps(row) + "\n")
+    settings = digest("settings")
+    rows = (EvaluationRow(f"{number:016x}", prompt, ("no",), {}) for number, prompt in enumerate(prompts(requests)))
+    fingerprint = write_rows(folder, "benchmark", rows)
     async with Transport() as connection:
         backend = OpenAIBackend(OpenAIModel(backend="openai", base_url=url, model="m"), connection)
         with ResponseLog(folder / "benchmark" / "m") as log:

@@ -104,13 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Show what the fan-out bears.")
     parser.add_argument("ordeal", choices=["faults", "kills", "memory", "start"])
     parser.add_argument("--rows", type=int, help="default: 1,000 with faults, 2,000 with kills, 200,000 for memory")
+    parser.add_argument("--times", type=int, default=10, help="kills")
     parser.add_argument("--data", type=Path, help="a mirror, for start")
     parser.add_argument("--task", default="ag_news")
     given = parser.parse_args()
     if given.ordeal == "faults":
         faults(given.rows or 1000, concurrency=200, runs=3)
     elif given.ordeal == "kills":
-        kills(given.rows or 2000, concurrency=8, times=10)
+        kills(given.rows or 2000, concurrency=8, times=given.times)
     elif given.ordeal == "start":
         start(given.data or parser.error("--data is needed"), given.task, runs=5)
     else:

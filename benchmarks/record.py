@@ -43,9 +43,11 @@ def upstream(run: Callable[[Any, Connection], None], argument: Any) -> Iterator[
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=run, args=(argument, theirs), daemon=True)
     process.start()
-    yield f"http://127.0.0.1:{ours.recv()}/v1"
-    process.terminate()
-    process.join()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}/v1"
+    finally:
+        process.terminate()
+        process.join()
 
 
 @contextmanager
@@ -54,11 +56,13 @@ def recorder(url: str, folder: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "harness", "record", "--upstream", url, "--out", folder]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    found = re.match(r"http://\S+", process.stdout.readline())
-    assert found, "the recorder did not start"
-    yield found[0], process.pid
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    try:
+        found = re.match(r"http://\S+", process.stdout.readline())
+        assert found, "the recorder did not start"
+        yield found[0], process.pid
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
 
 
 async def ask(session: aiohttp.ClientSession, url: str, due: float) -> float:
@@ -175,7 +179,7 @@ async def memory(given: argparse.Namespace) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--alone", type=int, default=100)
+    parser.add_argument("--alone", type=int, default=100, help=f"one after another, of which {WARM} warm up")
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--many", type=int, default=5000)
