@@ -17,10 +17,13 @@ import numpy as np
 from tabulate import tabulate
 
 from harness.compare.intervals import Sample, estimate_all
-from harness.compare.paired import Pair, corrected, paired_tests
+from harness.compare.paired import Pair, compare_runs, corrected, paired_tests
+from harness.compare.seeds import compare_seeds
 from harness.score.metrics import entities, labels, numbers
 from harness.score.metrics.base import FloatArray, Metric
+from harness.score.scoring import ScoredRun
 from harness.tasks.task import EntitiesAnswer, LabelAnswer, NumberAnswer
+from tests.scored import scored
 
 SIZES = (24, 50, 100, 300, 1_000)
 MODELS = (2, 10, 30)
@@ -158,6 +161,11 @@ CLUSTER_SIZES = (210, 700, 2_100)
 """Rows of the clustered cases: 30, 100 and 300 clusters."""
 
 
+SEED_SIZES = (100, 1_000)
+SEED_SPREADS = (0.0, 0.02, 0.05)
+"""Standard deviations of the accuracy between seeds."""
+
+
 class Coverage(NamedTuple):
     """Share of trials whose 95 % interval holds the truth, and of those that claim nothing ([0, 1]), which do too."""
 
@@ -215,6 +223,38 @@ def false_tables(case: Case, n: int, models: int, trials: int, good: float | Non
     return bad / trials
 
 
+def several_seeds(rng: np.random.Generator, n: int, seeds: int, spread: float) -> list[ScoredRun]:
+    """Runs of a model, each better or worse by its seed, and another model: equal in the mean over rows and seeds."""
+    chance = rng.uniform(0.3, 0.9, n)
+    made = [
+        scored("t", f"lora-{number}", rng.random(n) < np.clip(chance + rng.normal(0, spread), 0, 1))
+        for number in range(1, seeds + 1)
+    ]
+    return [*made, scored("t", "other", rng.random(n) < chance)]
+
+
+def seed_coverage(n: int, seeds: int, spread: float, trials: int, seed: int = 2) -> tuple[float, float]:
+    """Share of trials whose interval of the difference holds 0: over rows and seeds, and of the first seed alone."""
+    covered = np.zeros(2)
+    for rng in np.random.default_rng(seed).spawn(trials):
+        runs = several_seeds(rng, n, seeds, spread)
+        whole = compare_seeds(runs, f"lora-{{1..{seeds}}}", "other").pair.tasks["t"]
+        one = compare_runs([(runs[0], runs[-1])])[0]
+        covered += [found.low <= 0 <= found.high for found in (whole, one)]
+    return float(covered[0]) / trials, float(covered[1]) / trials
+
+
+def seed_table(trials: int) -> str:
+    """The table of `seed_coverage`."""
+    rows = []
+    for spread in SEED_SPREADS:
+        for seeds in (2, 3, 5):
+            shares = [seed_coverage(n, seeds, spread, trials) for n in SEED_SIZES]
+            rows.append([f"{spread:.2f}", seeds, *(f"{whole:.3f} / {one:.3f}" for whole, one in shares)])
+    heads = ["spread between seeds", "seeds", *(f"n = {n:,}" for n in SEED_SIZES)]
+    return tabulate(rows, heads, "github", disable_numparse=True)
+
+
 def _shown(found: Coverage) -> str:
     nothing = f" ({found.nothing_claimed:.0%})" if found.nothing_claimed >= 0.005 else ""
     return f"{found.covered:.3f}{nothing}"
@@ -234,6 +274,7 @@ def main() -> None:
         tabulate(rows, ["score", *(f"{n // 7} clusters" for n in CLUSTER_SIZES)], "github", disable_numparse=True),
         end="\n\n",
     )
+    print(seed_table(trials), end="\n\n")
     rows = []
     for name, case in VERDICTS.items():
         for models in MODELS:

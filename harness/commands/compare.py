@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from harness.compare.deciding_rows import RowDifference
     from harness.compare.paired import ModelPair
+    from harness.compare.seeds import SeedPair
     from harness.score.scoring import ScoredRun
 
 WIDTH = 100
@@ -68,11 +69,14 @@ def command(
     """Compare models A and B on each task that both have run.
 
     All answers are scored by the task file as it is now. p-values and intervals are corrected for all models that are
-    recorded and all tasks.
+    recorded and all tasks. A name with braces stands for several training runs of one model, as in 'lora-seed{1..3}':
+    their mean is compared, and the interval is over rows and runs.
     """
     from harness.compare.confirmation import confirm
     from harness.compare.deciding_rows import MOST, deciding_rows
     from harness.compare.paired import compare_recorded, recorded_runs
+    from harness.compare.seeds import compare_seeds, runs_of
+    from harness.errors import UserError
     from harness.report.words import compared as tally
     from harness.score.rules import chosen_rules
     from harness.teach.truth import scored_against
@@ -82,9 +86,18 @@ def command(
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    def scored(folder: Path) -> list[ScoredRun]:
-        return recorded_runs(folder, tasks, (a, b), kind, rules, say)
+    names = [*runs_of(a), *runs_of(b)]
 
+    def scored(folder: Path) -> list[ScoredRun]:
+        return recorded_runs(folder, tasks, names, kind, rules, say)
+
+    if names != [a, b]:
+        if fresh is not None or most:
+            raise UserError(f"--confirm and --rows are for two single runs; name one of each in place of '{a}', '{b}'")
+        with scored_against(results, truth, say, rules) as folder:
+            several = compare_seeds(scored(folder), a, b, across_prompts=across_prompts)
+        print(seeds_document(several) if as_json else seeds_text(several))
+        return 0
     with scored_against(results, truth, say, rules) as folder:
         runs = scored(folder)
         compared, both = compare_recorded(runs, a, b, across_prompts=across_prompts)
@@ -135,6 +148,42 @@ def document(
     if fresh is not None:
         whole["confirmed"] = tasks(fresh)
     return json.dumps(whole, ensure_ascii=False)
+
+
+def seeds_document(found: SeedPair) -> str:
+    """The comparison of models of several runs as one JSON document."""
+    import json
+    from dataclasses import asdict
+
+    from harness.compare.seeds import runs_of
+    from harness.report.words import comparison, family
+
+    pair = found.pair
+    names = [*runs_of(pair.a), *runs_of(pair.b)]
+    tasks = {}
+    for task, one in pair.tasks.items():
+        spread = asdict(found.spreads[task])
+        scores = dict(zip(names, [score for side in spread.pop("scores") for score in side], strict=True))
+        sentence = comparison(pair.a, pair.b, spread["metric"], one)
+        tasks[task] = {"scores": scores, **spread, **asdict(one), "sentence": sentence}
+    told = {"tasks": tasks, "not_compared": dict(pair.apart), "comparisons": pair.comparisons}
+    return json.dumps({"a": pair.a, "b": pair.b, **told, "family": family(pair)}, ensure_ascii=False)
+
+
+def seeds_text(found: SeedPair) -> str:
+    """The verdict on each task over several runs, and how much these differ."""
+    from harness.report.words import capital, comparison, seeds
+    from harness.report.words import compared as tally
+
+    pair = found.pair
+    lines = []
+    for task, one in pair.tasks.items():
+        lines.append(f"{task}: {capital(comparison(pair.a, pair.b, found.spreads[task].metric, one))}.")
+        lines += [f"  {line}" for line in seeds(pair.a, pair.b, found.spreads[task])]
+        if task in pair.across:
+            lines.append("  The runs were asked with different prompts or limits.")
+        lines.append("")
+    return "\n".join([*lines, tally(pair)])
 
 
 def confirmed(found: ModelPair, both: Mapping[tuple[str, str], ScoredRun]) -> str:

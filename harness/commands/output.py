@@ -52,8 +52,8 @@ def ask(
         return stop.exit_code
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
     from harness.report.findings import long_frame
-    from harness.report.history import record
-    from harness.report.words import doubts
+    from harness.report.history import looks, record
+    from harness.report.words import doubts, looked_at
     from harness.score.rules import current_rules
     from harness.score.scoring import score_all
 
@@ -68,7 +68,7 @@ def ask(
     elif runs:
         before = score_all(chosen.results, recorded_beside(chosen.results, manifests), say, rules)
         print(shown(runs, before, frame, quiet=quiet))
-    for line in doubts(runs):
+    for line in [*doubts(runs), *(looked_at(*look) for look in looks(chosen.results, runs).items())]:
         say(line)
     unasked = len(runs) < len(manifests)
     return UNANSWERED if capped or unasked or any(run.rows.counts()["failed"] for run in runs) else 0

@@ -282,7 +282,7 @@ def _of_place(basis: Basis, sample: Sample, value: float, confidence: float) -> 
     return metric.low + span * low, metric.low + span * high
 
 
-def quantile(confidence: float, degrees: int | None = None) -> float:
+def quantile(confidence: float, degrees: float | None = None) -> float:
     """Quantile of a two-sided interval: the normal distribution's, or Student's with so many degrees of freedom."""
     if degrees is None or degrees > 500:  # beyond which they agree to the third digit
         return two_sided(confidence)

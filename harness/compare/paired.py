@@ -427,18 +427,18 @@ def of_kind(manifests: Sequence[Manifest], kind: str | None) -> list[Manifest]:
 def recorded_runs(
     results: Path,
     tasks: Sequence[str],
-    models: tuple[str, str],
+    models: Sequence[str],
     kind: str | None,
     rules: Rules,
     say: Callable[[str], None],
 ) -> list[ScoredRun]:
-    """The scored runs of two models on one kind of rows, of these tasks or of all; `say` gets a line for each note.
+    """The scored runs of models on one kind of rows, of these tasks or of all; `say` gets a line for each note.
 
     Raises:
-        UserError: a name is wrong, the two are the same, or nothing is recorded.
+        UserError: a name is wrong, two are the same, or nothing is recorded.
     """
-    if models[0] == models[1]:
-        raise UserError(f"'{models[0]}' is named twice: a comparison needs two models")
+    if twice := next((name for name in models if models.count(name) > 1), None):
+        raise UserError(f"'{twice}' is named twice: a comparison needs two models")
     return score_all(results, of_kind(chosen_runs(results, tasks, models), kind), say, rules)
 
 

@@ -86,6 +86,26 @@ def record(results: Path, runs: Sequence[ScoredRun], frame: pd.DataFrame) -> Non
     append(results, (_past(run, row) for run, row in zip(runs, main, strict=True) if math.isfinite(row["score"])))
 
 
+def looks(results: Path, runs: Sequence[ScoredRun]) -> dict[str, list[int]]:
+    """Return for each task how many rows its models were scored on, where all these runs had several sizes and grew.
+
+    Only complete runs with the same prompt, right answers, scoring and settings of the model count; the last number is
+    that of now. With one earlier size, as after a trial on a few rows, the task is left out.
+    """
+    past: dict[tuple[str, str, str], list[PastRun]] = {}
+    for run in read(results):
+        past.setdefault((run.task, run.kind, run.model), []).append(run)
+    found: dict[str, set[int]] = {}
+    for run in runs:
+        manifest, spec = run.manifest, run.manifest.spec
+        now = (spec.asking_version, spec.answers_version, spec.scoring_version, manifest.settings)
+        before = past.get((manifest.task, manifest.kind, manifest.model), [])
+        sizes = {one.n for one in before if not one.incomplete and (*one.version, one.settings) == now}
+        if len(smaller := {n for n in sizes if n < manifest.n}) > 1:
+            found.setdefault(manifest.task, set()).update(smaller, {manifest.n})
+    return {task: sorted(sizes) for task, sizes in found.items()}
+
+
 def _past(run: ScoredRun, row: Mapping[Any, Any]) -> PastRun:
     manifest, spec = run.manifest, run.manifest.spec
     return PastRun(

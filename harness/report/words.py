@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.compare.gate import Check, power
 from harness.compare.intervals import Estimate
 from harness.compare.paired import Comparison, ModelPair
+from harness.compare.seeds import Spread
 from harness.compare.standings import Lift, Standings
 
 if TYPE_CHECKING:
@@ -125,6 +126,19 @@ def comparison(a: str, b: str, metric: str, found: Comparison, where: str = "") 
     if needed := rows_needed(found):
         numbers.append(f"about {needed} rows would separate a difference of this size")
     return f"{text}{where}{why} ({'; '.join(numbers)})"
+
+
+def seeds(a: str, b: str, spread: Spread) -> list[str]:
+    """How much the runs of two models differ, and what the standard error of their difference is made of."""
+    lines = []
+    for name, scores, between in zip((a, b), spread.scores, spread.between, strict=True):
+        text = f"{name}: {', '.join(map(number, scores))} {spread.metric}"
+        if between is None:
+            lines.append(f"{text}; a single run: what another one would score is not in the interval")
+        else:
+            lines.append(f"{text}; standard deviation between {plural(len(scores), 'run')} {number(between)}")
+    errors = f"{number(spread.row_error)} over rows and {number(spread.seed_error)} over runs"
+    return [*lines, f"standard error of the difference: {errors}"]
 
 
 def counted(rests_on: str) -> str:
@@ -514,6 +528,15 @@ def shortened(text: str, width: int, *, end: bool = False) -> str:
         return "\N{HORIZONTAL ELLIPSIS}" + line[-(width - 1) :]
     tail = width // 3
     return f"{line[: width - tail - 1]}\N{HORIZONTAL ELLIPSIS}{line[-tail:]}"
+
+
+def looked_at(task: str, rows: Sequence[int]) -> str:
+    """The warning for a task whose runs were scored again and again as rows were added."""
+    before = " and ".join(f"{n:,}" for n in rows[:-1])
+    return (
+        f"{task}: scored on {before} rows before these {rows[-1]:,}; a verdict that is looked for as rows are added is "
+        "found by chance too often. Choose --rows beforehand, or confirm the verdict on fresh rows (harness compare --confirm)"
+    )
 
 
 def doubts(runs: Sequence[ScoredRun]) -> list[str]:

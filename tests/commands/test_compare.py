@@ -123,3 +123,42 @@ def test_json_is_one_document_with_the_sentence_that_is_printed(asked: Small, ha
     assert found["sentence"] + "." in harness(*where)[1]
     assert [row["input"] for row in json.loads(out)["rows"]["small"]] == ["15", "10", "5"]
     assert len(json.loads(harness(*where, "--json", "--rows", "1")[1])["rows"]["small"]) == 1
+
+
+@pytest.fixture
+def seeds(asked: Small, loopback: Loopback) -> Small:
+    """Two training runs of one model beside a and b: wrong on each fourth row or each third; one row never came."""
+    for number, every in ((1, 4), (2, 3)):
+        asked.model(f"lora-{number}", loopback.openai_url)
+        loopback.answer = lambda prompt, every=every: ("yes", "no")[
+            (int(prompt.split()[2]) + (int(prompt.split()[2]) % every == 0)) % 2
+        ]
+        asked.bench(models=(f"lora-{number}",), max_failures=0.05)
+    return asked
+
+
+def test_several_training_runs_are_compared_as_one_model(seeds: Small, harness: Command) -> None:
+    where = ["compare", "lora-{1..2}", "a", "--results", str(seeds.results)]
+    code, out, err = harness(*where)
+    assert (code, err) == (0, "")
+    assert "n = 40 (2 runs)" in out
+    assert "lora-{1..2}: 0.725, 0.650 accuracy; standard deviation between 2 runs 0.053" in out
+    assert "a: 1.000 accuracy; a single run: what another one would score is not in the interval" in out
+    found = json.loads(harness(*where, "--json")[1])["tasks"]["small"]
+    assert found["scores"] == {"lora-1": 0.725, "lora-2": 0.65, "a": 1.0}
+    assert found["difference"] == pytest.approx(-0.3125)
+    assert found["sentence"] + "." in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lora-{1..3}", "a"], "no run of model 'lora-3'"),
+        (["lora-{1..2}", "lora-2"], "'lora-2' is named twice"),
+        (["lora-{1..2}", "a", "--rows", "3"], "--confirm and --rows are for two single runs"),
+    ],
+)
+def test_mistakes_with_several_runs(seeds: Small, harness: Command, arguments: list[str], message: str) -> None:
+    code, out, err = harness("compare", *arguments, "--results", str(seeds.results))
+    assert (code, out) == (2, "")
+    assert message in err

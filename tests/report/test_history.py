@@ -200,3 +200,24 @@ def test_without_runs_there_is_nothing_to_show(harness: Command, tmp_path: Path)
     code, _, err = harness("history", "--plot", "x", "--results", str(tmp_path))
     assert code == 2
     assert "--plot shows one task: name it" in err
+
+
+def test_rows_that_are_added_look_after_look_are_warned_of(small: Small, loopback: Loopback, harness: Command) -> None:
+    small.model("a", loopback.openai_url)
+    said = []
+    for rows in ("5", "10", "20", "20"):
+        _, out, err = harness("bench", *small.arguments(), "--rows", rows)
+        said.append([line for line in (out + err).splitlines() if "by chance too often" in line])
+    assert said[:2] == [[], []], "a trial on a few rows is no such look"
+    assert len(said[2]) == 1
+    assert said[2][0].startswith("small: scored on 5 and 10 rows before these 20;")
+    assert said[3] == said[2]
+
+
+def test_another_scoring_is_another_question(small: Small, loopback: Loopback, harness: Command) -> None:
+    small.model("a", loopback.openai_url)
+    for rows in ("5", "10"):
+        harness("bench", *small.arguments(), "--rows", rows)
+    small.task(text=TASK.replace("labels: [yes, no]", "labels: [yes, no], aliases: {aye: yes}"))
+    _, out, err = harness("bench", *small.arguments(), "--rows", "20")
+    assert "by chance too often" not in out + err
