@@ -250,7 +250,7 @@ def seed_table(trials: int) -> str:
     for spread in SEED_SPREADS:
         for seeds in (2, 3, 5):
             shares = [seed_coverage(n, seeds, spread, trials) for n in SEED_SIZES]
-            rows.append([f"{spread:.2f}", seeds, *(f"{whole:.3f} / {one:.3f}" for whole, one in shares)])
+            rows.append([f"{spread:.2f}", str(seeds), *(f"{whole:.3f} / {one:.3f}" for whole, one in shares)])
     heads = ["spread between seeds", "seeds", *(f"n = {n:,}" for n in SEED_SIZES)]
     return tabulate(rows, heads, "github", disable_numparse=True)
 

@@ -133,7 +133,7 @@ def _compared(
         return [Sample(metric, one, clusters) for one in stats]
 
     worst, best = ([samples(runs, right=right) for runs in (ours, theirs)] for right in (False, True))
-    found, spread = _difference(*worst, margin, together)
+    found, spread = _difference(worst[0], worst[1], margin, together)
     lost = tuple(sum(run.rows.unanswered for run in runs) for runs in (ours, theirs))
     if any(lost):
         bounds = (

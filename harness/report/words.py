@@ -535,7 +535,7 @@ def looked_at(task: str, rows: Sequence[int]) -> str:
     before = " and ".join(f"{n:,}" for n in rows[:-1])
     return (
         f"{task}: scored on {before} rows before these {rows[-1]:,}; a verdict that is looked for as rows are added is "
-        "found by chance too often. Choose --rows beforehand, or confirm the verdict on fresh rows (harness compare --confirm)"
+        "found by chance too often. Choose --rows beforehand, or confirm it on fresh rows (harness compare --confirm)"
     )
 
 
