@@ -17,7 +17,11 @@ from harness.commands import options
 
 if TYPE_CHECKING:
     from harness.models.entry import ModelEntry
+    from harness.models.leak import Asked, Leak
     from harness.models.proof import Proof
+
+MOST = 3
+"""Models of a server whose answers are asked for in turns: a base and two adapters show what there is to show."""
 
 
 @click.command("proof")
@@ -40,7 +44,8 @@ def command(
     """Show whether servers apply the adapters they are asked for.
 
     Asks the first tokens after eight prompts, twice, of each model with a `fingerprint`, and compares them with what
-    the adapter and its base say. Exits with 1 where a model is not the adapter that it should be.
+    the adapter and its base say. Then, on each server, whether the answers of up to three of these models depend on
+    which was asked before. Exits with 1 where a model is not the adapter that it should be, or where they do.
     """
     import asyncio
 
@@ -58,21 +63,29 @@ def command(
     if not known:
         raise UserError(f"{models_file}: none of these models names a `fingerprint` to be proven by")
     names = [load_task(tasks_folder, name).name for name in tasks or task_names(tasks_folder)]
-    found = asyncio.run(_prove_all(known, names))
+    found, leaks = asyncio.run(_prove_all(known, names, entries))
     if as_json:
-        print(json.dumps([{"task": task, "model": model, **asdict(proof)} for task, model, proof in found]))
+        urls = {entry.name: getattr(entry.model, "base_url", "") for entry in known}
+        shown = {url: {**asdict(one), "leaking": one.leaking} for url, one in leaks.items()}
+        proofs = [{"task": task, "model": model, **asdict(proof)} for task, model, proof in found]
+        print(json.dumps([{**proof, "leak": shown.get(urls[str(proof["model"])])} for proof in proofs]))
     else:
         for task, model, proof in found:
             print(f"{model} on {task}: {proof}")
-    return int(any(proof.verdict in WRONG for _, _, proof in found))
+        for url, one in leaks.items():
+            print(f"{url}: {one}")
+    return int(any(proof.verdict in WRONG for _, _, proof in found) or any(one.leaking for one in leaks.values()))
 
 
-async def _prove_all(entries: Sequence[ModelEntry], tasks: Sequence[str]) -> list[tuple[str, str, Proof]]:
-    from harness.errors import DataError
+async def _prove_all(
+    entries: Sequence[ModelEntry], tasks: Sequence[str], others: Sequence[ModelEntry]
+) -> tuple[list[tuple[str, str, Proof]], dict[str, Leak]]:
+    from harness.errors import AskError, DataError
     from harness.models.http import Transport
+    from harness.models.leak import leak
     from harness.models.proof import prove
 
-    found = []
+    found, leaks = [], {}
     async with Transport() as transport:
         for task, entry in product(tasks, entries):
             try:
@@ -80,7 +93,38 @@ async def _prove_all(entries: Sequence[ModelEntry], tasks: Sequence[str]) -> lis
                     found.append((task, entry.name, proof))
             except DataError as error:
                 print(f"skipped {entry.name} on {task}: {error}", file=sys.stderr)
-    return found
+        proven = [(entry, task) for task, name, _ in found for entry in entries if entry.name == name]
+        for url, (prompt, asked) in _servers(proven, others).items():
+            try:
+                leaks[url] = await leak(transport, asked, prompt)
+            except (AskError, TimeoutError) as error:
+                print(f"{url}: whether its models leak into each other was not asked: {error}", file=sys.stderr)
+    return found, leaks
+
+
+def _servers(
+    proven: Sequence[tuple[ModelEntry, str]], others: Sequence[ModelEntry]
+) -> dict[str, tuple[str, dict[str, Asked]]]:
+    """For each server a prompt, and up to three of its models, the base of the first among them if it has one."""
+    from harness.models.entry import LoraxModel, OpenAIModel
+    from harness.models.proof import fingerprint_of
+
+    found: dict[str, tuple[str, dict[str, Asked]]] = {}
+    for entry, task in proven:
+        model = entry.model
+        print_ = fingerprint_of(model, task)
+        if not isinstance(model, OpenAIModel | LoraxModel) or print_ is None:
+            continue
+        if model.base_url not in found:
+            bases = [
+                one for one in others if one.name == model.base and getattr(one.model, "base_url", "") == model.base_url
+            ]
+            asked = {one.name: (one.model, task) for one in bases if isinstance(one.model, OpenAIModel | LoraxModel)}
+            found[model.base_url] = print_.prompts[0].prompt, asked
+        asked = found[model.base_url][1]
+        if len(asked) < MOST:
+            asked[f"{entry.name} on {task}"] = model, task
+    return {url: one for url, one in found.items() if len(one[1]) > 1}
 
 
 def _make(adapter: Path, base: str | None, task: str, data: str | None, tasks_folder: Path | None) -> int:

@@ -174,6 +174,17 @@ def has_fingerprint(model: Model) -> bool:
     return isinstance(model, OpenAIModel | LoraxModel) and model.fingerprint is not None
 
 
+def fingerprint_of(model: Model, task: str) -> Fingerprint | None:
+    """Return the fingerprint that a model's entry names for a task, None where it names none.
+
+    Raises:
+        DataError: it is missing or malformed.
+    """
+    if not isinstance(model, OpenAIModel | LoraxModel) or model.fingerprint is None:
+        return None
+    return read_fingerprint(Path(model.fingerprint.replace("{task}", task)).expanduser())
+
+
 async def prove(transport: httpx.AsyncBaseTransport, model: Model, task: str) -> Proof | None:
     """Ask a server for the first tokens of a model with a `fingerprint`, and tell whose they are.
 
@@ -182,13 +193,12 @@ async def prove(transport: httpx.AsyncBaseTransport, model: Model, task: str) ->
     Raises:
         DataError: the fingerprint is missing or malformed.
     """
-    if not isinstance(model, OpenAIModel | LoraxModel) or model.fingerprint is None:
+    if not isinstance(model, OpenAIModel | LoraxModel) or (print_ := fingerprint_of(model, task)) is None:
         return None
-    print_ = read_fingerprint(Path(model.fingerprint.replace("{task}", task)).expanduser())
     prompts = [probe.prompt for probe in print_.prompts]
     try:
-        seen = [await _first_tokens(transport, model, task, prompt) for prompt in prompts]
-        again = [await _first_tokens(transport, model, task, prompt) for prompt in reversed(prompts)][::-1]
+        seen = [await first_tokens(transport, model, task, prompt) for prompt in prompts]
+        again = [await first_tokens(transport, model, task, prompt) for prompt in reversed(prompts)][::-1]
     except AskError as error:
         return Proof("unknown", f"{SILENT}: {error}")
     except TimeoutError:
@@ -196,7 +206,7 @@ async def prove(transport: httpx.AsyncBaseTransport, model: Model, task: str) ->
     return judge(print_, seen, again)
 
 
-async def _first_tokens(
+async def first_tokens(
     transport: httpx.AsyncBaseTransport, model: OpenAIModel | LoraxModel, task: str, prompt: str
 ) -> dict[str, float]:
     """The likeliest first tokens after a prompt, with their log-probabilities; none where the server tells none.

@@ -56,7 +56,7 @@ def _write_fingerprint(adapter: Path, address: str) -> None:
             for prompt in PROMPTS:
                 probe: dict[str, Any] = {"prompt": prompt}
                 for side, scales in (("adapter", (1, 0)), ("base", (0, 0))):
-                    seen = await proof._first_tokens(transport, _entry(f"{address}/v1", *scales), "t", prompt)
+                    seen = await proof.first_tokens(transport, _entry(f"{address}/v1", *scales), "t", prompt)
                     probe[side] = [{"token": token, "logprob": logprob} for token, logprob in seen.items()]
                 if probe["adapter"] and probe["base"]:  # llama.cpp tells nothing where the answer ends at once
                     found.append(probe)
