@@ -5,6 +5,7 @@
     python -m benchmarks.serving memory
     python -m benchmarks.serving start [--times 5]
     python -m benchmarks.serving hangups [--number 1000]
+    python -m benchmarks.serving proofs [--slots 1 --slots 8]
 
 All but `front` and `hangups` serve the shipped base with 30 adapters, copies of five. Every figure is beside another
 of the same run, in turns, because what else the machine does weighs on both; CPU is that of the serving process.
@@ -23,7 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +36,9 @@ import aiohttp
 import click
 
 from harness.ask.prepare import request_for, select_rows
+from harness.models.entry import OpenAIModel
+from harness.models.http import Transport
+from harness.models.proof import Proof, prove
 from harness.tasks.catalog import load_task
 from tests.models import tiny_gguf
 
@@ -225,6 +230,40 @@ def start(times: int) -> None:
     print(f"first start: {found[0][0]:.2f} s, CPU {found[0][1]:.2f} s")
     wall, cpu = zip(*found[1:], strict=True)
     print(f"later: median {statistics.median(wall):.2f} s, CPU {statistics.median(cpu):.2f} s ({times} starts)")
+
+
+@command.command()
+@click.option("--slots", type=int, multiple=True, default=(1, 8), show_default=True)
+def proofs(slots: Sequence[int]) -> None:
+    """The proof of each shipped adapter, against its own fingerprint and against the next adapter's."""
+    names = sorted(path.parent.name for path in SHIPPED.glob("*/fingerprint.json"))
+    for number in slots:
+        with harness("--slots", str(number), "--context", "2048") as front:
+            for what, shift in (("its own fingerprint", 0), ("another's", 1)):
+                others = names[shift:] + names[:shift]
+                found = asyncio.run(_proofs(front, dict(zip(names, others, strict=True))))
+                shares = sorted(one.to_adapter / one.apart for one in found.values() if one.to_adapter and one.apart)
+                counts = Counter(one.verdict for one in found.values())
+                told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+                print(
+                    f"{number} slots, {what}: {told}; distance {shares[0]:.3f} to {shares[-1]:.3f} of base's",
+                    flush=True,
+                )
+                if not shift:
+                    print(*(f"  {name}: {one}" for name, one in found.items() if one.verdict != "proven"), sep="\n")
+
+
+async def _proofs(front: Front, prints: Mapping[str, str]) -> dict[str, Proof]:
+    """What the proof says of each adapter, by name, with the fingerprint of the adapter that is given."""
+    found = {}
+    async with Transport() as transport:
+        for name, other in prints.items():
+            entry = OpenAIModel(
+                backend="openai", base_url=f"{front.address}/v1", model=name, fingerprint=str(SHIPPED / other)
+            )
+            if (one := await prove(transport, entry, name)) is not None:
+                found[name] = one
+    return found
 
 
 @command.command()

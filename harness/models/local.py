@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import DataError, ModelRejected, Rejected, UserError
+from harness.hashing import digest, file_sha256
 from harness.models.backend import Reply, Request
 from harness.models.engines.decoding import Answer, PromptTooLong, Query
-from harness.models.engines.known_bases import KNOWN
+from harness.models.engines.known_bases import KNOWN, cache_folder
 from harness.models.entry import InProcess, LlamaCppModel
 from harness.tasks.pruning import Prune, prune_from
 
@@ -131,7 +133,24 @@ def fingerprint(place: Path) -> str | None:
             found.update(file.read(_PEEK))
             file.seek(max(0, size - _PEEK))
             found.update(file.read(_PEEK))
+        if size > 2 * _PEEK:
+            found.update(_whole(path).encode())
     return found.hexdigest()
+
+
+def _whole(path: Path) -> str:
+    """Return the SHA-256 of a large file, which is read once: its size, time and place stand for it afterwards."""
+    seen = path.stat()
+    name = digest(str(path.resolve()), *map(str, (seen.st_size, seen.st_mtime_ns, seen.st_ino)))
+    kept = cache_folder() / "hashes" / name
+    with contextlib.suppress(OSError):
+        if len(known := kept.read_text(encoding="ascii")) == hashlib.sha256().digest_size * 2:
+            return known
+    found = file_sha256(path)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(found, encoding="ascii")
+    return found
 
 
 def borrowed_from(adapter: Path, task: str) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.ask.run import BenchOptions, bench
 from harness.errors import DataError, ModelRejected, Rejected
+from harness.models import local
 from harness.models.connect import Connections
 from harness.models.engines.runner import Runner, load
 from harness.models.entry import LocalModel, ModelEntry
@@ -79,6 +80,19 @@ class TestItsIdentity:
         before = fingerprint(folder)
         (folder / name).write_text(name.swapcase())
         assert fingerprint(folder) != before
+
+    def test_a_large_file_is_read_whole_once(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Trained again where only a layer in the middle of the file changes, and then not read again."""
+        monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        weights = folder / "adapter_model.safetensors"
+        content = bytearray(9 << 20)
+        weights.write_bytes(content)
+        before = fingerprint(folder)
+        content[len(content) // 2] = 1
+        weights.write_bytes(content)
+        assert (after := fingerprint(folder)) != before
+        monkeypatch.setattr(local, "file_sha256", lambda path: pytest.fail("the file was read again"))
+        assert fingerprint(folder) == after
 
     def test_it_does_not_change_with_the_rest(self, folder: Path) -> None:
         before = fingerprint(folder)
