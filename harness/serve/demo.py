@@ -185,11 +185,9 @@ class Page:
             app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
         if self._has_report:
             app.mount(REPORT, StaticFiles(directory=self._options.report, html=True))
-        fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
         return gr.mount_gradio_app(
             app, self._blocks(gr), path="/", footer_links=[], run_history=False, ssr_mode=False, pwa=False,
-            mcp_server=False, enable_monitoring=False, max_file_size=1, show_error=False,
-            theme=gr.themes.Default(**fonts), css=_CSS,
+            mcp_server=False, enable_monitoring=False, max_file_size=1, show_error=False, theme="default", css=_CSS,
         )  # fmt: skip
 
     @property
