@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -27,6 +27,7 @@ from harness.models.prices import price_of
 from harness.report.page.evidence import shared_ends
 from harness.report.words import shortened
 from harness.rows.evaluation import EvaluationRow
+from harness.rows.origin import locate
 from harness.serve.choice import SERVED, Chosen, choose
 from harness.serve.server import ServeOptions, Server
 from harness.serve.side_by_side import Candidate, candidates, right_answer, side_by_side, written_row
@@ -41,7 +42,11 @@ MOST_WAITING = 32
 SLOTS, CONTEXT = 2, 2048
 """Of llama.cpp: one request is answered at a time, and tasks with long prompts are to fit."""
 REPORT = "/report"
-_CSS = ".gradio-container {max-width: 1280px !important} textarea {overflow-wrap: anywhere}"
+_CSS = """
+.gradio-container {max-width: 1280px !important}
+textarea {overflow-wrap: anywhere}
+input[role=combobox] {text-overflow: ellipsis; padding-right: 2.5rem !important}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +85,14 @@ async def demo(options: DemoOptions, say: Callable[[str], None], stop: asyncio.E
     """
     gradio()
     tasks = [load_task(options.tasks_folder, name).name for name in options.tasks or task_names(options.tasks_folder)]
+    if options.data != "sample":
+        locate(load_task(options.tasks_folder, tasks[0]), options.data, strict=False)
     entries = await reachable(options, say)
     chosen = choose(options.models_file, [entry.name for entry in entries], None, tasks)
     with _bound(options.host, options.port) as bound:
         async with AsyncExitStack() as stack:
-            server = Server(
-                ServeOptions(options.models_file, slots=SLOTS, context=CONTEXT, max_queue=MOST_WAITING), None
-            )
+            served = ServeOptions(options.models_file, slots=SLOTS, context=CONTEXT, max_queue=MOST_WAITING)
+            server = Server(served, None)
             await server.open(chosen, stack, say)
             front = await stack.enter_async_context(Front(server.answer, 0))
             transport = await stack.enter_async_context(Transport(direct=True))
@@ -204,10 +210,11 @@ class Page:
                 task = gr.Dropdown(list(self._tasks), label="Task", scale=1, min_width=280)
                 example = gr.Dropdown([], label="Example", scale=3, min_width=280)
             prompt = gr.Textbox(label="Prompt", lines=6, max_lines=16, max_length=LONGEST_PROMPT)
-            gold = gr.Textbox(label="Right answer", max_lines=6, max_length=LONGEST_ANSWER)
-            models = gr.CheckboxGroup(label="Models (those with a price are asked only where you choose them)")
+            with gr.Row():
+                gold = gr.Textbox(label="Right answer", max_lines=6, max_length=LONGEST_ANSWER, scale=3, min_width=280)
+                note = gr.Textbox(label="Rows", interactive=False, max_lines=6, scale=1, min_width=280)
+            models = gr.CheckboxGroup(label="Models")
             ask = gr.Button("Ask", variant="primary")
-            note = gr.Textbox(label="Rows", interactive=False)
             columns, boxes = self._columns(gr)
             of_task, shown = [example, models, *columns], [prompt, gold, note, *chain(*boxes)]
             gr.on([blocks.load, task.input], self.choose_task, task, [task, *of_task, *shown], **quiet)
@@ -266,23 +273,23 @@ class Page:
 
     async def ask(
         self, task: str, place: int | None, prompt: str, gold: str, names: Sequence[str]
-    ) -> AsyncIterator[list[str]]:
+    ) -> AsyncGenerator[list[str], None]:
         """Ask the chosen models; yield the note and each column's boxes as answers come."""
         asked = [one for one in self._candidates(task) if one.entry.name in names]
         try:
             file, rows, source = await asyncio.to_thread(self._rows, task)
-            row = written_row(rows[place or 0], prompt, gold)
-            _check(asked, prompt, gold)
+            example = rows[place or 0]
+            row = written_row(example, prompt, gold)
+            _check(asked, row, example)
         except UserError as error:
             yield [str(error), *([""] * 3 * len(self._entries))]
             return
-        note = source if row is rows[place or 0] else "your own prompt or right answer"
-        async for answers in side_by_side(asked, file, row, self._transport):
-            said = {
-                one.entry.name: [found.text, found.verdict, found.figures]
-                for one, found in zip(asked, answers, strict=True)
-            }
-            yield [note, *chain(*(said.get(entry.name, [""] * 3) for entry in self._entries))]
+        note = source if row is example else "your own prompt or right answer"
+        async with aclosing(side_by_side(asked, file, row, self._transport)) as states:
+            async for answers in states:
+                shown = zip(asked, answers, strict=True)
+                said = {one.entry.name: [found.text, found.verdict, found.figures] for one, found in shown}
+                yield [note, *chain(*(said.get(entry.name, [""] * 3) for entry in self._entries))]
 
     def _candidates(self, task: str) -> list[Candidate]:
         return candidates(self._entries, task, self._chosen, self._url)
@@ -291,20 +298,22 @@ class Page:
         """A task with the rows that are its examples, and where these are from."""
         file = load_task(self._options.tasks_folder, task)
         most = min(MOST_EXAMPLES, file.task.evaluation.rows)
-        prepared, rows = prepare_rows(file, self._options.data, 0, most, strict=False)
+        data = None if self._options.data == "sample" and file.task.dataset.files else self._options.data
+        prepared, rows = prepare_rows(file, data, 0, most, strict=False)
         return file, rows, prepared.origin.label(len(rows))
 
 
-def _check(asked: Sequence[Candidate], prompt: str, gold: str) -> None:
-    """See to it that there is something to ask.
+def _check(asked: Sequence[Candidate], row: EvaluationRow, example: EvaluationRow) -> None:
+    """See to it that there is something to ask, and that what a user has written is short enough.
 
     Raises:
         UserError: no model is chosen, or a text is empty or too long.
     """
     if not asked:
         raise UserError("choose a model")
-    if not prompt.strip():
+    if not row.prompt.strip():
         raise UserError("the prompt is empty")
-    for name, text, most in (("prompt", prompt, LONGEST_PROMPT), ("right answer", gold, LONGEST_ANSWER)):
+    written = (("prompt", row.prompt, LONGEST_PROMPT), ("right answer", right_answer(row), LONGEST_ANSWER))
+    for name, text, most in written if row is not example else ():
         if len(text) > most:
             raise UserError(f"the {name} has {len(text):,} characters; at most {most:,} are sent")

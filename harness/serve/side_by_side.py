@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -115,7 +115,7 @@ def _lines(text: str) -> str:
 
 async def side_by_side(
     asked: Sequence[Candidate], file: TaskFile, row: EvaluationRow, transport: Transport
-) -> AsyncIterator[list[Answer]]:
+) -> AsyncGenerator[list[Answer], None]:
     """Ask models a row of a task; yield the state of all their answers, in their order, until they are whole.
 
     Models of one endpoint are asked one after another, so that none waits for another within its latency.

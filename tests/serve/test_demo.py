@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
 from ruamel.yaml import YAML
 
 from harness.errors import UserError
+from harness.rows.evaluation import EvaluationRow
 from harness.serve.demo import LONGEST_PROMPT, DemoOptions, _check
+from harness.serve.side_by_side import right_answer, written_row
 from harness.serve.space import export_space
 from tests.commands.conftest import harness as harness
 from tests.loopback import Loopback
@@ -74,6 +77,7 @@ def test_without_the_extra_it_is_named(folder: Path, harness: Command, monkeypat
     [
         (("--model", "tinny"), "no model 'tinny' in models.yaml (did you mean 'tiny'?)"),
         (("--task", "colour"), "(did you mean 'colours'?)"),
+        (("--data", "away"), "away: no such folder"),
         (("--model", "majority"), "'majority' has no model behind it"),
         (("--model", "away"), "no model can be reached; `harness models --check` says what each needs"),
         (("--export", "."), "is not an empty folder; name one that is new or empty with --export"),
@@ -153,15 +157,22 @@ def test_an_exported_space_runs_and_shows_its_page(folder: Path) -> None:
     assert task["choices"] == [["colours", "colours"]]
 
 
+EXAMPLE = EvaluationRow("1", "x" * (LONGEST_PROMPT + 1), ("y" * 2001,), {})
+
+
 @pytest.mark.parametrize(
-    ("names", "prompt", "gold", "said"),
+    ("models", "prompt", "gold", "said"),
     [
         (["tiny"], " \n", "red", "the prompt is empty"),
         ([], "?", "red", "choose a model"),
-        (["tiny"], "x" * (LONGEST_PROMPT + 1), "", "the prompt has 20,001 characters; at most 20,000 are sent"),
-        (["tiny"], "?", "y" * 2001, "the right answer has 2,001 characters; at most 2,000 are sent"),
+        (["tiny"], "z" * (LONGEST_PROMPT + 1), "", "the prompt has 20,001 characters; at most 20,000 are sent"),
+        (["tiny"], "?", "z" * 2001, "the right answer has 2,001 characters; at most 2,000 are sent"),
     ],
 )
-def test_what_cannot_be_sent_is_told(names: list[str], prompt: str, gold: str, said: str) -> None:
+def test_what_cannot_be_sent_is_told(models: list[Any], prompt: str, gold: str, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        _check(names, prompt, gold)  # type: ignore[arg-type]
+        _check(models, written_row(EXAMPLE, prompt, gold), EXAMPLE)
+
+
+def test_an_example_of_the_data_may_be_longer_than_what_is_written() -> None:
+    _check(["tiny"], written_row(EXAMPLE, EXAMPLE.prompt, right_answer(EXAMPLE)), EXAMPLE)  # type: ignore[list-item]

@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.chromium import requested
 from tests.chromium import started as chromium_started
-from tests.loopback import Loopback
+from tests.loopback import FAULTS, Loopback
 from tests.serve import contest
 from tests.serve.test_demo import started
 
@@ -173,6 +173,18 @@ def test_a_prompt_of_ones_own_is_scored_by_the_right_answer_that_is_written(page
     page.write("Prompt", " ")
     page.click("Ask")
     page.until(lambda: page.text("Rows") == "the prompt is empty")
+
+
+def test_who_leaves_the_page_ends_the_requests_and_others_are_answered(page: Page, server: Loopback) -> None:
+    page.show()
+    server.plan = lambda prompt, attempt: FAULTS["hang"] if "never" in prompt else None
+    page.write("Prompt", "Which colour has what never comes?")
+    page.click("Ask")
+    page.until(lambda: server._in_flight == 1)
+    page.show()
+    page.until(lambda: server._in_flight == 0)
+    page.click("Ask")
+    page.until(lambda: page.text("free") == contest.PLANTED)
 
 
 def test_another_task_has_its_own_examples_and_models(page: Page) -> None:

@@ -167,7 +167,7 @@ def test_who_leaves_ends_the_requests(folder: Path, front: Running, loopback: Lo
             await anext(shown)
             await asyncio.sleep(0.3)
             assert loopback._in_flight == 1
-            await shown.aclose()  # type: ignore[attr-defined]
+            await shown.aclose()
 
     asyncio.run(leave())
     wait_for(lambda: loopback._in_flight == 0)
