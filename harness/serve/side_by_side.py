@@ -81,9 +81,9 @@ def _behind(model: Model, name: str, url: str) -> OpenAIModel:
     if isinstance(model, OpenAIModel | LoraxModel):
         settings |= {"temperature": model.temperature, "omit": model.omit, "system": model.system}
     if isinstance(model, LoraxModel) and model.api != "chat":
-        # LoRAX rejects a temperature of 0 there, and is greedy without one.
-        omit = model.omit if model.temperature else [*model.omit, "temperature"]
-        settings |= {"api": "completions", "omit": omit}
+        # There LoRAX rejects a temperature of 0, and is greedy unless `n` is given.
+        greedy = {"omit": [*model.omit, "temperature"]}
+        settings |= {"api": "completions", **({"extra": {"n": 1}} if model.temperature else greedy)}
     return OpenAIModel.model_validate({"backend": "openai", "base_url": url, "model": name, **settings})
 
 

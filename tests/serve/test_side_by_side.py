@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import api
-from harness.ask.prepare import prepare_rows
-from harness.models.entry import load_models
+from harness.ask.prepare import open_backend, prepare_rows, request_for
+from harness.models.connect import Connections
+from harness.models.entry import ModelEntry, load_models
 from harness.models.http import Transport
+from harness.models.openai import STREAMED
 from harness.rows.evaluation import EvaluationRow
 from harness.serve.choice import choose
 from harness.serve.side_by_side import Answer, Candidate, candidates, side_by_side, verdict, written_row
 from harness.store.results import Response, read_manifests, read_responses
 from harness.tasks.catalog import TaskFile, load_task
 from tests.loopback import Fault, Loopback, always, error, healthy
+from tests.loopback_vendors import KEY as ANTHROPIC_KEY
+from tests.loopback_vendors import AnthropicServer
 from tests.serve import contest
 from tests.serve.front import Running, wait_for
 
 TASKS = ("colours", "stories")
+CHAT = {"backend": "openai", "model": "m", "api_key": contest.KEY}
+LORAX = {"backend": "lorax", "adapter": "{task}-lora"}
+OTHERS: dict[str, dict[str, Any]] = {
+    "brief": {**CHAT, "system": "Be brief.", "max_tokens": 9, "max_tokens_key": "max_completion_tokens"},
+    "picky": {**CHAT, "omit": ["temperature", "stop"], "extra": {"top_p": 0.5}, "model": "{task}-tuned"},
+    "plain": {**CHAT, "api": "completions", "temperature": 0.7, "headers": {"X-Team": "us"}},
+    "told": {**LORAX, "api": "chat", "system": "Be brief."},
+    "warm": {**LORAX, "api": "completions", "temperature": 0.7},
+    "cold": {**LORAX, "api": "completions"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +51,17 @@ def server() -> Iterator[Loopback]:
 @pytest.fixture(scope="module")
 def folder(server: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("contest")
-    contest.write(made, server, other={"backend": "lorax", "base_url": server.url, "adapter": "{task}-lora"})
+    others = {"other": LORAX, **OTHERS}
+    place = {"openai": server.openai_url, "lorax": server.url}
+    contest.write(
+        made, server, **{name: {**entry, "base_url": place[entry["backend"]]} for name, entry in others.items()}
+    )
     return made
 
 
 @pytest.fixture(scope="module")
 def front(folder: Path) -> Iterator[Running]:
-    with Running(folder / "models.yaml", models=("tiny", "tuned", "served", "other"), tasks=TASKS) as running:
+    with Running(folder / "models.yaml", models=("tiny", "tuned", "served", "other", *OTHERS), tasks=TASKS) as running:
         yield running
 
 
@@ -68,6 +88,17 @@ def states(asked: Sequence[Candidate], file: TaskFile, row: EvaluationRow) -> li
             return [state async for state in side_by_side(asked, file, row, transport)]
 
     return asyncio.run(collect())
+
+
+def ask_directly(entry: ModelEntry, file: TaskFile, row: EvaluationRow) -> None:
+    """Ask a model as `harness bench` does."""
+
+    async def ask() -> None:
+        async with Connections() as connections:
+            prepared = prepare_rows(file, "sample", 0)[0]
+            await open_backend(connections, prepared, entry).ask(request_for(file, row))
+
+    asyncio.run(ask())
 
 
 def test_an_answer_its_tokens_and_its_score_are_those_of_bench(
@@ -97,6 +128,41 @@ def test_an_answer_its_tokens_and_its_score_are_those_of_bench(
         "right by accuracy",
         "wrong by accuracy",
     }
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_server_is_sent_what_bench_sends_it(folder: Path, front: Running, loopback: Loopback, name: str) -> None:
+    file, rows = task_and_rows(folder)
+    (found,) = states(asked_of(folder, front, (name,)), file, rows[0])[-1]
+    assert found.text == "yes"
+    through_the_front = loopback.received[-1]
+
+    ask_directly(load_models(folder / "models.yaml", (name,), os.environ)[0], file, rows[0])
+    by_bench = loopback.received[-1]
+    assert through_the_front.path == by_bench.path
+    assert through_the_front.body == by_bench.body | STREAMED
+    kept = [
+        {name.lower(): value for name, value in one.headers.items() if name.lower() in ("authorization", "x-team")}
+        for one in (through_the_front, by_bench)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_a_vendor_without_the_interface_of_openai_is_asked_as_bench_asks_it(folder: Path) -> None:
+    with AnthropicServer() as vendor:
+        claude = {"backend": "anthropic", "base_url": vendor.url, "model": "c", "api_key": ANTHROPIC_KEY}
+        given = {**claude, "system": "Be brief.", "omit": ["temperature"], "price": {"input": 1000, "output": 1000}}
+        models_file = folder / "vendors.yaml"
+        models_file.write_text(json.dumps({"claude": given}))
+        file, rows = task_and_rows(folder)
+        entries = load_models(models_file, (), os.environ)
+        with Running(models_file, models=("claude",), tasks=TASKS) as running:
+            chosen = choose(models_file, ("claude",), None, TASKS)
+            (found,) = states(candidates(entries, "colours", chosen, running.url), file, rows[0])[-1]
+        ask_directly(entries[0], file, rows[0])
+    (_, through_the_front), (_, directly) = vendor.received
+    assert through_the_front == directly
+    assert (found.text, found.usd) == ("yes", pytest.approx(0.009))
 
 
 def test_time_tokens_and_cost_are_told(folder: Path, front: Running, loopback: Loopback) -> None:
