@@ -6,6 +6,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
 LOCAL   := $(VENV)/.ready-local
+DEMO    := $(VENV)/.ready-demo
 # The release that was tested. Any version from 2.9 should work.
 TORCH   ?= torch==2.13.0
 TASK    ?=
@@ -23,12 +24,12 @@ DATA_OPTION   = $(if $(DATA),--data $(DATA))
 BENCH_OPTIONS = $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(if $(N),--rows $(N))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan report check train sweep adapters test wheel local cluster page lint format clean
+.PHONY: help bench plan report check train sweep adapters demo test wheel local cluster page lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 	@echo "variables: TASK (default: all), MODELS (a models file), DATA (a mirror's folder, hub or sample), N (rows);"
-	@echo "for sweep: FILE (a sweep file), OPTIONS (others of harness sweep)"
+	@echo "for sweep: FILE (a sweep file), OPTIONS (others of harness sweep); for demo: OPTIONS (others of harness demo)"
 	@echo "for train: TASK, BASE (a hub id or folder), ENGINE (ludwig or peft), OPTIONS (others of harness train)"
 
 bench: $(READY) ## ask models the held-out rows of TASK and print the table
@@ -51,6 +52,9 @@ sweep: $(LOCAL) ## train and score every cell of the grid in FILE
 
 adapters: $(LOCAL) ## train the shipped adapters of smollm2-135m from the mirror DATA (hours; resumes)
 	@$(BIN)/python -m studies.landscape train $(DATA_OPTION) --jobs 2
+
+demo: $(DEMO) ## show models side by side in a browser, on rows of TASK or prompts of your own
+	@$(BIN)/harness demo $(TASKS_OPTION) $(if $(MODELS),--models $(MODELS)) $(DATA_OPTION) $(OPTIONS)
 
 test: $(DEV) ## run the tests that need only this environment
 	@$(BIN)/python -m pytest -q -m "not browser and not local and not index and not cluster"
@@ -88,6 +92,10 @@ $(READY): pyproject.toml
 
 $(DEV): $(READY)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev
+	@touch $@
+
+$(DEMO): $(READY)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[demo]'
 	@touch $@
 
 # Torch with pip, which uses local wheels; uv would install the newest release of the index.

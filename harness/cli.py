@@ -17,7 +17,7 @@ from harness.printable import printable_output
 COMMANDS = (
     "bench", "plan", "report", "open", "history", "compare", "gate", "study", "claims", "check", "preview", "tasks",
     "models", "mirror", "score", "judge", "rank", "collect", "record", "distill", "chunk", "train", "contract", "sweep",
-    "merge", "proof", "serve", "loadtest", "retry", "forget", "export", "schema", "init", "new",
+    "merge", "proof", "serve", "loadtest", "demo", "retry", "forget", "export", "schema", "init", "new",
 )  # fmt: skip
 
 

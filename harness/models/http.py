@@ -75,17 +75,19 @@ USUAL = Bounds()
 class Transport(httpx.AsyncBaseTransport):
     """Carries the requests of any number of models, directly or through the proxy that the environment names.
 
-    It opens as many connections as there are requests in flight and keeps them alive.
+    It opens as many connections as there are requests in flight and keeps them alive. With `direct` no proxy is used,
+    whatever the environment names: for a server of this process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, direct: bool = False) -> None:
         self._routes: dict[tuple[str, str | None], AiohttpTransport] = {}
+        self._direct = direct
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return the answer, whose body is still to be read."""
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
-        route = url.scheme, proxy_of(url.scheme, url.host, port)
+        route = url.scheme, None if self._direct else proxy_of(url.scheme, url.host, port)
         if route not in self._routes:
             self._routes[route] = _carrier(*route)
         try:
@@ -151,10 +153,14 @@ def _context(secure: bool) -> ssl.SSLContext:
 
 
 class Readers(NamedTuple):
-    """What makes a reply of an answer that came whole, as a JSON object, or in parts, as server-sent events."""
+    """What makes a reply of an answer that came whole, as a JSON object, or in parts, as server-sent events.
+
+    `begun` is given the body when the answer begins; it grows as the answer arrives.
+    """
 
     whole: Callable[[dict[str, Any]], Reply]
     parts: Callable[[list[Event]], Reply]
+    begun: Callable[[Body], None] = lambda body: None
 
 
 async def post(
@@ -189,6 +195,7 @@ async def post(
     sent = {**_JSON, **({"Accept": "text/event-stream"} if streamed else {}), **(headers or {})}
     async with _exchange(transport, "POST", url, sent, secrets, bounds, content=data) as (response, begun):
         found = Body()
+        read.begun(found)
         async for part in _unpacked(response, bounds.size):
             found.take(part, time.monotonic() - started)
             if found.events or not streamed or found.is_json:
@@ -206,11 +213,19 @@ async def post(
 def _read(found: Body, read: Readers, secrets: Sequence[str]) -> Reply:
     if not found.events:
         return read.whole(json_object(found.text, secrets))
-    whole = [(at, data) for at, data in found.events if data.strip() != DONE]
-    events = [Event(at, json_object(data, secrets)) for at, data in whole]
-    if len(whole) < len(found.events):
+    events = events_of(found, secrets)
+    if len(events) < len(found.events):
         events.append(Event(found.events[-1][0], {}, done=True))
     return read.parts(events)
+
+
+def events_of(body: Body, secrets: Sequence[str] = ()) -> list[Event]:
+    """Return the events of a body that have arrived, without the one that only says that all was sent.
+
+    Raises:
+        BadReply: one is not a JSON object.
+    """
+    return [Event(at, json_object(data, secrets)) for at, data in body.events if data.strip() != DONE]
 
 
 async def _unpacked(response: httpx.Response, most: int) -> AsyncIterator[bytes]:

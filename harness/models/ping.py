@@ -14,13 +14,15 @@ from harness.models.entry import AnthropicModel, LoraxModel, Model, OpenAIModel
 from harness.models.http import Bounds, json_object, send
 from harness.models.openai import bearer, own_headers, server
 
+REACHED = "answers"
+"""What is said of a model that can be asked begins with it."""
 _QUICK = Bounds(connect=5.0, first_byte=5.0, silence=5.0, size=10_000_000)
 
 
 async def ping(transport: httpx.AsyncBaseTransport, model: Model) -> str | None:
     """Return what came of asking a server for its list of models, or its health; None for a model without a server.
 
-    It begins with `answers` where the model can be asked, as far as that shows.
+    It begins with `REACHED` where the model can be asked, as far as that shows.
     """
     if isinstance(model, LoraxModel):
         path, headers = "/health", bearer(model.api_key)
@@ -39,7 +41,7 @@ async def ping(transport: httpx.AsyncBaseTransport, model: Model) -> str | None:
         lacking = isinstance(error, Rejected) and "404" in str(error) and isinstance(model, OpenAIModel)
         hint = "; base_url usually ends with /v1" if lacking and "/v1" not in str(model.base_url) else ""
         return f"{error}{hint}"
-    took = f"answers in {time.monotonic() - began:.2f} s"
+    took = f"{REACHED} in {time.monotonic() - began:.2f} s"
     if isinstance(model, LoraxModel) or "{task}" in model.model:
         return took
     try:

@@ -23,6 +23,8 @@ from harness.models.entry import (
 )
 
 TASK = "{task}"
+SERVED = (LlamaCppModel, OpenAIModel, LoraxModel, AnthropicModel, LocalModel, CustomModel)
+"""Entries with a model behind them; others answer known rows only."""
 
 
 @dataclass
@@ -58,6 +60,18 @@ class Chosen:
     elsewhere: Sequence[Elsewhere]
 
 
+def served_name(entry: ModelEntry, task: str, chosen: Chosen) -> str | None:
+    """Return the name by which an entry's model for a task is served; None where it has no adapter for the task."""
+    if not isinstance(model := entry.model, LlamaCppModel):
+        names = (one.name for one in chosen.elsewhere if one.entry.name == entry.name and one.task in ("", task))
+        return next(names, None)
+    base = next(base for base in chosen.bases if base.model == model.model)
+    if model.adapter is None:
+        return base.name
+    name = task if TASK in model.adapter else entry.name
+    return name if name in base.adapters else None
+
+
 def choose(models_file: Path, names: Sequence[str], adapters: Path | None, tasks: Iterable[str]) -> Chosen:
     """Return what is served: the entries named, or those of llama.cpp, and the adapters of a folder.
 
@@ -87,7 +101,7 @@ def choose(models_file: Path, names: Sequence[str], adapters: Path | None, tasks
                     base.name = entry.name
                 else:
                     _add(base, adapters_of(entry.name, model.adapter))
-            case OpenAIModel() | LoraxModel() | AnthropicModel() | LocalModel() | CustomModel():
+            case model if isinstance(model, SERVED):
                 elsewhere += _of_tasks(entry, known)
             case _:
                 raise UserError(
