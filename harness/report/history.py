@@ -93,8 +93,8 @@ def looks(results: Path, runs: Sequence[ScoredRun]) -> dict[str, list[int]]:
     that of now. With one earlier size, as after a trial on a few rows, the task is left out.
     """
     past: dict[tuple[str, str, str], list[PastRun]] = {}
-    for run in read(results):
-        past.setdefault((run.task, run.kind, run.model), []).append(run)
+    for one in read(results):
+        past.setdefault((one.task, one.kind, one.model), []).append(one)
     found: dict[str, set[int]] = {}
     for run in runs:
         manifest, spec = run.manifest, run.manifest.spec
