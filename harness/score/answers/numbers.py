@@ -77,6 +77,14 @@ _GOES_ON = re.compile(
     re.IGNORECASE,
 )
 _TOLERANCE = re.compile(r"\s?(?:±|\\pm|\+/-)")
+# Between two numbers that make one expression; only on one line, where what follows is no item of a list.
+_OPERATOR = re.compile(
+    r"(?:[ \t]{0,2}(?:[+*×·⋅÷]|\\(?:times|cdot|div)\b)[ \t]{0,2}|[ \t]{1,2}[-xX][ \t]{1,2}"
+    r"|[ \t]{1,2}(?:plus|minus|times|(?:multiplied|divided)[ \t]by)[ \t]{1,2})"
+    rf"[({{]?[+-]?{_MONEY}?\.?[0-9]",
+    re.IGNORECASE,
+)
+_RESULT = re.compile(r"[)}\]]{0,2}[ \t]{0,2}=[ \t]{0,2}[({$€£¥+-]{0,2}[0-9]")
 _MORE = re.compile(r"\s?(?:and\s)?[0-9]")
 _AND_A_FRACTION = re.compile(r"\sand\s[0-9]{1,4}/[0-9]")
 _SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,4}")
@@ -226,7 +234,7 @@ def _apart(match: re.Match[str], fraction: str) -> str:
 
 def _numbers(text: str, place: int = 0) -> Iterator[_Found]:
     """Everything from `place` on in a prepared text that has digits of its own; a name's (GPT-4) are left out."""
-    tied = False
+    tied, term = False, list[_Found]()
     while (run := _RUN.search(text, place)) is not None:
         begin = run.start()
         if text[begin] == "." and text[begin - 1 : begin].isalnum():
@@ -241,9 +249,16 @@ def _numbers(text: str, place: int = 0) -> Iterator[_Found]:
         zeros = text[begin] == "0" and text[begin + 1 : begin + 2].isdigit() and _ZEROS.search(before)
         if tied or zeros or _BELONGS_BEFORE.search(before) or _ARGUMENT.search(before):
             value = None
-        tied = more or _TOLERANCE.match(text, end) is not None
-        yield _Found(begin - _sign_length(before), end, None if value is None or more else _signed(value, before))
+        operand = _OPERATOR.match(text, end) is not None
+        tied = more or operand or _TOLERANCE.match(text, end) is not None
+        known = None if value is None or more or operand else _signed(value, before)
+        term.append(_Found(begin - _sign_length(before), end, known))
         place = max(end, run.end())
+        if not operand:
+            # A term whose result is stated is no number itself: 3 x 4 = 12.
+            yield from [] if len(term) > 1 and _RESULT.match(text, end) else term
+            term = []
+    yield from term
 
 
 def _value(text: str, begin: int, end: int, before: str) -> tuple[Fraction | None, int, bool]:

@@ -154,7 +154,8 @@ def test_sets_of_labels(completion: str, labels: tuple[str, ...] | None) -> None
         ("a loss of -$5", -5),
         ("$-5", -5),
         ("10-5", None),  # a range, a subtraction or a part of a longer number
-        ("10 - 5", 5),
+        ("10 - 5", None),
+        ("10 - 5 = 5", 5),
         ("- 5 apples", 5),
         ("45%", 45),
         (".5", 0.5),
