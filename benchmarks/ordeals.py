@@ -1,7 +1,8 @@
 """What the fan-out bears: a server that fails, kill -9, many rows.
 
 python -m benchmarks.ordeals faults     1,000 rows through a server that fails in 9 % of its answers
-python -m benchmarks.ordeals kills      kill -9 at ten random moments: what the server was asked in the end
+python -m benchmarks.ordeals kills      kill -9 and SIGHUP in turn, at ten random moments: what the server was asked
+python -m benchmarks.ordeals cuts       every file of the results cut at random places: what the next run loses and asks
 python -m benchmarks.ordeals memory     the largest memory while 200,000 rows are asked
 python -m benchmarks.ordeals start --data DIR --task ag_news     from the command to the first request
 """
@@ -12,6 +13,7 @@ import argparse
 import json
 import random
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,12 +21,27 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.fanout import ROOT, measure, prepare, servers, whole
 from benchmarks.peers import server
+from harness.api import bench
 
 FAULTS = "throttle=0.05,error=0.02,reset=0.01,hang=0.005,broken=0.005"
+
+
+@contextmanager
+def loopback(*arguments: str) -> Iterator[str]:
+    """Run the server of the tests, and give its address."""
+    command = [sys.executable, "-m", "tests.loopback", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
 
 
 def faults(requests: int, concurrency: int, runs: int) -> None:
@@ -33,30 +50,22 @@ def faults(requests: int, concurrency: int, runs: int) -> None:
     for given in ("", FAULTS):
         seconds = []
         for _ in range(runs):
-            command = [sys.executable, "-m", "tests.loopback", "--latency", "0.1", "--faults", given]
-            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-                assert server.stdout
-                url = server.stdout.readline().strip() + "/v1"
-                with tempfile.TemporaryDirectory() as folder:
-                    seconds.append(whole(url, requests, concurrency, Path(folder), timeout=2)[0])
-                server.kill()
+            with loopback("--latency", "0.1", "--faults", given) as address, tempfile.TemporaryDirectory() as folder:
+                seconds.append(whole(f"{address}/v1", requests, concurrency, Path(folder), timeout=2)[0])
         print(f"{given or 'no faults'}: all answered, whole process {statistics.median(seconds):.2f} s", flush=True)
 
 
 def kills(requests: int, concurrency: int, times: int) -> None:
-    """Kill a run at random moments and give the command again each time; print the server's own count at the end."""
-    command = [sys.executable, "-m", "tests.loopback", "--latency", "0.05"]
-    with (
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        assert server.stdout
-        address = server.stdout.readline().strip()
-        bench, environment = prepare(f"{address}/v1", requests, concurrency, Path(folder), 60, 1)
+    """Kill a run at random moments and give the command again each time; print the server's own count at the end.
+
+    Every other time it is SIGHUP, as a terminal sends that is closed: what is in flight is waited for.
+    """
+    with loopback("--latency", "0.05") as address, tempfile.TemporaryDirectory() as folder:
+        command, environment = prepare(f"{address}/v1", requests, concurrency, Path(folder), 60, 1)
         answers = Path(folder) / "results" / "benchmark0" / "m" / "responses.jsonl"
         interrupted = 0
-        for _ in range(times):
-            with subprocess.Popen(bench, cwd=folder, env=environment, stdout=-3, stderr=-3) as process:
+        for number in range(times):
+            with subprocess.Popen(command, cwd=folder, env=environment, stdout=-3, stderr=-3) as process:
                 before = answers.read_bytes().count(b"\n") if answers.is_file() else 0
                 while process.poll() is None and not (answers.is_file() and answers.stat().st_size):
                     time.sleep(0.01)
@@ -64,15 +73,57 @@ def kills(requests: int, concurrency: int, times: int) -> None:
                     time.sleep(0.01)
                 time.sleep(random.uniform(0, requests * 0.05 / concurrency / times))
                 interrupted += process.poll() is None
-                process.kill()
-        subprocess.run(bench, cwd=folder, env=environment, capture_output=True, check=True)
+                process.send_signal(signal.SIGHUP if number % 2 else signal.SIGKILL)
+        subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
         with urllib.request.urlopen(f"{address}/counts") as reply:
             asked = Counter(json.load(reply).values())
         lines = [json.loads(line)["row"] for line in answers.read_text().splitlines()]
-        server.kill()
     print(f"killed {interrupted} times: {len(lines):,} answers for {len(set(lines)):,} rows")
     for count, rows in sorted(asked.items()):
         print(f"asked {count} times: {rows:,} rows")
+
+
+def cuts(requests: int, times: int) -> None:
+    """Cut one file of finished results at a random place, as a power loss may, and bench again; and so on.
+
+    Raises:
+        SystemExit: an answer was lost that the file still held, or one is missing in the end.
+    """
+    random.seed(0)
+    with loopback() as address, tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        prepare(f"{address}/v1", requests, 8, folder, 60, 1)
+        answers = folder / "results" / "benchmark0" / "m" / "responses.jsonl"
+
+        def bench_again() -> int:
+            before = _asked(address)
+            found = bench(
+                data="sample", tasks_folder=folder / "tasks", models_file=folder / "models.yaml",
+                results=folder / "results", say=lambda line: None,
+            )  # fmt: skip
+            if found.runs[0].rows.counts()["ok"] != requests:
+                raise SystemExit(f"{found.runs[0].rows.counts()} of {requests} rows")
+            return _asked(address) - before
+
+        bench_again()
+        files, again = Counter[str](), 0
+        for _ in range(times):
+            chosen = random.choice([path for path in sorted((folder / "results").rglob("*")) if path.is_file()])
+            content = chosen.read_bytes()
+            chosen.write_bytes(content[: random.randrange(len(content) + 1)])
+            whole = answers.read_bytes().count(b"\n")
+            asked = bench_again()
+            if asked > requests - whole:
+                raise SystemExit(f"{chosen} cut: {asked} rows asked, {requests - whole} were lost")
+            files[chosen.name.split(".", 1)[-1] if chosen.parent.name == "_rows" else chosen.name] += 1
+            again += asked
+    print(f"{times} cuts ({', '.join(f'{count} {name}' for name, count in files.most_common())}): no row lost")
+    print(f"asked again: {again} rows, none whose answer was still whole")
+
+
+def _asked(address: str) -> int:
+    with urllib.request.urlopen(f"{address}/counts") as reply:
+        return sum(json.load(reply).values())
 
 
 def memory(requests: int, concurrency: int) -> None:
@@ -102,16 +153,18 @@ def start(data: Path, task: str, runs: int) -> None:
 def main() -> None:
     """Run one of them."""
     parser = argparse.ArgumentParser(description="Show what the fan-out bears.")
-    parser.add_argument("ordeal", choices=["faults", "kills", "memory", "start"])
+    parser.add_argument("ordeal", choices=["faults", "kills", "cuts", "memory", "start"])
     parser.add_argument("--rows", type=int, help="default: 1,000 with faults, 2,000 with kills, 200,000 for memory")
-    parser.add_argument("--times", type=int, default=10, help="kills")
+    parser.add_argument("--times", type=int, help="kills (default: 10) or cuts (300)")
     parser.add_argument("--data", type=Path, help="a mirror, for start")
     parser.add_argument("--task", default="ag_news")
     given = parser.parse_args()
     if given.ordeal == "faults":
         faults(given.rows or 1000, concurrency=200, runs=3)
     elif given.ordeal == "kills":
-        kills(given.rows or 2000, concurrency=8, times=given.times)
+        kills(given.rows or 2000, concurrency=8, times=given.times or 10)
+    elif given.ordeal == "cuts":
+        cuts(given.rows or 50, given.times or 300)
     elif given.ordeal == "start":
         start(given.data or parser.error("--data is needed"), given.task, runs=5)
     else:

@@ -17,6 +17,7 @@ FEW = [
     "record --alone 11 --rate 20 --seconds 1 --many 50",
     "ordeals memory --rows 200",
     "ordeals kills --rows 100 --times 2",
+    "ordeals cuts --rows 20 --times 5",
     "serving front --requests 20",
 ]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import secrets
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -449,7 +451,7 @@ def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | No
     if not path.is_file():
         return None
     try:
-        with np.load(path) as saved:
+        with path.open("rb") as file, np.load(file) as saved:
             if str(saved["state"]) != state:
                 return None
             statuses = tuple(saved["statuses"].tolist())
@@ -462,7 +464,7 @@ def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | No
             clusters = saved["clusters"] if len(saved["clusters"]) else None
             within = {name.removeprefix(WITHIN): float(saved[name]) for name in saved.files if name.startswith(WITHIN)}
             return RowScores(tuple(saved["ids"].tolist()), statuses, stats, right, clusters, within)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None  # a cache from another version or a killed run: score again
 
 

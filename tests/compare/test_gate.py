@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
 from harness.compare.gate import Check, gate, margin, power
+from harness.compare.paired import Comparison
 from harness.errors import UserError
 from harness.report.words import gate_reason
 from tests.scored import ERROR, OVERLAP, PERCENT, right, scored
@@ -148,3 +151,18 @@ class TestCannotBeTold:
     def test_no_task_at_all_is_a_mistake(self) -> None:
         with pytest.raises(UserError, match="a has not run a task"):
             gate([scored("news", "b", right(0.9))], "a", "b")
+
+
+def test_the_power_of_a_gate_is_how_often_repeated_runs_would_pass_and_fail() -> None:
+    """Differences are drawn again with the interval's own error, around none and around twice the margin."""
+    found = Comparison(
+        0.0, -0.05, 0.05, 1.0, 500, "not separable", None, margin=0.06, comparisons=2, unseen=0.004
+    )  # fmt: skip
+    reach = 0.05
+    error = reach / NormalDist().inv_cdf(1 - 0.05 / 2 / 2)
+    drawn = np.random.default_rng(3).normal(0, error, 40_000)
+    asked = power(found)
+    assert asked.passes_equal == pytest.approx(np.mean(drawn - reach - 0.004 > -0.06), abs=0.01)
+    assert asked.fails_loss == pytest.approx(np.mean(drawn - 0.12 + reach < -0.06), abs=0.01)
+    assert asked.loss == pytest.approx(0.12)
+    assert 0.4 < asked.passes_equal < asked.fails_loss < 0.9

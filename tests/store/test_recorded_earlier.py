@@ -74,6 +74,20 @@ def test_a_second_reading_takes_the_scores_from_their_cache(results: Path, runs:
     assert long_frame(again).equals(long_frame(runs))
 
 
+def test_a_cache_that_was_cut_or_garbled_is_made_again(results: Path, runs: list[ScoredRun]) -> None:
+    """Cut anywhere, as a power loss may, or with bytes that are not its own."""
+    expected = long_frame(runs)
+    cache = next(results.glob("*/*/scores-sample.npz"))
+    whole = cache.read_bytes()
+    middle = len(whole) // 2
+    for content in (
+        *(whole[:end] for end in range(0, len(whole), 97)),
+        whole[:middle] + b"\0" * 40 + whole[middle + 40 :],
+    ):
+        cache.write_bytes(content)
+        assert long_frame(score_all(results, read_manifests(results), lambda line: None)).equals(expected)
+
+
 @pytest.mark.parametrize("comparison", list(FIGURES["comparisons"]))
 def test_nothing_is_told_from_a_run_that_lost_rows(runs: list[ScoredRun], comparison: str) -> None:
     """The earlier version compared them: one row in ten or twelve of the tuned model's has no answer."""
