@@ -19,6 +19,7 @@ FEW = [
     "ordeals kills --rows 100 --times 2",
     "ordeals cuts --rows 20 --times 5",
     "serving front --requests 20",
+    "loadtest --seconds 1 --runs 1 --concurrency 2",
 ]
 
 

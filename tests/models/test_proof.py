@@ -135,6 +135,29 @@ def test_tokens_that_were_not_told_count_as_the_least_likely() -> None:
     assert distance([{"a": -1.0}], [{"a": -30.0}]) == proof.MOST_APART
 
 
+@pytest.mark.parametrize(
+    ("apart", "seen", "verdict"),
+    [
+        (3.0, 0.05, "proven"),
+        (3.0, 0.4, "proven, not exact"),
+        (3.0, 0.6, "another version or scale"),
+        (3.0, 2.9, "not applied"),
+        (3.0, -4.0, "another adapter"),
+        # A short training leaves adapter and base close together, and two engines differ by a tenth of a nat.
+        (0.46, 0.1, "proven, not exact"),
+        (0.46, 0.23, "another version or scale"),
+        (0.46, 0.44, "not applied"),
+        (0.2, 0.1, "another version or scale"),
+    ],
+)
+def test_the_verdict_is_by_the_share_of_the_distance_to_the_base(apart: float, seen: float, verdict: str) -> None:
+    """The log-probability of one token: -5 of the adapter, `apart` more of the base, `seen` more of what answers."""
+    sides = {"adapter": [{"token": "x", "logprob": -5.0}], "base": [{"token": "x", "logprob": -5.0 + apart}]}
+    print_ = proof.Fingerprint(base="b", weights_sha256="0", prompts=[{"prompt": "p", **sides}])  # type: ignore[list-item]
+    told = [{"x": -5.0 + seen}]
+    assert proof.judge(print_, told, told).verdict == verdict
+
+
 class TestBeforeABench:
     """A wrong adapter is found out before its rows are asked, and the other models are asked all the same."""
 
