@@ -7,8 +7,10 @@ READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
 LOCAL   := $(VENV)/.ready-local
 DEMO    := $(VENV)/.ready-demo
-# The release that was tested. Any version from 2.9 should work.
+# The release that was tested. Any version from 2.9 should work. Its CPU build is enough without an NVIDIA GPU.
 TORCH   ?= torch==2.13.0
+CUDA    ?= $(if $(shell command -v nvidia-smi),yes,no)
+CPU_BUILD = $(if $(filter no,$(CUDA)),--retries 1 --extra-index-url https://download.pytorch.org/whl/cpu)
 TASK    ?=
 BASE    ?=
 ENGINE  ?=
@@ -100,7 +102,7 @@ $(DEMO): $(READY)
 
 # Torch with pip, which uses local wheels; uv would install the newest release of the index.
 $(LOCAL): $(DEV)
-	@echo "installing torch, transformers and PEFT (once) ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@echo "installing torch, transformers and PEFT (once; $(if $(CPU_BUILD),1 GB with the CPU build,6.4 GB with CUDA)) ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CPU_BUILD) "$(TORCH)"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[local]' --group local
 	@touch $@

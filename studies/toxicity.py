@@ -33,6 +33,7 @@ from harness.tasks.catalog import load_task
 from harness.tasks.pruning import prune_from
 from harness.teach.truth import HUMAN, scored_against
 from harness.train import card
+from harness.train.recipe import rows_per_update
 from studies import program
 
 TASK, TEACHER, COLUMN = "toxic_chat", "gpt-4", "column-gpt4_label"
@@ -79,8 +80,8 @@ python -m studies.toxicity
 ```"""
 COLLECTED = f"{TASK} --from results/{TASK}/{TEACHERS}/{COLUMN} --validation 0.2 --data ~/mirror"
 TRAIN = (
-    "harness train toxic_chat --base smollm2-135m --train-on student/{student} --epochs {epochs:g} --batch {batch} "
-    "--learning-rate {rate:g} --out student/{folder}/toxic_chat --data ~/mirror"
+    "harness train toxic_chat --base smollm2-135m --train-on student/{student} --epochs {epochs:g} "
+    "--rows-per-update {rows} --learning-rate {rate:g} --out student/{folder}/toxic_chat --data ~/mirror"
 )
 
 
@@ -123,7 +124,7 @@ def _scored(results: Path, say: Callable[[str], None]) -> dict[str, ScoredRun]:
 
 def _command(student: str, made: card.Card) -> str:
     recipe = made.recipe
-    given = {"epochs": recipe["epochs"], "batch": recipe["batch"], "rate": recipe["learning_rate"]}
+    given = {"epochs": recipe["epochs"], "rows": rows_per_update(recipe), "rate": recipe["learning_rate"]}
     return TRAIN.format(student=student, folder=f"{student}-lora", **given)
 
 

@@ -26,7 +26,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: as for `harness train`.")
-@click.option("--batch", type=click.IntRange(min=1), help="Default: as for `harness train`.")
+@click.option("--rows-per-update", type=click.IntRange(min=1), help="Default: as for `harness train`.")
 @click.option(
     "--validation", type=click.FloatRange(0, 0.5, min_open=True), default=0.1, show_default=True,
     help="Share of the chunks that are held out.",
@@ -40,8 +40,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @options.json
 def command(
     document: Path, questions: Path, base: str, chars: int, overlap: int, sentences: bool, epochs: float, rank: int,
-    learning_rate: float | None, batch: int | None, validation: float, checkpoints: int, max_tokens: int, seed: int,
-    gpu_per_hour: float | None, out: Path, page: Path | None, as_json: bool,
+    learning_rate: float | None, rows_per_update: int | None, validation: float, checkpoints: int, max_tokens: int,
+    seed: int, gpu_per_hour: float | None, out: Path, page: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Tune a model on one document and ask every checkpoint questions on it.
 
@@ -52,7 +52,8 @@ def command(
     from harness.studies.contract import ContractOptions, study
     from harness.train.recipe import recipe_for
 
-    given = {name: value for name, value in (("learning_rate", learning_rate), ("batch", batch)) if value is not None}
+    given = {"learning_rate": learning_rate, "rows_per_update": rows_per_update}
+    given = {name: value for name, value in given.items() if value is not None}
     recipe = recipe_for(
         base, epochs=epochs, rank=rank, validation=validation, checkpoints=checkpoints, seed=seed, **given
     )

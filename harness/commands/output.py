@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,6 +150,40 @@ def adapter_entry(name: str, base: str, adapter: Path) -> str:
 
     backend = "llamacpp" if is_gguf(base) else "local"
     return f"  {name}:\n    backend: {backend}\n    model: {base}\n    adapter: {adapter}"
+
+
+def how_to_ask(task: str, base: str, adapter: Path, *given: str) -> str:
+    """Return how an adapter that was just trained is scored: with the entry that covers it, else with one to add.
+
+    `given` are options that the command to score it needs, too.
+    """
+    from harness.errors import UserError
+    from harness.models.entry import InProcess, load_models
+    from harness.shipped import models_file
+
+    def covers(model: object) -> bool:
+        if not isinstance(model, InProcess) or model.model != base or model.adapter is None:
+            return False
+        return Path(model.adapter.replace("{task}", task)).expanduser().resolve() == adapter.resolve()
+
+    try:
+        entries = load_models(models_file(), (), os.environ)
+    except UserError:  # the command that asks the model says what is wrong with the file
+        entries = []
+    covering = next((entry.name for entry in entries if covers(entry.model)), None)
+    names = {entry.name for entry in entries}
+    name = covering or next(name for name in _names("tuned") if name not in names)
+    command = shlex.join(["harness", "bench", "--task", task, "--model", name, *given])
+    if covering:
+        return f"To score it ({models_file()} has it as '{name}'), run: {command}"
+    # The adapters of other tasks are beside it.
+    place = adapter.with_name("{task}") if adapter.name == task else adapter
+    return f"To score it, add to models.yaml:\n{adapter_entry(name, base, place)}\nand run: {command}"
+
+
+def _names(first: str) -> Iterator[str]:
+    yield first
+    yield from (f"{first}-{number}" for number in itertools.count(2))
 
 
 def print_plan(chosen: BenchOptions, *, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from harness.commands import options
-from harness.commands.output import adapter_entry
+from harness.commands.output import how_to_ask
 
 
 @click.command("train")
@@ -25,23 +25,32 @@ from harness.commands.output import adapter_entry
     "ludwig; for a GGUF base peft, which alone can read it.",
 )  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), help="Weight updates, instead of epochs.")
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Default: 3, of a GGUF base 1.")
+@click.option(
+    "--epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Default: 3; of a base of up to a billion parameters as many as 60 updates take, from 1 to 6.",
+)
 @click.option("--rank", type=click.IntRange(min=1), default=8, show_default=True, help="Rank of the LoRA matrices.")
 @click.option(
     "--alpha", type=click.IntRange(min=1), help="Scale (alpha) of the LoRA matrices. Default: twice the rank."
 )
-@click.option("--dropout", type=click.FloatRange(0, 1), help="Default: 0.05, of a GGUF base 0.")
+@click.option("--dropout", type=click.FloatRange(0, 1), help="Default: 0.05, of a small base 0.")
 @click.option(
     "--target", "target_modules", multiple=True,
-    help="Module to adapt, can be repeated; or all-linear. Default: q_proj, v_proj, of a GGUF base all linear layers.",
+    help="Module to adapt, can be repeated; or all-linear. Default: q_proj, v_proj, of a small base all linear layers.",
 )  # fmt: skip
 @click.option(
-    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: 0.0002, of a GGUF base 0.001."
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: 0.0002, of a small base 0.001."
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Rows per forward pass. Default: 1, of a GGUF base 16.")
 @click.option(
-    "--accumulate", type=click.IntRange(min=1), help="Batches per weight update. Default: 16, of a GGUF base 1."
-)
+    "--rows-per-update", type=click.IntRange(min=1), default=16, show_default=True,
+    help="Rows whose mean gradient makes one weight update.",
+)  # fmt: skip
+@click.option(
+    "--batch", type=click.IntRange(min=1),
+    help="Most rows of one forward pass: divides the rows of an update and does not change what is learned. Default: "
+    "as many as fit the memory; 1 with Ludwig.",
+)  # fmt: skip
 @click.option(
     "--longest", type=click.IntRange(min=1), help="Most tokens of a row, answer included; others are left out."
 )
@@ -66,6 +75,10 @@ from harness.commands.output import adapter_entry
     help="Keep N adapters on the way, in checkpoints/ beside the one with the lowest validation loss (engine peft).",
 )  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: adapters/<base>/<task>.")
+@click.option(
+    "--score/--no-score", default=True, show_default=True,
+    help="At the end ask the adapter up to 100 rows that it did not learn, none of them evaluated.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the configuration and train nothing.")
 @options.data
 @options.tasks_folder
@@ -74,7 +87,7 @@ from harness.commands.output import adapter_entry
 def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
     gpu_per_hour: float | None, train_on: Path | None, out: Path | None, dry_run: bool, data: str | None,
-    tasks_folder: Path | None, as_json: bool, rank: int, shrink: int | None, rows: int | None,
+    tasks_folder: Path | None, as_json: bool, rank: int, shrink: int | None, rows: int | None, score: bool,
     **recipe: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a LoRA adapter on a task's training rows.
@@ -94,6 +107,11 @@ def command(
     if alpha is not None:
         given["alpha"] = alpha
     made = recipe_for(base, rank=rank, bits=int(bits) if bits else None, **given)
+    if made.batch and made.batch > made.rows_per_update:
+        raise click.UsageError(
+            f"--batch {made.batch} divides the {made.rows_per_update} rows of an update, so it cannot be larger: for "
+            f"larger updates give --rows-per-update {made.batch}"
+        )
     engine = engine or engine_for(base)
     if ALL in made.target_modules and (engine == "ludwig" or len(made.target_modules) > 1):
         raise click.UsageError(f"--target {ALL} is for --engine peft, and names all modules by itself")
@@ -101,7 +119,7 @@ def command(
         raise click.UsageError("--rows are the task's own; rows of --train-on are all learned")
     if engine == "ludwig" and (is_gguf(base) or made.start or made.longest or made.checkpoints):
         raise click.UsageError("a GGUF base, --start, --longest and --checkpoints need --engine peft")
-    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on, rows)
+    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on, rows, score)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if as_json or dry_run else sys.stdout, flush=True)
@@ -122,8 +140,6 @@ def command(
     else:
         loss = min(card.curve["validation"])
         print(f"{chosen.folder}: validation loss {loss:.4f} at step {card.step}, {card.hours:.2f} hours")
-        # The adapters of other tasks lie next to it.
-        adapter = chosen.folder.with_name("{task}") if chosen.folder.name == task else chosen.folder
-        print(f"To score it, add to models.yaml:\n{adapter_entry('tuned', base, adapter)}")
-        print(f"and run: harness bench --task {task} --model tuned")
+        where = [("--data", data), ("--tasks", tasks_folder)]
+        print(how_to_ask(task, base, chosen.folder, *(str(part) for pair in where if pair[1] for part in pair)))
     return 0

@@ -22,7 +22,7 @@ from harness.models.local import CARD
 from harness.store.files import replace_file
 from harness.sweep.grid import Cell
 from harness.train import card
-from harness.train.checkpoint import CHECKPOINT
+from harness.train.checkpoint import unfinished
 
 DONE, FAILED, COMMANDS, LOG, MODELS, BENCHED = (
     "done.json", "failed.json", "commands.txt", "log.txt", "models.yaml", "bench.json"
@@ -61,7 +61,7 @@ class Work:
         if cell.tuned:
             options = [part for name, value in cell.train.items() for part in _given(name, value)]
             train = ["train", cell.task, "--base", self.base, "--rows", str(cell.rows), *options]
-            found["train"] = [*run, *train, "--seed", str(cell.seed), "--out", ADAPTER, *where]
+            found["train"] = [*run, *train, "--seed", str(cell.seed), "--out", ADAPTER, "--no-score", *where]
         rows = ["--rows", str(cell.bench_rows)] if cell.bench_rows else []
         bench = ["bench", "--task", cell.task, "--model", self.model, "--models", MODELS, "--results", RESULTS]
         found["bench"] = [*run, *bench, *rows, *where, "--json"]
@@ -212,7 +212,7 @@ def _scores(folder: Path) -> list[dict[str, Any]]:
 
 def _trained(adapter: Path) -> bool:
     """Whether an adapter was trained to its end: its card is written last, and the checkpoint is then gone."""
-    if (adapter / CHECKPOINT).exists() or (adapter / "ludwig").exists():
+    if unfinished(adapter):
         return False
     try:
         card.read(adapter)

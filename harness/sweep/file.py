@@ -23,7 +23,7 @@ OF_THE_GRID = {
     "tasks": "the option --tasks",
 }  # fmt: skip
 """Options of `harness train` that are axes of their own, or options of the sweep, each with where it belongs."""
-NOT_OF_A_CELL = ("out", "dry_run", "shrink", "train_on", "start", "json", "plugin", "allow_code", "help")
+NOT_OF_A_CELL = ("out", "dry_run", "shrink", "score", "train_on", "start", "json", "plugin", "allow_code", "help")
 """Options of `harness train` that a cell has no use for, or that the sweep sets itself."""
 
 

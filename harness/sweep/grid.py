@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import SpecError, UserError, nearest
 from harness.hashing import digest, digest_all
-from harness.models.engines.known_bases import KNOWN, gguf_file, is_gguf
+from harness.models.engines.known_bases import KNOWN, is_gguf
 from harness.models.local import fingerprint
 from harness.rows.origin import locate
 from harness.rows.training import NoTrainingRows, load
@@ -165,14 +165,6 @@ def base_hash(source: Source, place: int, base: str) -> str:
         known = nearest(base, KNOWN)
         raise SpecError(source.problem(["bases", place], f"no base '{base}': no known name, file, folder or id{known}"))
     return base
-
-
-def weight_bytes(base: str) -> int | None:
-    """Return the bytes of a base's weights on disk, None where they are not on this machine."""
-    if is_gguf(base):
-        return KNOWN[base].size if base in KNOWN else gguf_file(base, lambda line: None).stat().st_size
-    files = [path for kind in ("*.safetensors", "*.bin") for path in Path(base).expanduser().glob(kind)]
-    return sum(path.stat().st_size for path in files) or None
 
 
 def _learnable(file: TaskFile, sweep: SweepFile, data: str | None, known: Any) -> Learnable:

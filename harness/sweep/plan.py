@@ -44,7 +44,7 @@ def effort(cell: Cell) -> int:
     if cell.rows is None:
         return 0
     recipe = recipe_of(cell.base, cell.train)
-    return recipe.updates(cell.rows) * recipe.batch * recipe.accumulate
+    return recipe.updates(cell.rows) * recipe.rows_per_update
 
 
 def rates(work: Work, finished: Iterable[tuple[Cell, dict[str, Any]]]) -> Rates | None:

@@ -12,10 +12,10 @@ import click
 
 from harness.ask.progress import command
 from harness.errors import SpecError, UserError
-from harness.models.engines.known_bases import KNOWN
+from harness.models.engines.known_bases import KNOWN, weight_bytes
 from harness.sweep.cell import Work
 from harness.sweep.file import SweepFile, load_sweep
-from harness.sweep.grid import MOST_CELLS, Cell, cells_of, grid_size, tasks_of, weight_bytes
+from harness.sweep.grid import MOST_CELLS, Cell, cells_of, grid_size, tasks_of
 from harness.sweep.places import SWEEP, Place
 from harness.sweep.plan import SweepPlan, left_seconds, plan
 from harness.sweep.sweep import Ended, Progress, Say, Stopped, Threads, Workers, found_before, only, run_sweep

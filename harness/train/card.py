@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.compare.intervals import Estimate
 from harness.errors import DataError
 from harness.models.local import CARD
 from harness.printable import printable
+from harness.report.words import interval
 from harness.rows.training import TrainingRows
 from harness.store.provenance import git_state
 from harness.tasks.catalog import TaskFile
@@ -31,7 +33,7 @@ A LoRA adapter for `tasks/{task}.yaml`, made by `harness train`.
 |---|---|
 | rows | {rows} of {place}, none of them evaluated |
 | validation loss | {loss:.4f} nats a token of the answers, at step {step} of {steps} |
-| engine | {engine} |
+{held_out}| engine | {engine} |
 | hardware | {hardware} |
 | hours | {hours:.3f}{cpu}{cost} |
 {pruned}{shrunk}
@@ -40,6 +42,7 @@ A LoRA adapter for `tasks/{task}.yaml`, made by `harness train`.
 ![losses](losses.svg)
 """
 
+_HELD_OUT = "| {metric} on {n} rows of split '{split}' that it did not learn | {score} |\n"
 _PRUNED = "| prompts | without the fixed text that `card.json` holds under `prune`, as `harness` then asks them |\n"
 _SHRUNK = "| rank | {}, cut to {} by singular values; {:.1%} of their squares lost |\n"
 
@@ -51,6 +54,7 @@ class Card:
     `hours` are of wall time, `cpu_minutes` of processor time, both with those of the adapter it began with; `usd`
     needs a price of the machine. `prune` is what was taken out of the prompts it learned. `shrunk_to` is the rank that
     the adapter was cut to afterwards, and `energy_lost` the share of its squared singular values that this cost.
+    `held_out` is its score before that, on rows that it did not learn.
     """
 
     task: str
@@ -77,6 +81,7 @@ class Card:
     git: dict[str, Any]
     shrunk_to: int | None = None
     energy_lost: float | None = None
+    held_out: dict[str, Any] | None = None
     prune: dict[str, Any] | None = None
 
 
@@ -141,6 +146,10 @@ def write(found: Card, folder: Path) -> None:
     """Write `card.json`, `README.md` and `losses.svg` into an adapter's folder."""
     (folder / CARD).write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
     cost = "" if found.usd is None else f", {found.usd:.2f} USD"
+    held_out = ""
+    if found.held_out is not None:
+        score = Estimate(**found.held_out["score"])
+        held_out = _HELD_OUT.format_map(found.held_out | {"n": score.n, "score": interval(score)})
     cpu = "" if found.cpu_minutes is None else f", {found.cpu_minutes:.1f} CPU-minutes"
     shrunk = "" if found.shrunk_to is None else _SHRUNK.format(found.recipe["rank"], found.shrunk_to, found.energy_lost)
     text = _MODEL_CARD.format(
@@ -156,6 +165,7 @@ def write(found: Card, folder: Path) -> None:
         hours=found.hours,
         cost=cost,
         cpu=cpu,
+        held_out=held_out,
         shrunk=shrunk,
         pruned=_PRUNED if found.prune else "",
     )

@@ -8,6 +8,11 @@ from typing import Any
 CHECKPOINT = "checkpoint.pt"
 
 
+def unfinished(adapter: Path) -> bool:
+    """Whether the training of an adapter in a folder was stopped, and can be resumed, by either engine."""
+    return (adapter / CHECKPOINT).exists() or (adapter / "ludwig").exists()
+
+
 def save(path: Path, training: str, state: dict[str, Any]) -> None:
     """Write the state of a training; `training` is a hash of everything that decides its course."""
     import torch

@@ -21,7 +21,7 @@ from harness.errors import HarnessError, UserError
 from harness.hashing import digest
 from harness.models.engines.decoding import after
 from harness.rows.training import Pair, completion
-from harness.train.recipe import EVALUATIONS, MOST_VALIDATION, Curve, Hyperparameters, Trained
+from harness.train.recipe import EVALUATIONS, Curve, Hyperparameters, Trained
 
 # Ludwig 0.17 needs Python 3.12, and these of torch fit it; it has no release that runs beside our own packages on 3.11.
 PACKAGES = ("ludwig[llm]>=0.17,<0.18", "torch==2.11.*", "torchaudio==2.11.*", "torchvision==0.26.*")
@@ -117,8 +117,9 @@ def configuration(base: Base, recipe: Hyperparameters, rows: Fitting, max_new_to
         rows: The training rows, from which lengths and steps follow.
         max_new_tokens: The task's limit, for Ludwig's own predictions; its default is 256.
     """
-    steps = recipe.updates(len(rows.pairs) - held_out(rows.pairs, recipe))
-    batches = steps * recipe.accumulate
+    steps = recipe.updates(len(rows.pairs) - recipe.held(len(rows.pairs)))
+    accumulate = _batches(recipe)
+    batches = steps * accumulate
     config: dict[str, Any] = {
         "model_type": "llm",
         "base_model": base.name,
@@ -147,10 +148,10 @@ def configuration(base: Base, recipe: Hyperparameters, rows: Fitting, max_new_to
             # A step of Ludwig's is a batch; losses and checkpoints come as often as in the other engine.
             "train_steps": batches,
             "early_stop": -1,  # the best weights are kept however many checkpoints come after them
-            "steps_per_checkpoint": max(1, steps // EVALUATIONS) * recipe.accumulate,
-            "batch_size": recipe.batch,
-            "eval_batch_size": recipe.batch,
-            "gradient_accumulation_steps": recipe.accumulate,
+            "steps_per_checkpoint": max(1, steps // EVALUATIONS) * accumulate,
+            "batch_size": recipe.batch or 1,
+            "eval_batch_size": recipe.batch or 1,
+            "gradient_accumulation_steps": accumulate,
             "learning_rate": recipe.learning_rate,
             "learning_rate_scheduler": {
                 "decay": "cosine",
@@ -168,9 +169,18 @@ def configuration(base: Base, recipe: Hyperparameters, rows: Fitting, max_new_to
     return config
 
 
-def held_out(pairs: Sequence[Pair], recipe: Hyperparameters) -> int:
-    """Return how many of the rows, the first, are for validation."""
-    return min(MOST_VALIDATION, int(recipe.validation * len(pairs)))
+def _batches(recipe: Hyperparameters) -> int:
+    """How many batches make one update.
+
+    Raises:
+        UserError: they would not be of equal size.
+    """
+    batch, update = recipe.batch or 1, recipe.rows_per_update
+    if update % batch:
+        raise UserError(
+            f"--engine ludwig needs a --batch that divides --rows-per-update: {batch} does not divide {update}"
+        )
+    return update // batch
 
 
 def _percentile(counts: Sequence[int]) -> int:
@@ -247,12 +257,12 @@ def train(
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         shutil.copyfile(weights / name, out / name)
     progress = json.loads((work / run / _PROGRESS).read_text(encoding="utf-8"))
-    made, best = (progress[key] // recipe.accumulate for key in ("steps", "best_eval_metric_steps"))
+    made, best = (progress[key] // _batches(recipe) for key in ("steps", "best_eval_metric_steps"))
     if progress["steps"] >= config["trainer"]["train_steps"]:
         shutil.rmtree(work)
     else:
         say(f"stopped at step {made}; the weights of step {best} are kept")
-    learned = len(rows.pairs) - held_out(rows.pairs, recipe)
+    learned = len(rows.pairs) - recipe.held(len(rows.pairs))
     curve, versions = _curve(progress, recipe), _versions(python)
     return Trained(curve, best, made, learned, rows.too_long, rows.longest, seconds, device, versions)
 
@@ -287,7 +297,7 @@ def _call(command: Sequence[str], work: Path) -> tuple[int, bool]:
 def _write_rows(pairs: Sequence[Pair], recipe: Hyperparameters, work: Path) -> None:
     import pandas as pd
 
-    held = held_out(pairs, recipe)
+    held = recipe.held(len(pairs))
     splits = [_SPLITS["validation"]] * held + [_SPLITS["training"]] * (len(pairs) - held)
     frame = {
         "prompt": [pair.prompt for pair in pairs],
@@ -307,7 +317,7 @@ def _variables() -> dict[str, str]:
 def _curve(progress: Mapping[str, Any], recipe: Hyperparameters) -> Curve:
     """Return the losses in what Ludwig says of its progress: lists of epoch, step and value."""
     training, validation = (progress[f"{split}_metrics"]["completion"]["loss"] for split in ("train", "validation"))
-    steps = [int(step) // recipe.accumulate for _, step, _ in training]
+    steps = [int(step) // _batches(recipe) for _, step, _ in training]
     values = ([round(value, 4) for _, _, value in points] for points in (training, validation or training))
     return Curve(steps, *values)
 

@@ -8,31 +8,34 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import UserError
 from harness.hashing import digest
 from harness.models.engines.gguf import base_folder
 from harness.models.engines.peft_adapters import TIED
-from harness.models.engines.transformers import context, device
+from harness.models.engines.transformers import INSTALL, context, device
 from harness.rows.training import Pair
 from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
 from harness.train.lora_linear import fuse
 from harness.train.loss import answer_loss, exact_frame, fast_bf16
-from harness.train.recipe import ALL, MOST_VALIDATION, Curve, Hyperparameters, Trained, learning_rate_factor
+from harness.train.recipe import ALL, Curve, Hyperparameters, Trained, learning_rate_factor
 
 if TYPE_CHECKING:
     import torch
 
 Rows = Sequence[tuple[Tokens, Tokens]]
+T = TypeVar("T")
 
 # On a CPU plain attention is faster than PyTorch's fused one, whose gradients are slow there, but it keeps the weights
 # of all pairs of tokens: it is for rows up to so many tokens, and for so many pairs at a time.
 PLAIN_ATTENTION_TOKENS = 1_024
 PLAIN_ATTENTION_PAIRS = 1_500_000
-# Of longer rows so many tokens are learned at once there: eight rows of 1,700 would take 15 GB.
+# More tokens are never learned at once there, where memory that runs out ends the process: eight rows of 1,700 would
+# take 15 GB.
 PART_TOKENS = 4_096
 CHECKPOINT_SECONDS = 60
 KEPT = "checkpoints"
@@ -54,22 +57,23 @@ def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, 
 
     most = min(context(model), recipe.longest or context(model))
     encoded = encode(pairs, words.backend_tokenizer, words.eos_token_id, most)
-    held = min(MOST_VALIDATION, int(recipe.validation * len(encoded.rows)))
-    name = digest(base, str(recipe), *(text for pair in pairs for text in (pair.prompt, pair.target)))
-    run = _Run(name, model, encoded, encoded.rows[held:], encoded.rows[:held], recipe, where)
+    held = recipe.held(len(encoded.rows))
+    decides = replace(recipe, batch=None)
+    name = digest(base, str(decides), *(text for pair in pairs for text in (pair.prompt, pair.target)))
     out.mkdir(parents=True, exist_ok=True)
-    run.resume(out / checkpoint.CHECKPOINT, say)
-    if run.step == 0:
-        shutil.rmtree(out / KEPT, ignore_errors=True)  # of another training
     try:
-        run.fit(out / checkpoint.CHECKPOINT, say, lambda step: run.write(out / KEPT / kept_name(step), base))
+        run = _Run(name, model, encoded, encoded.rows[held:], encoded.rows[:held], recipe, where, say)
+        run.resume(out / checkpoint.CHECKPOINT)
+        if run.step == 0:
+            shutil.rmtree(out / KEPT, ignore_errors=True)  # of another training
+        run.fit(out / checkpoint.CHECKPOINT, lambda step: run.write(out / KEPT / kept_name(step), base))
     except KeyboardInterrupt:
-        if not run.best_weights:
+        if not run.best_weights or (run.best_step == 0 and not recipe.start):
             raise
         say(f"stopped at step {run.step}; the weights of step {run.best_step} are kept")
-    except torch.cuda.OutOfMemoryError as error:
-        message = f"'{base}' does not fit {where} with batches of {recipe.batch} rows of {encoded.longest} tokens"
-        raise UserError(f"{message}: try --batch 1 with more --accumulate, or --bits 4") from error
+    except torch.OutOfMemoryError as error:
+        message = f"'{base}' does not fit {where} with one row of {encoded.longest} tokens at a time"
+        raise UserError(f"{message}: try --bits 4, or leave out long rows with --longest") from error
     run.save(out, base)
     finished = run.step >= run.steps
     if finished:
@@ -106,10 +110,12 @@ class _Run:
         validation: Rows,
         recipe: Hyperparameters,
         device: str,
+        say: Callable[[str], None],
     ) -> None:
         import torch
 
-        self.name, self.model, self.recipe, self.device = name, model, recipe, device
+        self.name, self.model, self.recipe, self.device, self.say = name, model, recipe, device, say
+        self.batch = min(recipe.batch or recipe.rows_per_update, recipe.rows_per_update)
         self.plain_attention = device == "cpu" and encoded.longest <= PLAIN_ATTENTION_TOKENS
         if self.plain_attention:
             model.set_attn_implementation("eager")
@@ -138,14 +144,14 @@ class _Run:
         wall, cpu = (before + to - start for before, to, start in zip(self.before, now, self.began, strict=True))
         return wall, cpu
 
-    def resume(self, path: Path, say: Callable[[str], None]) -> None:
+    def resume(self, path: Path) -> None:
         """Resume from the checkpoint, if there is one of this training."""
         import torch
 
         saved = checkpoint.load(path, self.name, self.device)
         if saved is None:
             if path.is_file():
-                say("the checkpoint belongs to another training: starting over")
+                self.say("the checkpoint belongs to another training: starting over")
             return
         with torch.no_grad():
             for weight, value in zip(self.weights, saved["weights"], strict=True):
@@ -154,26 +160,27 @@ class _Run:
         self.step, self.best, self.best_step = saved["step"], saved["best"], saved["best_step"]
         self.best_weights, self.before = saved["best_weights"], saved["seconds"]
         self.curve, self.losses = Curve(*saved["curve"]), saved["losses"]
-        say(f"resuming after step {self.step}")
+        self.say(f"resuming after step {self.step}")
 
-    def fit(self, path: Path, say: Callable[[str], None], keep: Callable[[int], None]) -> None:
+    def fit(self, path: Path, keep: Callable[[int], None]) -> None:
         """Train to the last step, saving a checkpoint at each evaluation and every minute.
 
-        `keep` is called after each step whose adapter is to be kept, which is evaluated, too.
+        The curve begins with the model as it is before the first step. `keep` is called after each step whose adapter
+        is to be kept, which is evaluated, too.
         """
         saved = time.monotonic()
         batches = self._batches()
         self.model.train()
-        if self.recipe.start and self.step == 0:  # which may be better than all that follows
+        if self.validation and self.step == 0:
             self._evaluate(None)
         while self.step < self.steps:
-            self.losses.append(self._update([next(batches) for _ in range(self.recipe.accumulate)]))
+            self.losses.append(self._update(next(batches)))
             self.step += 1
             evaluated = self.step % self.every == 0 or self.step == self.steps or self.step in self.kept
             if evaluated:
                 self._evaluate(sum(self.losses) / len(self.losses))
                 self.losses.clear()
-                say(
+                self.say(
                     f"step {self.step} of {self.steps}: training loss {self.curve.training[-1]:.3f}, "
                     f"validation loss {self.curve.validation[-1]:.3f}"
                 )
@@ -206,44 +213,63 @@ class _Run:
 
     def _batches(self) -> Iterator[list[tuple[Tokens, Tokens]]]:
         """The remaining batches: those of the steps that are done are skipped."""
-        batches = shuffled(self.rows, self.recipe.batch, self.recipe.seed)
-        for _ in range(self.step * self.recipe.accumulate):
+        batches = shuffled(self.rows, self.recipe.rows_per_update, self.recipe.seed)
+        for _ in range(self.step):
             next(batches)
         return batches
 
-    def _update(self, batches: Sequence[Rows]) -> float:
+    def _update(self, rows: Rows) -> float:
         import torch
 
-        # Dropout draws the same numbers in this step whether or not the training was stopped before.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
         factor = learning_rate_factor(self.step / self.steps, self.recipe.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * max(factor, 1e-3)
-        total = 0.0
-        for batch in batches:
-            answers = _answer_tokens(batch)
-            for part in self._parts(batch):
-                loss = self._loss(part) * (_answer_tokens(part) / answers / len(batches))
-                loss.backward()
-                total += loss.item()
+        total = self._fitting(lambda: self._backward(rows))
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
 
+    def _backward(self, rows: Rows) -> float:
+        """Add the gradient of the mean loss of these rows' answer tokens, and return that loss."""
+        import torch
+
+        # Dropout draws the same numbers in this step whether or not the training was stopped before.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        answers, total = _answer_tokens(rows), 0.0
+        for part in self._parts(rows):
+            loss = self._loss(part) * (_answer_tokens(part) / answers)
+            loss.backward()
+            total += loss.item()
+        return total
+
+    def _fitting(self, compute: Callable[[], T]) -> T:
+        """Compute what passes rows through the model, with half as many at once wherever the GPU's memory runs out."""
+        import torch
+
+        while True:
+            try:
+                return compute()
+            except torch.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+            # Here, because the error holds on to the memory of the pass that failed.
+            self.batch = (self.batch + 1) // 2
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            self.say(f"out of memory: going on with at most {self.batch} rows at once")
+
     def _parts(self, rows: Rows) -> Iterator[Rows]:
-        """A batch in parts that fit the memory, or row by row where rows beside each other would change each other."""
+        """Rows in parts that fit the memory, or one by one where rows beside each other would change each other."""
         if self.one_by_one:
             yield from ([row] for row in rows)
-            return
-        if self.device != "cpu":
-            yield rows
             return
         part: list[tuple[Tokens, Tokens]] = []
         for row in sorted(rows, key=_length):  # the last is the longest, to which the others are padded
             tokens = (len(part) + 1) * _length(row)
             pairs = tokens * (len(self.frame) + _length(row)) if self.plain_attention else 0
-            if part and (tokens > PART_TOKENS or pairs > PLAIN_ATTENTION_PAIRS):
+            too_many = self.device == "cpu" and (tokens > PART_TOKENS or pairs > PLAIN_ATTENTION_PAIRS)
+            if part and (len(part) == self.batch or too_many):
                 yield part
                 part = []
             part.append(row)
@@ -258,13 +284,8 @@ class _Run:
         validation = training or 0.0
         if self.validation:
             self.model.eval()
-            size = max(8, self.recipe.batch)
-            batches = [self.validation[place : place + size] for place in range(0, len(self.validation), size)]
             with torch.inference_mode():
-                total = sum(
-                    self._loss(part).item() * _answer_tokens(part) for batch in batches for part in self._parts(batch)
-                )
-            validation = total / _answer_tokens(self.validation)
+                validation = self._fitting(self._validation_loss)
             self.model.train()
         if not math.isfinite(validation):
             raise UserError(f"the loss is no longer a number at step {self.step}: try a lower --learning-rate")
@@ -274,6 +295,10 @@ class _Run:
         if validation < self.best:
             self.best, self.best_step = validation, self.step
             self.best_weights = [weight.detach().clone() for weight in self.weights]
+
+    def _validation_loss(self) -> float:
+        total = sum(self._loss(part).item() * _answer_tokens(part) for part in self._parts(self.validation))
+        return total / _answer_tokens(self.validation)
 
     def _checkpoint(self, path: Path) -> None:
         state = {
@@ -308,7 +333,7 @@ def _load(base: str, recipe: Hyperparameters, say: Callable[[str], None]) -> tup
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, logging
     except ImportError as error:
-        raise UserError(f"this engine needs torch: pip install -e '.[local]' ({error})") from None
+        raise UserError(f"--engine peft: {INSTALL} ({error})") from None
     logging.disable_progress_bar()
     # What the libraries tell each other of their next versions is not for our users.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")

@@ -12,24 +12,17 @@ from typing import Any
 
 from harness.ask.prepare import PreparedTask
 from harness.ask.run import BenchOptions, ask_pairs
-from harness.compare.intervals import Estimate, Sample, estimate_all
+from harness.compare.intervals import Estimate
 from harness.compare.paired import scale
 from harness.errors import HarnessError
-from harness.models.engines.known_bases import is_gguf
-from harness.models.entry import LlamaCppModel, LocalModel, ModelEntry
-from harness.rows.evaluation import choose
-from harness.rows.origin import locate
-from harness.rows.training import learnable_rows
 from harness.score.scoring import ScoredRun, score_all
-from harness.store.results import write_rows
 from harness.tasks.catalog import load_task
-from harness.tasks.prompts import Prompts
 from harness.train.merge import MergeOptions, merge
+from harness.train.outcome import entry_of, first_score, prepared_rows
 
 SHOWN = 3
 PARTS = 4
 """Weights are multiples of one part of so many, or of as many as there are adapters, and add up to 1."""
-VALIDATION = "validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +90,7 @@ def search(merging: MergeOptions, options: SearchOptions, say: Callable[[str], N
             name, out = f"merge-{number}", folder / str(number)
             card = merge(replace(merging, weights=weights, out=out))
             tried[name] = weights
-            pairs += [(task, _entry(name, card.base, out)) for task in tasks]
+            pairs += [(task, entry_of(name, card.base, out)) for task in tasks]
         asking = BenchOptions((), (), folder, options.tasks_folder, folder / "results", options.data)
         scored = score_all(folder / "results", ask_pairs(pairs, asking, say), say)
         candidates = [_candidate(tried[name], [run for run in scored if run.manifest.model == name]) for name in tried]
@@ -113,28 +106,17 @@ def _prepared(
     tasks, splits = [], {}
     for name in dict.fromkeys(options.tasks):
         file = load_task(options.tasks_folder, name)
-        prompts, origin = Prompts(file), locate(file, options.data, splits=[VALIDATION])
-        own = VALIDATION in origin.splits and file.task.evaluation.split != VALIDATION
-        rows = learnable_rows(file, prompts, origin, options.rows, VALIDATION if own else None)
-        splits[name] = VALIDATION if own else file.task.training.split
-        say(f"{name}: {len(rows):,} rows of split '{splits[name]}', none of them evaluated")
-        subset = replace(choose(file, prompts, origin), rows=())
-        tasks.append(PreparedTask(file, prompts, origin, subset, write_rows(results, name, rows), len(rows)))
+        task, splits[name] = prepared_rows(file, options.data, options.rows, results)
+        say(f"{name}: {task.n:,} rows of split '{splits[name]}', none of them evaluated")
+        tasks.append(task)
     return tasks, splits
-
-
-def _entry(name: str, base: str, adapter: Path) -> ModelEntry:
-    settings = {"model": base, "adapter": str(adapter)}
-    if is_gguf(base):
-        return ModelEntry(name, LlamaCppModel(backend="llamacpp", **settings), ())
-    return ModelEntry(name, LocalModel(backend="local", **settings), ())
 
 
 def _candidate(weights: tuple[float, ...], runs: list[ScoredRun]) -> Candidate:
     scores, shares = {}, []
     for run in runs:
         first = run.metrics[0]
-        (scores[run.manifest.task],) = estimate_all([Sample(first, run.rows.stats[first.name], run.rows.clusters)])
+        scores[run.manifest.task] = first_score(run)
         share = scores[run.manifest.task].value / (scale(first) or 1)
         shares.append(share if first.higher_is_better else -share)
     return Candidate(weights, scores, fmean(shares) if shares else float("-inf"))

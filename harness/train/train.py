@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError
+from harness.errors import HarnessError, UserError
 from harness.models.local import CARD
 from harness.rows.examples import load_examples
 from harness.rows.origin import locate
@@ -16,6 +16,8 @@ from harness.rows.training import TrainingRows, load
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts
 from harness.train.card import Card, card, read, write
+from harness.train.checkpoint import unfinished
+from harness.train.outcome import HeldOut, advice, score_held_out
 from harness.train.recipe import Engine, Hyperparameters
 from harness.train.shrink import Shrunk, shrink
 
@@ -28,7 +30,7 @@ class TrainOptions:
     """What a user asks of `harness train`.
 
     `out` is None for `adapters/<base>/<task>`, `train_on` for the task's own training rows, of which `rows` are the
-    most that are learned.
+    most that are learned. `score` asks the adapter rows that it did not learn.
     """
 
     task: str
@@ -41,6 +43,7 @@ class TrainOptions:
     gpu_per_hour: float | None = None
     train_on: Path | None = None
     rows: int | None = None
+    score: bool = True
 
     @property
     def folder(self) -> Path:
@@ -58,7 +61,7 @@ def base_name(base: str) -> str:
 
 
 def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
-    """Train an adapter for a task and return its card.
+    """Train an adapter for a task, score it on rows that it did not learn, and return its card.
 
     Raises:
         UserError: the task has no training rows, the base cannot be loaded, or it does not fit.
@@ -82,7 +85,30 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
         trained = ludwig.train(python, config, fitting, options.recipe, folder, say)
     made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
     write(made, folder)
+    if unfinished(folder):
+        return made
+    held_out = _scored(options, file, rows, made, say) if options.score else None
+    if held_out is not None:
+        made = replace(made, held_out=held_out.as_json())
+        write(made, folder)
+    if advised := advice(options.recipe, trained.curve, trained.rows, trained.steps, held_out):
+        say(advised)
     return made
+
+
+def _scored(
+    options: TrainOptions, file: TaskFile, rows: TrainingRows, made: Card, say: Callable[[str], None]
+) -> HeldOut | None:
+    """The adapter's score; None, for which the reason is said, where it cannot be asked."""
+    held = options.recipe.held(len(rows.pairs) - made.too_long)
+    learned = {pair.prompt for pair in rows.pairs[held:]}
+    try:
+        found = score_held_out(file, options.base, options.folder, options.data, learned, say)
+    except HarnessError as error:
+        say(f"it was not scored on rows that it did not learn: {error}")
+        return None
+    say(found.text())
+    return found
 
 
 def shrink_trained(folder: Path, rank: int) -> Shrunk:

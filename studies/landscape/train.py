@@ -25,7 +25,7 @@ from harness.train.batches import encode
 from harness.train.card import Card, read, write
 from harness.train.checkpoint import CHECKPOINT
 from harness.train.fingerprint import write_fingerprint
-from harness.train.recipe import Hyperparameters
+from harness.train.recipe import Hyperparameters, rows_per_update
 from harness.train.shrink import truncated
 from harness.train.train import TrainOptions, train
 from studies.landscape.recipes import BASE, ENOUGH, PLANS, SHIPPED_RANK, recipe
@@ -97,8 +97,8 @@ def _round(study: Study, task: str, number: int) -> None:
         chosen = _recipe(study, file, cards, str(before[-1]) if before else None, say)
         if chosen is None:
             return
-        say(f"round {number}: {chosen.steps} steps of {chosen.batch} rows")
-        train(TrainOptions(task, BASE, "peft", chosen, study.data, study.tasks_folder, folder), say)
+        say(f"round {number}: {chosen.steps} steps of {chosen.rows_per_update} rows")
+        train(TrainOptions(task, BASE, "peft", chosen, study.data, study.tasks_folder, folder, score=False), say)
         if not _finished(folder, file):
             raise KeyboardInterrupt  # it was stopped by Ctrl-C; its checkpoint is kept
     shipped = study.out / task
@@ -134,7 +134,7 @@ def _recipe(study: Study, file: TaskFile, cards: Sequence[Card], start: str | No
     rows = load(file, Prompts(file), locate(file, study.data))
     words = Tokenizer.from_file(str(Path(base_folder(BASE, say)) / "tokenizer.json"))
     encoded = encode(rows.pairs, words, 0, plan.longest)
-    done = sum(card.steps * card.recipe["batch"] / card.rows for card in cards)
+    done = sum(card.steps * rows_per_update(card.recipe) / card.rows for card in cards)
     return recipe(plan, encoded, done, len(cards), start)
 
 

@@ -118,7 +118,7 @@ class TestAStudy:
         (folder / "a.txt").write_text(DOCUMENT)
         base = tiny.base(folder / "base", context=512, texts=[DOCUMENT])
         recipe = Hyperparameters(
-            steps=12, batch=4, accumulate=1, learning_rate=1e-2, validation=0.2, checkpoints=3, dropout=0.0
+            steps=12, rows_per_update=4, learning_rate=1e-2, validation=0.2, checkpoints=3, dropout=0.0
         )
         return ContractOptions(
             folder / "a.txt", questions(folder), str(base), recipe, folder / "out", chars=40, max_tokens=8,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.commands.output import how_to_ask
 from harness.train.train import base_name
 from tests.models.engines.engine import END, tokenizer
 from tests.train import tiny
@@ -93,10 +94,10 @@ def test_a_base_gives_its_name_to_the_folder_of_its_adapters(base: str, name: st
 class TestPeft:
     def test_it_trains_and_writes_adapter_and_card(self, train: Run, tmp_path: Path) -> None:
         tiny.base(tmp_path / "tiny", context=2048)
-        done = train("--base", "tiny", "--engine", "peft", "--steps", 4, "--accumulate", 2, "--json")
+        done = train("--base", "tiny", "--engine", "peft", "--steps", 4, "--batch", 4, "--no-score", "--json")
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        assert (found["engine"], found["steps"], found["curve"]["steps"]) == ("peft", 4, [1, 2, 3, 4])
+        assert (found["engine"], found["steps"], found["curve"]["steps"]) == ("peft", 4, [0, 1, 2, 3, 4])
         folder = tmp_path / "adapters" / "tiny" / "glue_sst2"
         assert {path.name for path in folder.iterdir()} == {
             "README.md", "adapter_config.json", "adapter_model.safetensors", "card.json", "losses.svg",
@@ -105,6 +106,7 @@ class TestPeft:
     def test_it_says_how_to_score_the_adapter(self, train: Run, tmp_path: Path) -> None:
         tiny.base(tmp_path / "tiny", context=2048)
         done = train("--base", "tiny", "--engine", "peft", "--steps", 1)
+        assert " that it did not learn, none of them evaluated; always the most frequent answer: " in done.stdout
         assert "    model: tiny\n    adapter: adapters/tiny/{task}\n" in done.stdout
         assert "harness bench --task glue_sst2 --model tuned" in done.stdout
 
@@ -120,7 +122,7 @@ def test_without_torch_the_other_engine_says_what_to_install(train: Run) -> None
         pytest.skip("torch is installed")
     done = train("--base", "some/base", "--engine", "peft")
     assert done.returncode == 2
-    assert "error: this engine needs torch: pip install -e '.[local]'" in done.stderr
+    assert "error: --engine peft: it runs" in done.stderr
 
 
 def test_a_gguf_base_is_trained_by_the_small_trainer_with_a_recipe_of_its_own(train: Run) -> None:
@@ -128,7 +130,7 @@ def test_a_gguf_base_is_trained_by_the_small_trainer_with_a_recipe_of_its_own(tr
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["out"] == "adapters/smollm2-135m/glue_sst2"
-    assert (found["epochs"], found["batch"], found["learning_rate"]) == (2, 16, 1e-3)
+    assert (found["epochs"], found["rows_per_update"], found["learning_rate"]) == (2, 16, 1e-3)
     assert "up_proj" in found["target_modules"]
 
 
@@ -154,3 +156,47 @@ def test_an_adapter_is_cut_to_a_lower_rank(train: Run, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "has rank 2: --shrink takes a lower one" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_batch_larger_than_an_update_names_the_option_that_is_meant(train: Run) -> None:
+    done = train("--base", "smollm2-135m", "--batch", 32, "--dry-run")
+    assert done.returncode == 2
+    assert "--batch 32 divides the 16 rows of an update, so it cannot be larger" in done.stderr
+    assert "--rows-per-update 32" in done.stderr
+
+
+class TestHowToAskTheAdapter:
+    ENTRY = "  tuned:\n    backend: llamacpp\n    model: smollm2-135m\n    adapter: adapters/smollm2-135m/{task}\n"
+    ADAPTER = Path("adapters/smollm2-135m/jigsaw")
+
+    @pytest.fixture(autouse=True)
+    def _here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+
+    def write(self, text: str) -> None:
+        Path("models.yaml").write_text(text)
+
+    def test_is_an_entry_to_add_where_none_covers_it(self) -> None:
+        self.write("base: {backend: llamacpp, model: smollm2-135m}\n")
+        said = how_to_ask("jigsaw", "smollm2-135m", self.ADAPTER)
+        assert said == (
+            f"To score it, add to models.yaml:\n{self.ENTRY}and run: harness bench --task jigsaw --model tuned"
+        )
+
+    def test_is_the_entry_that_covers_it(self) -> None:
+        self.write("mine: {backend: llamacpp, model: smollm2-135m, adapter: './adapters/smollm2-135m/{task}'}\n")
+        said = how_to_ask("jigsaw", "smollm2-135m", self.ADAPTER, "--data", "my rows")
+        assert said == (
+            "To score it (models.yaml has it as 'mine'), run: harness bench --task jigsaw --model mine --data 'my rows'"
+        )
+
+    @pytest.mark.parametrize("other", ["adapter: 'other/{task}'", "adapter: adapters/smollm2-135m/ag_news"])
+    def test_is_a_second_entry_of_another_name_where_the_first_is_another_adapter(self, other: str) -> None:
+        self.write(f"tuned: {{backend: llamacpp, model: smollm2-135m, {other}}}\n")
+        said = how_to_ask("jigsaw", "smollm2-135m", self.ADAPTER)
+        assert "\n  tuned-2:\n" in said
+        assert said.endswith("--model tuned-2")
+
+    def test_is_said_although_the_file_of_models_is_wrong(self) -> None:
+        self.write("tuned: [\n")
+        assert "add to models.yaml" in how_to_ask("jigsaw", "smollm2-135m", self.ADAPTER)

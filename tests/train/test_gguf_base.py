@@ -23,7 +23,7 @@ from tests.train.test_peft import silent
 pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")]
 
 PAIRS = [Pair(f"no ab 12 {'ye' * (n % 3)} {n}:", "yes" if n % 2 else "no") for n in range(64)]
-RECIPE = replace(SMALL_BASE, steps=12, rank=4, alpha=8, batch=8, validation=0.25)
+RECIPE = replace(SMALL_BASE, steps=12, rank=4, alpha=8, rows_per_update=8, validation=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ class TestTraining:
         }
 
     def test_no_more_rows_are_evaluated_than_are_trained_on(self, base: Path, tmp_path: Path) -> None:
-        assert train(base, tmp_path, replace(RECIPE, steps=5)).curve.steps == [2, 4, 5]  # 16 rows held out, 8 a step
+        assert train(base, tmp_path, replace(RECIPE, steps=5)).curve.steps == [0, 2, 4, 5]  # 16 rows held out, 8 a step
 
     def test_it_goes_on_from_an_adapter_and_never_ends_worse(self, base: Path, tmp_path: Path) -> None:
         first = train(base, tmp_path / "first", replace(RECIPE, steps=20, learning_rate=1e-2))

@@ -26,7 +26,7 @@ from harness.train.recipe import Hyperparameters, Trained
 from tests.models.engines.engine import END, tokenizer
 from tests.train.tiny import pairs
 
-RECIPE = Hyperparameters(steps=8, batch=2, accumulate=2, validation=0.2)
+RECIPE = Hyperparameters(steps=8, rows_per_update=4, batch=2, validation=0.2)
 PAIRS = pairs(20)
 ROWS = ludwig.Fitting(tuple(PAIRS), 56, 7, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarni
 
 PAIRS = tiny.pairs()
 RECIPE = Hyperparameters(
-    steps=48, rank=8, alpha=16, dropout=0.1, target_modules=ALL_LINEAR, learning_rate=2e-2, batch=8, accumulate=1,
+    steps=48, rank=8, alpha=16, dropout=0.1, target_modules=ALL_LINEAR, learning_rate=2e-2, rows_per_update=8,
     validation=0.1,
 )  # fmt: skip
 
@@ -51,7 +52,7 @@ class TestATraining:
         curve = trained[0].curve
         assert curve.validation[-1] < curve.validation[0] / 2
         assert curve.training[-1] < curve.training[0] / 2
-        assert curve.steps == [6, 12, 18, 24, 30, 36, 42, 48]
+        assert curve.steps == [0, 6, 12, 18, 24, 30, 36, 42, 48]
 
     def test_the_best_weights_are_kept(self, trained: tuple[Any, Path]) -> None:
         curve = trained[0].curve
@@ -93,6 +94,68 @@ class TestATraining:
         same = [train(base, tmp_path / name, short).curve for name in ("a", "b")]
         assert same[0] == same[1]
         assert train(base, tmp_path / "c", replace(short, seed=1)).curve != same[0]
+
+
+class TestTheRowsOfAnUpdate:
+    @pytest.fixture(scope="class", autouse=True)
+    def _exact(self) -> Iterator[None]:
+        """In float32: bf16 rounds each size of a batch differently."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("harness.train.loss.fast_bf16", lambda: False)
+            patch.setattr("harness.train.peft.fast_bf16", lambda: False)
+            yield
+
+    @pytest.fixture(scope="class")
+    def whole(self, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+        return train(base, tmp_path_factory.mktemp("whole"), replace(RECIPE, steps=6, dropout=0.0)).curve
+
+    @pytest.mark.parametrize("batch", [1, 3, 8])
+    def test_are_the_same_however_many_pass_the_model_at_once(
+        self, base: Path, tmp_path: Path, whole: Any, batch: int
+    ) -> None:
+        curve = train(base, tmp_path, replace(RECIPE, steps=6, dropout=0.0, batch=batch)).curve
+        assert curve.validation == pytest.approx(whole.validation, abs=2e-3)
+        assert curve.training == pytest.approx(whole.training, abs=2e-3)
+
+    def test_pass_it_in_half_as_many_at_once_wherever_memory_runs_out(
+        self, base: Path, tmp_path: Path, whole: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import torch
+
+        sizes = out_of_memory_above(3, monkeypatch)
+        lines: list[str] = []
+        curve = train(base, tmp_path, replace(RECIPE, steps=6, dropout=0.0), lines.append).curve
+        assert curve.validation == pytest.approx(whole.validation, abs=2e-3)
+        told = [line for line in lines if line.startswith("out of memory")]
+        assert told == [f"out of memory: going on with at most {size} rows at once" for size in (4, 2)]
+        assert max(size for size in sizes if size <= 3) == 2
+        assert torch.is_grad_enabled()
+
+    def test_a_base_of_which_not_even_one_fits_is_refused(
+        self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out_of_memory_above(0, monkeypatch)
+        with pytest.raises(UserError, match=r"does not fit cpu with one row of \d+ tokens at a time: try --bits 4"):
+            train(base, tmp_path)
+
+
+def out_of_memory_above(most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a pass of more rows fail as on a GPU whose memory is full; return the sizes of all passes."""
+    import torch
+
+    from harness.train import peft
+
+    sizes: list[int] = []
+    loss = peft.answer_loss
+
+    def limited(model: Any, frame: Any, rows: Any, device: str = "cpu") -> Any:
+        sizes.append(len(rows))
+        if len(rows) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss(model, frame, rows, device)
+
+    monkeypatch.setattr(peft, "answer_loss", limited)
+    return sizes
 
 
 class Stop(Exception):

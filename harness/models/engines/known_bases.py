@@ -104,6 +104,18 @@ def gguf_file(name: str, say: Callable[[str], None]) -> Path:
     return cached
 
 
+def weight_bytes(name: str) -> int | None:
+    """Return the bytes of a base model's weights on disk, None where they are not on this machine.
+
+    Raises:
+        UserError: it is a GGUF file that is not there.
+    """
+    if is_gguf(name):
+        return KNOWN[name].size if name in KNOWN else gguf_file(name, lambda line: None).stat().st_size
+    files = [path for kind in ("*.safetensors", "*.bin") for path in Path(name).expanduser().glob(kind)]
+    return sum(path.stat().st_size for path in files) or None
+
+
 def _installed(base: KnownBase) -> Path | None:
     """The file in an installed package, whose code is not run."""
     found = importlib.util.find_spec(base.module)
