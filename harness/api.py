@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Names = str | Sequence[str]
 Folder = str | Path
+Folders = Folder | Sequence[Folder] | None
 T = TypeVar("T")
 
 
@@ -68,7 +69,7 @@ class PredictionScores:
     statuses: Mapping[str, int]
 
 
-def load_task(name: str, *, tasks_folder: Folder | None = None) -> TaskFile:
+def load_task(name: str, *, tasks_folder: Folders = None) -> TaskFile:
     """Load a task by name; its content is `.task`.
 
     Raises:
@@ -77,7 +78,7 @@ def load_task(name: str, *, tasks_folder: Folder | None = None) -> TaskFile:
     """
     from harness.tasks.catalog import load_task
 
-    return load_task(_path(tasks_folder), name)
+    return load_task(_folders(tasks_folder), name)
 
 
 def load_models(names: Names = (), *, models_file: Folder | None = None) -> list[ModelEntry]:
@@ -99,7 +100,7 @@ def bench(
     data: Folder | None = None,
     rows: int | None = None,
     seed: int = 0,
-    tasks_folder: Folder | None = None,
+    tasks_folder: Folders = None,
     models_file: Folder | None = None,
     results: Folder = "results",
     max_usd: float | None = None,
@@ -124,7 +125,7 @@ def bench(
         tasks=_several(tasks),
         models=_several(models),
         models_file=_models(models_file),
-        tasks_folder=_path(tasks_folder),
+        tasks_folder=_folders(tasks_folder),
         results=Path(results),
         data=None if data is None else str(data),
         rows=rows,
@@ -139,7 +140,7 @@ def bench(
 
 
 def score(
-    task: str, predictions: Folder | Iterable[Mapping[str, Any]], *, tasks_folder: Folder | None = None
+    task: str, predictions: Folder | Iterable[Mapping[str, Any]], *, tasks_folder: Folders = None
 ) -> PredictionScores:
     """Score answers made elsewhere: a JSONL file, or mappings with `prediction`, `reference` and perhaps `id`.
 
@@ -166,7 +167,7 @@ def compare(
     tasks: Names = (),
     kind: Literal["benchmark", "sample"] | None = None,
     results: Folder = "results",
-    tasks_folder: Folder | None = None,
+    tasks_folder: Folders = None,
     recorded_rules: bool = False,
     across_prompts: bool = False,
     say: Callable[[str], None] = print,
@@ -179,14 +180,14 @@ def compare(
     from harness.compare.paired import compare_recorded, recorded_runs
     from harness.score.rules import chosen_rules
 
-    rules = chosen_rules(_path(tasks_folder), recorded=recorded_rules)
+    rules = chosen_rules(_folders(tasks_folder), recorded=recorded_rules)
     runs = recorded_runs(Path(results), _several(tasks), (a, b), kind, rules, say)
     return compare_recorded(runs, a, b, across_prompts=across_prompts)[0]
 
 
 def report(
     *, results: Folder = "results", out: Folder = "reports", single_file: bool = False,
-    tasks_folder: Folder | None = None, recorded_rules: bool = False, say: Callable[[str], None] = print,
+    tasks_folder: Folders = None, recorded_rules: bool = False, say: Callable[[str], None] = print,
 ) -> list[Path]:  # fmt: skip
     """Rebuild the page, tables and plots from what is recorded, and return the files written.
 
@@ -196,7 +197,7 @@ def report(
     from harness.report import write_report
     from harness.score.rules import chosen_rules
 
-    rules = chosen_rules(_path(tasks_folder), recorded=recorded_rules)
+    rules = chosen_rules(_folders(tasks_folder), recorded=recorded_rules)
     return write_report(Path(results), Path(out), say, rules, single_file=single_file)
 
 
@@ -206,7 +207,7 @@ def train(
     *,
     engine: Literal["ludwig", "peft"] | None = None,
     data: Folder | None = None,
-    tasks_folder: Folder | None = None,
+    tasks_folder: Folders = None,
     out: Folder | None = None,
     gpu_per_hour: float | None = None,
     say: Callable[[str], None] = print,
@@ -224,8 +225,8 @@ def train(
     from harness.train.train import TrainOptions, train
 
     made = recipe_for(base, **hyperparameters)
-    place, folder = None if data is None else str(data), _path(tasks_folder)
-    options = TrainOptions(task, base, engine or engine_for(base), made, place, folder, _path(out), gpu_per_hour)
+    place, folders = None if data is None else str(data), _folders(tasks_folder)
+    options = TrainOptions(task, base, engine or engine_for(base), made, place, folders, _path(out), gpu_per_hour)
     return train(options, say)
 
 
@@ -235,6 +236,10 @@ def _several(names: Names) -> tuple[str, ...]:
 
 def _path(folder: Folder | None) -> Path | None:
     return None if folder is None else Path(folder)
+
+
+def _folders(given: Folders) -> tuple[Path, ...]:
+    return tuple(map(Path, [given] if isinstance(given, str | Path) else given or ()))
 
 
 def _models(file: Folder | None) -> Path:

@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from harness.ask.prepare import unreadable_gold
@@ -22,6 +21,7 @@ from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build
 from harness.score.metrics.text import dropped_scripts
 from harness.score.scoring import score_rows
+from harness.shipped import TaskFolders
 from harness.store.results import Response
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts, question_hash
@@ -67,7 +67,7 @@ class SharedColumn:
     length: float
 
 
-def check(folder: Path | None, name: str, data: str | None, *, strict: bool) -> Checked:
+def check(folder: TaskFolders, name: str, data: str | None, *, strict: bool) -> Checked:
     """Check one task against its rows and return all that is wrong with it at once."""
     problems: list[str] = []
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+TaskFolders = Path | Sequence[Path] | None
+"""The folder of task files that a user names, or several; None or empty: `tasks/` of the current folder."""
 
 _PACKAGE = Path(__file__).parent
 

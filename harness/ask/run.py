@@ -34,6 +34,7 @@ from harness.models.prices import price_of
 from harness.models.proof import CHANGED, Proof, has_fingerprint, prove
 from harness.models.served import may_be_trained_again, stamp
 from harness.secrets import SHORTEST_IN_ANSWERS, masked
+from harness.shipped import TaskFolders
 from harness.store.provenance import git_state, versions
 from harness.store.results import (
     Manifest,
@@ -58,7 +59,7 @@ class BenchOptions:
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     models_file: Path
-    tasks_folder: Path | None
+    tasks_folder: TaskFolders
     results: Path
     data: str | None = None
     rows: int | None = None

@@ -16,7 +16,7 @@ from harness.commands import options
 @options.tasks_folder
 @options.json
 @options.code
-def command(tasks: tuple[str, ...], data: str | None, tasks_folder: Path | None, as_json: bool) -> int:
+def command(tasks: tuple[str, ...], data: str | None, tasks_folder: tuple[Path, ...], as_json: bool) -> int:
     """Validate tasks (default: all) against their rows.
 
     Shows row counts, the balance of labels, and three prompts with their targets.

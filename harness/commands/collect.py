@@ -36,7 +36,7 @@ from harness.commands import options
 @options.code
 def command(
     task: str, teacher: str, rows: int | None, split: str | None, repeat: int, temperature: float | None,
-    data: str | None, models_file: Path, tasks_folder: Path | None, results: Path, max_usd: float | None,
+    data: str | None, models_file: Path, tasks_folder: tuple[Path, ...], results: Path, max_usd: float | None,
     as_json: bool,
 ) -> int:  # fmt: skip
     """Ask a teacher the rows that may be learned, and set its answers beside the right ones.

@@ -62,7 +62,7 @@ def command(
     truth: str | None,
     across_prompts: bool,
     recorded_rules: bool,
-    tasks_folder: Path | None,
+    tasks_folder: tuple[Path, ...],
     results: Path,
     as_json: bool,
 ) -> int:

@@ -57,7 +57,7 @@ def _agree(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @options.code
 def command(
     task: str, folders: tuple[Path, ...], out: Path, agree: tuple[bool, float | None], balance: bool,
-    prune: str | None, validation: float, data: str | None, tasks_folder: Path | None, as_json: bool,
+    prune: str | None, validation: float, data: str | None, tasks_folder: tuple[Path, ...], as_json: bool,
 ) -> int:  # fmt: skip
     """Turn a teacher's answers into rows to train a student on.
 

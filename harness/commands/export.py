@@ -24,7 +24,7 @@ def command(
     models: tuple[str, ...],
     out: Path,
     recorded_rules: bool,
-    tasks_folder: Path | None,
+    tasks_folder: tuple[Path, ...],
     results: Path,
 ) -> int:
     """Write recorded runs to a Parquet file.

@@ -62,7 +62,7 @@ def command(
     undecided: Literal["pass", "fail"] | None,
     across_prompts: bool,
     recorded_rules: bool,
-    tasks_folder: Path | None,
+    tasks_folder: tuple[Path, ...],
     junit: Path | None,
     results: Path,
     as_json: bool,

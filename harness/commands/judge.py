@@ -48,7 +48,7 @@ def command(
     resamples: int,
     plot: Path | None,
     models_file: Path,
-    tasks_folder: Path | None,
+    tasks_folder: tuple[Path, ...],
     results: Path,
     as_json: bool,
 ) -> int:

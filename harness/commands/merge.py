@@ -54,7 +54,7 @@ def _weights(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @options.json
 def command(
     adapters: tuple[Path, ...], weights: tuple[float, ...] | None, search: bool, tasks: tuple[str, ...], rows: int,
-    data: str | None, tasks_folder: Path | None, out: Path, as_json: bool, **how: Any,
+    data: str | None, tasks_folder: tuple[Path, ...], out: Path, as_json: bool, **how: Any,
 ) -> int:  # fmt: skip
     """Merge LoRA adapters of one base into one adapter.
 

@@ -16,7 +16,7 @@ from harness.commands import options
 )
 @options.tasks_folder
 @options.code
-def command(tasks: tuple[str, ...], folder: Path, tasks_folder: Path | None) -> int:
+def command(tasks: tuple[str, ...], folder: Path, tasks_folder: tuple[Path, ...]) -> int:
     """Copy the datasets of tasks from the hub, for `--data DIR`."""
     from harness.rows.mirror import write
     from harness.tasks.catalog import load_task

@@ -69,8 +69,8 @@ tasks_run = _many("task", "all that were run", a_task_run)
 models_run = _many("model", "all that were run", a_model_run)
 
 tasks_folder = click.option(
-    "--tasks", "tasks_folder", type=_FOLDER, default=None,
-    help="Folder of task files, and no others. Default: tasks/ of the current folder, then the shipped tasks.",
+    "--tasks", "tasks_folder", type=_FOLDER, multiple=True,
+    help="Folder of task files beside the shipped ones; can be repeated. Default: tasks/ of the current folder.",
 )  # fmt: skip
 
 

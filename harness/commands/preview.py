@@ -29,7 +29,7 @@ def command(
     data: str | None,
     seed: int,
     models_file: Path,
-    tasks_folder: Path | None,
+    tasks_folder: tuple[Path, ...],
 ) -> int:
     """Print the exact request that a model would get for a row.
 

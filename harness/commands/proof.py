@@ -39,7 +39,7 @@ MOST = 3
 @options.code
 def command(
     models: tuple[str, ...], tasks: tuple[str, ...], make: Path | None, base: str | None, data: str | None,
-    models_file: Path, tasks_folder: Path | None, as_json: bool,
+    models_file: Path, tasks_folder: tuple[Path, ...], as_json: bool,
 ) -> int:  # fmt: skip
     """Show whether servers apply the adapters they are asked for.
 
@@ -127,7 +127,7 @@ def _servers(
     return {url: one for url, one in found.items() if len(one[1]) > 1}
 
 
-def _make(adapter: Path, base: str | None, task: str, data: str | None, tasks_folder: Path | None) -> int:
+def _make(adapter: Path, base: str | None, task: str, data: str | None, tasks_folder: tuple[Path, ...]) -> int:
     from harness.models.engines.adapter_files import read_lora
     from harness.models.proof import FINGERPRINT
     from harness.rows.origin import locate

@@ -31,7 +31,7 @@ from harness.commands import options
 @options.code
 def command(
     results: Path, out: Path, single_file: bool, subject: str | None, against: str | None, models: tuple[str, ...],
-    tasks: tuple[str, ...], truth: str | None, recorded_rules: bool, tasks_folder: Path | None,
+    tasks: tuple[str, ...], truth: str | None, recorded_rules: bool, tasks_folder: tuple[Path, ...],
 ) -> int:  # fmt: skip
     """Build page, tables and plots from recorded answers.
 

@@ -45,7 +45,7 @@ def command(
     columns: Sequence[str],
     with_rows: bool,
     table: bool,
-    tasks_folder: Path | None,
+    tasks_folder: tuple[Path, ...],
     as_json: bool,
 ) -> int:
     """Score predictions made by other tools, with a task's metrics.

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--base", metavar="ID", help="Hub id or folder of the base, for --print.")
 def command(
-    models: str, adapters: Path | None, models_file: Path, tasks_folder: Path | None, host: str, port: int,
+    models: str, adapters: Path | None, models_file: Path, tasks_folder: tuple[Path, ...], host: str, port: int,
     slots: int | None, context: int, max_queue: int, token: str | None, record: Path | None, engine: Engine | None,
     base: str | None,
 ) -> int:  # fmt: skip

@@ -22,7 +22,7 @@ from harness.commands import options
 @options.json
 @options.code
 def command(
-    results: tuple[Path, ...], published: bool, out: Path | None, page: Path | None, tasks_folder: Path | None,
+    results: tuple[Path, ...], published: bool, out: Path | None, page: Path | None, tasks_folder: tuple[Path, ...],
     as_json: bool,
 ) -> int:  # fmt: skip
     """Compare tuned models over tasks: lifts, the best base, learning curves, seeds, complexity, predictions.

@@ -34,7 +34,7 @@ CELLS_FAILED = 3
 @options.json
 def command(
     file: Path, jobs: int, ray: str | None, only_plan: bool, retry: str | None, wanted: tuple[str, ...], yes: bool,
-    data: str | None, tasks_folder: Path | None, as_json: bool,
+    data: str | None, tasks_folder: tuple[Path, ...], as_json: bool,
 ) -> int:  # fmt: skip
     """Train and score every cell of a grid: bases, tasks, numbers of training rows, seeds, options of training.
 

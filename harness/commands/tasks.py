@@ -14,7 +14,7 @@ from harness.commands import options
 @options.tasks_folder
 @options.json
 @options.code
-def command(tasks_folder: Path | None, as_json: bool) -> int:
+def command(tasks_folder: tuple[Path, ...], as_json: bool) -> int:
     """List the tasks."""
     from tabulate import tabulate
 

@@ -87,7 +87,7 @@ from harness.commands.output import how_to_ask
 def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
     gpu_per_hour: float | None, train_on: Path | None, out: Path | None, dry_run: bool, data: str | None,
-    tasks_folder: Path | None, as_json: bool, rank: int, shrink: int | None, rows: int | None, score: bool,
+    tasks_folder: tuple[Path, ...], as_json: bool, rank: int, shrink: int | None, rows: int | None, score: bool,
     **recipe: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a LoRA adapter on a task's training rows.
@@ -140,6 +140,7 @@ def command(
     else:
         loss = min(card.curve["validation"])
         print(f"{chosen.folder}: validation loss {loss:.4f} at step {card.step}, {card.hours:.2f} hours")
-        where = [("--data", data), ("--tasks", tasks_folder)]
-        print(how_to_ask(task, base, chosen.folder, *(str(part) for pair in where if pair[1] for part in pair)))
+        where = [("--data", data)] if data else []
+        where += [("--tasks", str(folder)) for folder in tasks_folder]
+        print(how_to_ask(task, base, chosen.folder, *(part for pair in where for part in pair)))
     return 0

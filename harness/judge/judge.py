@@ -27,6 +27,7 @@ from harness.models.entry import BaselineModel, ModelEntry, load_models, samples
 from harness.models.prices import usd_of
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers.thinking import without_thinking
+from harness.shipped import TaskFolders
 from harness.store.files import replace_file
 from harness.store.results import Manifest, Response, answered_rows, chosen_runs, drop_rows, write_rows
 from harness.tasks.catalog import TaskFile, load_task
@@ -51,7 +52,7 @@ class JudgeOptions:
     models: tuple[str, ...]
     judge: str
     models_file: Path
-    tasks_folder: Path | None
+    tasks_folder: TaskFolders
     results: Path
     against: tuple[str, ...] = ()
     reference: bool = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from harness.errors import UserError
+from harness.shipped import TaskFolders
 from harness.store.results import Manifest
 from harness.tasks.catalog import load_task, task_files
 from harness.tasks.task import Task
@@ -26,7 +26,7 @@ def recorded_rules(runs: Sequence[Manifest], say: Callable[[str], None]) -> list
 RECORDED: Rules = recorded_rules
 
 
-def current_rules(folder: Path | None) -> Rules:
+def current_rules(folder: TaskFolders) -> Rules:
     """Each task by its task file as it is now, in this folder or where tasks are found without one.
 
     A task without a file, or with one that cannot be read, which is said, is scored by the rule of its last run.
@@ -52,6 +52,6 @@ def ruled(run: Manifest, rule: Task) -> Manifest:
     return run if run.spec == rule else run.model_copy(update={"spec": run.spec.scored_by(rule)})
 
 
-def chosen_rules(folder: Path | None, *, recorded: bool) -> Rules:
+def chosen_rules(folder: TaskFolders, *, recorded: bool) -> Rules:
     """The rules that a user asks for: recorded ones, or those of the task files."""
     return RECORDED if recorded else current_rules(folder)

@@ -35,6 +35,7 @@ from harness.report.plots.load import load_plots
 from harness.report.words import plural
 from harness.serve.arrivals import Assign, Heard, Load, assigned, poisson
 from harness.serve.load_figures import LATE_MS, costs, figures
+from harness.shipped import TaskFolders
 from harness.store.files import replace_file
 from harness.store.provenance import git_state, versions
 from harness.tasks.catalog import TaskFile, load_task, task_names
@@ -74,7 +75,7 @@ class LoadOptions:
     adapters: Sequence[int] = ()
     assign: Assign = "round-robin"
     task: str | None = None
-    tasks_folder: Path | None = None
+    tasks_folder: TaskFolders = None
     data: str | None = None
     duration: float = 30.0
     timeout: float = 60.0

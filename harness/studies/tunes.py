@@ -16,6 +16,7 @@ from harness.report.findings import long_frame
 from harness.report.published import Published, counterpart, read
 from harness.score.rules import current_rules
 from harness.score.scoring import score_all
+from harness.shipped import TaskFolders
 from harness.store.results import read_manifests, read_rows
 from harness.studies.claims import Tables, lines_of, read_tables
 from harness.studies.complexity import measure
@@ -102,7 +103,7 @@ def _gpt(tables: Tables) -> dict[str, dict[str, float]]:
     return {task: {GPT: scores[GPT]} for task, scores in tables.gpt.items()}
 
 
-def from_results(folders: Sequence[Path], figures: Path, tasks_folder: Path | None = None) -> Evidence:
+def from_results(folders: Sequence[Path], figures: Path, tasks_folder: TaskFolders = None) -> Evidence:
     """The tuned models of results of `harness sweep` or `harness bench`.
 
     A tuned model is one that names its base, which was asked the same task. Incomplete runs are left out, and so are
@@ -176,7 +177,7 @@ def _results(folders: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
                 warn(f"{done}: left out: {error}")
 
 
-def _scores(results: Path, tasks_folder: Path | None) -> Iterator[dict[str, Any]]:
+def _scores(results: Path, tasks_folder: TaskFolders) -> Iterator[dict[str, Any]]:
     """The main score of each run on benchmark rows, or on sample rows where there are no others."""
     manifests = list(read_manifests(results))
     kind = "benchmark" if any(run.kind == "benchmark" for run in manifests) else "sample"

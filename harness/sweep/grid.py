@@ -16,6 +16,7 @@ from harness.models.engines.known_bases import KNOWN, is_gguf
 from harness.models.local import fingerprint
 from harness.rows.origin import locate
 from harness.rows.training import NoTrainingRows, load
+from harness.shipped import TaskFolders
 from harness.sweep.file import SweepFile
 from harness.tasks.catalog import TaskFile, load_task, task_names
 from harness.tasks.prompts import Prompts
@@ -126,7 +127,7 @@ def grid_size(sweep: SweepFile, tasks: int) -> int:
     return tasks * max(1, len(sweep.rows or ())) * math.prod(map(len, axes))
 
 
-def tasks_of(source: Source, sweep: SweepFile, folder: Path | None) -> list[TaskFile]:
+def tasks_of(source: Source, sweep: SweepFile, folder: TaskFolders) -> list[TaskFile]:
     """Return the tasks of a sweep.
 
     Raises:

@@ -13,6 +13,7 @@ import click
 from harness.ask.progress import command
 from harness.errors import SpecError, UserError
 from harness.models.engines.known_bases import KNOWN, weight_bytes
+from harness.shipped import TaskFolders
 from harness.sweep.cell import Work
 from harness.sweep.file import SweepFile, load_sweep
 from harness.sweep.grid import MOST_CELLS, Cell, cells_of, grid_size, tasks_of
@@ -34,7 +35,7 @@ class SweepOptions:
     only: Sequence[str]
     yes: bool
     data: str | None
-    tasks_folder: Path | None
+    tasks_folder: TaskFolders
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The tasks of a folder, loaded by name."""
+"""The tasks of one or more folders, loaded by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import SpecError, UserError, nearest
 from harness.hashing import digest
-from harness.shipped import TASKS
+from harness.shipped import TASKS, TaskFolders
 from harness.tasks.task import Task
 from harness.tasks.yaml import Source, read, validate
 
@@ -41,57 +41,66 @@ class TaskFile:
         return self.source.path.parent / "samples" / f"{self.name}.jsonl"
 
 
-def task_folders(folder: Path | None) -> list[Path]:
+def task_folders(folders: TaskFolders) -> list[Path]:
     """Return the folders in which a task is looked for, in this order.
 
-    The one that is named; without a name `tasks/` of the current folder, where there is one, and the shipped tasks.
+    Those that are named; without a name `tasks/` of the current folder, where there is one. Then the shipped tasks.
     """
-    if folder is not None:
-        return [folder]
-    if not OWN.is_dir():
-        return [TASKS]
-    return [OWN] if TASKS.is_dir() and OWN.samefile(TASKS) else [OWN, TASKS]
+    found = _own_folders(folders)
+    return found if any(place.resolve() == TASKS.resolve() for place in found) else [*found, TASKS]
 
 
-def task_files(folder: Path | None) -> dict[str, Path]:
+def _own_folders(folders: TaskFolders) -> list[Path]:
+    """The folders that come before the shipped tasks, each once."""
+    if not folders:
+        return [OWN] if OWN.is_dir() else []
+    named = [folders] if isinstance(folders, Path) else folders
+    return list({place.resolve(): place for place in reversed(named)}.values())[::-1]
+
+
+def task_files(folders: TaskFolders) -> dict[str, Path]:
     """Return the file of every task that can be named, by name; an own task comes before a shipped one of that name.
 
     Raises:
-        UserError: there is no such folder, or no task in it.
+        UserError: a folder that is named does not exist, or has no task.
     """
     found: dict[str, Path] = {}
-    for place in reversed(task_folders(folder)):
-        found |= {path.stem: path for path in place.glob("*.yaml")}
-    if not found:
-        raise UserError(f"{folder or TASKS}: no task files (*.yaml) in this folder; name another with --tasks")
+    for place in reversed(task_folders(folders)):
+        here = {path.stem: path for path in place.glob("*.yaml")}
+        if not here and (folders or place == TASKS):
+            raise UserError(f"{place}: no task files (*.yaml) in this folder; name another with --tasks")
+        found |= here
     return dict(sorted(found.items()))
 
 
-def task_names(folder: Path | None) -> list[str]:
+def task_names(folders: TaskFolders) -> list[str]:
     """Return the names of the tasks that a command takes when none is named, sorted.
 
-    Those of the folder; without a folder those of `tasks/` of the current folder, or of the package if there are none.
+    Those of the folders that are named, else of `tasks/` of the current folder, else of the package.
 
     Raises:
-        UserError: there is no such folder, or no task in it.
+        UserError: a folder that is named does not exist, or has no task.
     """
-    for place in task_folders(folder):
-        if any(place.glob("*.yaml")):
-            return list(task_files(place))
-    return list(task_files(folder))
+    files = task_files(folders)
+    own = _own_folders(folders)
+    return [name for name, path in files.items() if path.parent in own] or list(files)
 
 
-def load_task(folder: Path | None, name: str) -> TaskFile:
-    """Load one task by name, from the folder or, without one, as `task_files` finds it.
+def load_task(folders: TaskFolders, name: str) -> TaskFile:
+    """Load one task by name, as `task_files` finds it.
 
     Raises:
-        UserError: there is no task of that name.
+        UserError: there is no task of that name, or several of the folders that are named have one.
         SpecError: the file is wrong.
     """
-    known = task_files(folder)
+    known, places = task_files(folders), task_folders(folders)
     if name not in known:
-        places = " or ".join("the shipped tasks" if place == TASKS else str(place) for place in task_folders(folder))
-        raise UserError(f"no task '{name}' in {places}{nearest(name, known)}")
+        shown = " or ".join("the shipped tasks" if place == TASKS else str(place) for place in places)
+        raise UserError(f"no task '{name}' in {shown}{nearest(name, known)}")
+    having = [path for place in _own_folders(folders) if (path := place / f"{name}.yaml").is_file()]
+    if len(having) > 1:
+        both = " and ".join(map(str, having))
+        raise UserError(f"the task '{name}' is in several folders of --tasks: {both}; rename one of them")
     source = read(known[name])
     if not NAME.fullmatch(name):
         raise SpecError(source.problem((), f"the name '{name}' may hold letters, digits, '.', '_' and '-' only"))

@@ -16,6 +16,7 @@ from harness.compare.intervals import Estimate
 from harness.compare.paired import scale
 from harness.errors import HarnessError
 from harness.score.scoring import ScoredRun, score_all
+from harness.shipped import TaskFolders
 from harness.tasks.catalog import load_task
 from harness.train.merge import MergeOptions, merge
 from harness.train.outcome import entry_of, first_score, prepared_rows
@@ -30,7 +31,7 @@ class SearchOptions:
     """What a user asks of `harness merge --search`: tasks, where their rows are, and how many of each are asked."""
 
     tasks: tuple[str, ...]
-    tasks_folder: Path | None = None
+    tasks_folder: TaskFolders = None
     data: str | None = None
     rows: int = 100
 

@@ -13,6 +13,7 @@ from harness.models.local import CARD
 from harness.rows.examples import load_examples
 from harness.rows.origin import locate
 from harness.rows.training import TrainingRows, load
+from harness.shipped import TaskFolders
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts
 from harness.train.card import Card, card, read, write
@@ -38,7 +39,7 @@ class TrainOptions:
     engine: Engine
     recipe: Hyperparameters
     data: str | None
-    tasks_folder: Path | None
+    tasks_folder: TaskFolders
     out: Path | None = None
     gpu_per_hour: float | None = None
     train_on: Path | None = None

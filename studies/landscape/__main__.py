@@ -35,7 +35,7 @@ def command() -> None:
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Tasks side by side.")
 def train(
-    data: str, tasks: tuple[str, ...], tasks_folder: Path | None, out: Path, state: Path, rounds: int, jobs: int
+    data: str, tasks: tuple[str, ...], tasks_folder: tuple[Path, ...], out: Path, state: Path, rounds: int, jobs: int
 ) -> int:
     """Train an adapter for each task; what was stopped goes on when the same command is given.
 

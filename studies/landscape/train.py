@@ -38,11 +38,11 @@ class Study:
     """Where training rows come from, and where adapters go.
 
     `state` holds each round's adapter at its full rank, with the checkpoint of one that is under way; `out` the
-    adapters as they are shipped. Without `tasks_folder` the tasks are found as every command finds them.
+    adapters as they are shipped. Without `tasks_folders` the tasks are found as every command finds them.
     """
 
     data: str
-    tasks_folder: Path | None
+    tasks_folders: tuple[Path, ...]
     out: Path
     state: Path
     rounds: int
@@ -78,7 +78,7 @@ def train_side_by_side(study: Study, tasks: Sequence[str], jobs: int) -> int:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "studies.landscape", "train", "--data", study.data, "--rounds", str(study.rounds)]
     command += ["--out", str(study.out), "--state", str(study.state)]
-    command += ["--tasks", str(study.tasks_folder)] if study.tasks_folder else []
+    command += [part for folder in study.tasks_folders for part in ("--tasks", str(folder))]
     command += [part for task in tasks for part in ("--task", task)]
     processes = [subprocess.Popen(command, env=environment) for _ in range(jobs)]
     return max(process.wait() for process in processes)
@@ -86,7 +86,7 @@ def train_side_by_side(study: Study, tasks: Sequence[str], jobs: int) -> int:
 
 def _round(study: Study, task: str, number: int) -> None:
     """Train a round if the one before it is done and another is worth it, and ship its adapter."""
-    file = load_task(study.tasks_folder, task)
+    file = load_task(study.tasks_folders, task)
     say = _say(task)
     before = [study.round_folder(task, earlier) for earlier in range(number)]
     folder = study.round_folder(task, number)
@@ -98,7 +98,7 @@ def _round(study: Study, task: str, number: int) -> None:
         if chosen is None:
             return
         say(f"round {number}: {chosen.steps} steps of {chosen.rows_per_update} rows")
-        train(TrainOptions(task, BASE, "peft", chosen, study.data, study.tasks_folder, folder, score=False), say)
+        train(TrainOptions(task, BASE, "peft", chosen, study.data, study.tasks_folders, folder, score=False), say)
         if not _finished(folder, file):
             raise KeyboardInterrupt  # it was stopped by Ctrl-C; its checkpoint is kept
     shipped = study.out / task

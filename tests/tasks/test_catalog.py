@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import SpecError, UserError
 from harness.models.entry import ModelEntry, load_models
-from harness.shipped import models_file
+from harness.shipped import TASKS, models_file
 from harness.tasks.catalog import TaskFile, load_task, task_files, task_names
 from tests.tasks.conftest import GOOD
 
@@ -32,12 +32,15 @@ class TestTasks:
 
     @pytest.mark.parametrize(
         ("name", "hint"),
-        [("jigsw", "did you mean 'jigsaw'"), ("zzz", "choose from: gsm8k, jigsaw"), ("../jigsaw", "did you mean")],
+        [
+            ("jigsw", "did you mean 'jigsaw'"),
+            ("zzz", "choose from: ag_news, .*, mine, "),
+            ("../jigsaw", "did you mean"),
+        ],
     )
     def test_an_unknown_name_brings_the_nearest_or_all(self, tmp_path: Path, name: str, hint: str) -> None:
-        for known in ("jigsaw", "gsm8k"):
-            (tmp_path / f"{known}.yaml").write_text(GOOD)
-        with pytest.raises(UserError, match=f"no task '{name}' in {tmp_path} .{hint}"):
+        (tmp_path / "mine.yaml").write_text(GOOD)
+        with pytest.raises(UserError, match=f"no task '{name}' in {tmp_path} or the shipped tasks .{hint}"):
             load_task(tmp_path, name)
 
     @pytest.mark.parametrize("name", ["tasks/toxic", "/etc/passwd", "..", ""])
@@ -83,11 +86,6 @@ class TestOwnTasks:
     def test_an_empty_folder_of_ones_own_leaves_the_shipped_tasks(self) -> None:
         assert "jigsaw" in task_names(None)
 
-    def test_a_folder_that_is_named_is_the_only_one(self) -> None:
-        Path("tasks/mine.yaml").write_text(GOOD)
-        with pytest.raises(UserError, match=r"no task 'gsm8k' in tasks \(choose from: mine\)"):
-            load_task(Path("tasks"), "gsm8k")
-
     def test_an_unknown_name_says_where_it_was_looked_for(self) -> None:
         with pytest.raises(UserError, match=r"no task 'gsm8' in tasks or the shipped tasks \(did you mean 'gsm8k'"):
             load_task(None, "gsm8")
@@ -96,6 +94,46 @@ class TestOwnTasks:
         assert models_file() == SHIPPED
         Path("models.yaml").write_text("m: {backend: baseline, method: majority}\n")
         assert models_file() == Path("models.yaml")
+
+
+class TestFoldersOfTasks:
+    """`--tasks` may be given several times, and adds to the shipped tasks."""
+
+    @pytest.fixture(autouse=True)
+    def _folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for name in ("tasks/unnamed", "mine/a", "more/b"):
+            Path(name).parent.mkdir()
+            Path(f"{name}.yaml").write_text(GOOD)
+
+    FOLDERS = (Path("mine"), Path("more"))
+
+    def test_a_task_of_each_folder_and_a_shipped_one_can_be_named(self) -> None:
+        for name in ("a", "b", "gsm8k"):
+            assert load_task(self.FOLDERS, name).name == name
+
+    def test_they_take_the_place_of_the_tasks_of_the_current_folder(self) -> None:
+        with pytest.raises(UserError, match="no task 'unnamed' in mine or more or the shipped tasks"):
+            load_task(self.FOLDERS, "unnamed")
+
+    def test_commands_that_name_no_task_take_those_of_the_folders_and_no_shipped_ones(self) -> None:
+        assert task_names(self.FOLDERS) == ["a", "b"]
+        assert task_names(Path("mine")) == ["a"]
+        assert {"a", "gsm8k"} <= set(task_names([Path("mine"), TASKS]))
+
+    def test_a_task_of_a_folder_hides_the_shipped_one_of_its_name(self) -> None:
+        Path("more/jigsaw.yaml").write_text(GOOD)
+        assert load_task(self.FOLDERS, "jigsaw").source.path == Path("more/jigsaw.yaml")
+
+    def test_a_task_of_two_folders_is_an_error_that_names_both(self) -> None:
+        Path("more/a.yaml").write_text(GOOD)
+        with pytest.raises(UserError, match=r"the task 'a' is in several folders of --tasks: mine/a.yaml and more/a.y"):
+            load_task(self.FOLDERS, "a")
+        assert load_task([Path("mine"), Path("mine").absolute()], "a").name == "a"
+
+    def test_a_folder_without_tasks_is_named(self) -> None:
+        with pytest.raises(UserError, match=r"absent: no task files \(\*\.yaml\) in this folder"):
+            load_task((Path("mine"), Path("absent")), "a")
 
 
 class TestVariables:

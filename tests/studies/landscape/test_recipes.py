@@ -27,7 +27,7 @@ def test_every_plan_is_of_a_task() -> None:
 def test_a_round_reads_about_its_tokens(own: int, batch: int) -> None:
     found = recipe(Plan(share=1.5), encoded(20_000, own), 0, 0, None)
     assert found is not None
-    assert found.batch == batch
+    assert found.rows_per_update == batch
     assert found.steps * (40 + batch * own) == pytest.approx(1.5 * TOKENS[0], abs=(40 + batch * own) / 2)
 
 
@@ -35,7 +35,7 @@ def test_few_rows_are_read_a_few_times_over_all_rounds() -> None:
     rows = encoded(100, 80)
     first = recipe(Plan(), rows, 0, 0, None)
     assert first is not None
-    epochs = first.steps * first.batch / (100 * 0.8)
+    epochs = first.steps * first.rows_per_update / (100 * 0.8)
     assert epochs == pytest.approx(MOST_EPOCHS, rel=0.1)
     assert recipe(Plan(), rows, epochs, 1, "before") is None
 
