@@ -46,6 +46,7 @@ from harness.store.results import (
     last_served,
     write_manifest,
 )
+from harness.store.running import RunningPair, running, size_of
 from harness.tasks.catalog import TaskFile, load_task, task_names
 
 PROVEN_FOR_S = 600.0
@@ -142,6 +143,7 @@ async def _ask(
     budget: Budget | None,
 ) -> list[Manifest]:
     _allow_many_files()
+    began = now()
     asked: list[PairRun] = []
     secrets = tuple(dict.fromkeys(secret for _, entry in pairs for secret in entry.model.secrets))
     say = _masking(say, secrets)
@@ -165,7 +167,8 @@ async def _ask(
             budget = budget or Budget(options.max_usd, {entry.name: entry.model for _, entry in pairs})
             brake = Brake()
             _refuse_unpriced(jobs, budget, options)
-            with Progress(jobs, budget) as progress, interruptible(brake, progress.notice):
+            under_way = running(options.results, began, [pair.under_way for pair in asked])
+            with under_way, Progress(jobs, budget) as progress, interruptible(brake, progress.notice):
                 notice = _masking(progress.notice, secrets)
                 ended = await run(jobs, progress.watch, brake=brake, budget=budget, notice=notice)
     for job in jobs:
@@ -304,6 +307,13 @@ class PairRun:
         say(f"{name} on {task}: {proof}")
         if proof is not None and proof.trouble:
             self.job.stopped = f"{proof.trouble}; ask all the same with --no-proof"
+
+    @property
+    def under_way(self) -> RunningPair:
+        """What those who watch the run are told of it at its beginning."""
+        task, model = self._task.file.name, self._entry.name
+        wanted, size = self._task.n * self._samples, size_of(self._options.results, task, model)
+        return RunningPair(task, model, wanted, self.job.pending, size)
 
     def unanswered(self) -> Iterator[tuple[str, Request]]:
         """Yield the key and the request of each answer that is missing; rows with the same prompt are asked once."""

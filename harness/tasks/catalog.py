@@ -46,12 +46,12 @@ def task_folders(folders: TaskFolders) -> list[Path]:
 
     Those that are named; without a name `tasks/` of the current folder, where there is one. Then the shipped tasks.
     """
-    found = _own_folders(folders)
+    found = own_folders(folders)
     return found if any(place.resolve() == TASKS.resolve() for place in found) else [*found, TASKS]
 
 
-def _own_folders(folders: TaskFolders) -> list[Path]:
-    """The folders that come before the shipped tasks, each once."""
+def own_folders(folders: TaskFolders) -> list[Path]:
+    """Return the folders that come before the shipped tasks, each once."""
     if not folders:
         return [OWN] if OWN.is_dir() else []
     named = [folders] if isinstance(folders, Path) else folders
@@ -82,7 +82,7 @@ def task_names(folders: TaskFolders) -> list[str]:
         UserError: a folder that is named does not exist, or has no task.
     """
     files = task_files(folders)
-    own = _own_folders(folders)
+    own = own_folders(folders)
     return [name for name, path in files.items() if path.parent in own] or list(files)
 
 
@@ -97,7 +97,7 @@ def load_task(folders: TaskFolders, name: str) -> TaskFile:
     if name not in known:
         shown = " or ".join("the shipped tasks" if place == TASKS else str(place) for place in places)
         raise UserError(f"no task '{name}' in {shown}{nearest(name, known)}")
-    having = [path for place in _own_folders(folders) if (path := place / f"{name}.yaml").is_file()]
+    having = [path for place in own_folders(folders) if (path := place / f"{name}.yaml").is_file()]
     if len(having) > 1:
         both = " and ".join(map(str, having))
         raise UserError(f"the task '{name}' is in several folders of --tasks: {both}; rename one of them")
