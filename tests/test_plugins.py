@@ -31,19 +31,14 @@ def _none_left_over() -> Iterator[None]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The files of the page's example, with sample rows."""
+    """The files of the page's example."""
     for language, name, text in re.findall(r"```(python|yaml)\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL):
         assert name.endswith({"python": ".py", "yaml": ".yaml"}[language])
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    rows = [
-        {"_split": "test", "invoice": "Dated 2026-01-03, payable by 2026-02-02.", "due": "2026-02-02"},
-        {"_split": "test", "invoice": "Due 2026-05-01.", "due": "2026-05-01"},
-        {"_split": "test", "invoice": "Issued 2026-03-01, due 2026-03-05.", "due": "2026-03-05"},
-        {"_split": "test", "invoice": "Payable on receipt, which was new year's day.", "due": "2026-01-01"},
-    ]
-    (tmp_path / "tasks" / "samples").mkdir()
-    (tmp_path / "tasks" / "samples" / "due.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ((name, rows),) = re.findall(r"are lines of `(\S+)`.*?```json\n(.*?)```", PAGE, flags=re.DOTALL)
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(rows)
     return tmp_path
 
 

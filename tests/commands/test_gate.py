@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from ruamel.yaml import YAML
 
 from tests.commands.conftest import Command
 from tests.loopback import Loopback
 from tests.runs import TASK, Small
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -98,3 +106,63 @@ def test_answers_to_another_prompt_are_no_verdict_unless_asked_for(
     assert (code, "asked with different prompts or limits" in out) == (1, True)
     code, out, _ = harness(*arguments, "--across-prompts")
     assert (code, "the answers are to different prompts" in out) == (100, True)
+
+
+class TestTheWorkflowOfTheDocs:
+    """docs/ci.md: its steps pass, in an empty repository, where the adapter answers as well as GPT, and else do not."""
+
+    PAGE = (ROOT / "docs" / "ci.md").read_text()
+
+    @pytest.fixture
+    def steps(self) -> list[str]:
+        (block,) = re.findall(r"```yaml\n(.*?)```", self.PAGE, flags=re.DOTALL)
+        workflow = YAML(typ="safe").load(block)
+        lines = [step["run"] for step in workflow["jobs"]["gate"]["steps"] if "run" in step]
+        assert set(workflow["jobs"]["gate"]["env"]) == {"VLLM_URL", "VLLM_BASE_MODEL", "OPENAI_API_KEY"}
+        return [line for line in lines if line.startswith("harness ")]
+
+    @pytest.fixture
+    def repository(self, tmp_path: Path) -> Path:
+        """A folder with the shipped models, of which OpenAI's is on loopback, and a mirror in place of the hub."""
+        folder = tmp_path / "mirror" / "fancyzhx__ag_news" / "default"
+        folder.mkdir(parents=True)
+        for split, texts in (("train", ["an older item"]), ("test", [f"item {number}" for number in range(1_000)])):
+            rows = [{"text": text, "label": number % 4} for number, text in enumerate(texts)]
+            pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}.parquet")
+        models = (ROOT / "models.yaml").read_text().replace("requests_per_minute: 500", "requests_per_minute: 60000")
+        (tmp_path / "models.yaml").write_text(
+            models.replace("model: gpt-6.1-sol", "model: gpt\n  base_url: ${VLLM_URL}")
+        )
+        return tmp_path
+
+    def run(self, step: str, repository: Path, server: Loopback) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *step.replace("--data hub", "--data mirror").split()]
+        environment = {
+            "PATH": "/usr/bin:/bin", "HOME": str(repository), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT),
+            "VLLM_URL": server.openai_url, "VLLM_BASE_MODEL": "base", "OPENAI_API_KEY": "sk-of-a-test",
+        }  # fmt: skip
+        return subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=170)
+
+    def test_they_pass(self, steps: list[str], repository: Path, loopback: Loopback) -> None:
+        loopback.answer = right
+        for step in steps:
+            done = self.run(step, repository, loopback)
+            assert done.returncode == 0, f"{step}\n{done.stdout}{done.stderr}"
+        assert (repository / "gate.xml").is_file()
+        assert (repository / "reports" / "index.html").is_file()
+
+    def test_the_gate_is_red_where_the_adapter_is_worse(
+        self, steps: list[str], repository: Path, loopback: Loopback
+    ) -> None:
+        adapter, gpt, gate, _ = steps
+        loopback.answer = lambda prompt: "World"
+        assert self.run(adapter, repository, loopback).returncode == 0
+        loopback.answer = right
+        assert self.run(gpt, repository, loopback).returncode == 0
+        assert self.run(gate, repository, loopback).returncode == 100
+
+
+def right(prompt: str) -> str:
+    """The section of an item, whose number is its last one."""
+    number = int(re.findall(r"item (\d+)", prompt)[-1])
+    return ("World", "Sports", "Business", "Sci/Tech")[number % 4]
