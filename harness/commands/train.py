@@ -117,7 +117,7 @@ def command(
         raise click.UsageError(f"--target {ALL} is for --engine peft, and names all modules by itself")
     if rows is not None and train_on is not None:
         raise click.UsageError("--rows are the task's own; rows of --train-on are all learned")
-    if engine == "ludwig" and (is_gguf(base) or made.start or made.longest or made.checkpoints):
+    if engine == "ludwig" and (is_gguf(base) or given.keys() & {"start", "longest", "checkpoints"}):
         raise click.UsageError("a GGUF base, --start, --longest and --checkpoints need --engine peft")
     chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on, rows, score)
 

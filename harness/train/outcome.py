@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from harness.models.entry import BaselineModel, LlamaCppModel, LocalModel, Model
 from harness.report.words import interval, number, plural
 from harness.rows.evaluation import EvaluationRow, choose
 from harness.rows.origin import locate
+from harness.rows.overlap import Evaluated, own_text
 from harness.rows.training import learnable_rows
 from harness.score.scoring import ScoredRun, score_all
 from harness.store.results import write_rows
@@ -72,12 +73,13 @@ def entry_of(name: str, base: str, adapter: Path) -> ModelEntry:
 
 
 def prepared_rows(
-    file: TaskFile, data: str | None, most: int, results: Path, learned: Collection[str] = ()
+    file: TaskFile, data: str | None, most: int, results: Path, learned: Collection[str] = (), *, alike: bool = False
 ) -> tuple[PreparedTask, str]:
     """Store rows to choose or judge an adapter by, and return the task with them and the split that they are of.
 
     They are rows that may be learned, so that no evaluated one is among them, of the split `validation` where the data
-    has one. Those whose prompt is in `learned` are left out.
+    has one. Those whose prompt is in `learned` are left out, with `alike` also those that share 13 words in sequence
+    with one.
 
     Raises:
         UserError: there are none.
@@ -88,11 +90,19 @@ def prepared_rows(
     seen = len(learned) + MOST_VALIDATION if learned else 0
     rows = learnable_rows(file, prompts, origin, most + seen, VALIDATION if own else None)
     # The rows that decided which weights are kept come first: they are asked only where there are no others.
-    found: list[EvaluationRow] = [row for row in rows if row.prompt not in learned][-most:]
+    found = _unlearned(rows, learned, alike=alike)[-most:]
     if not found:
         raise UserError(f"{file.name}: there is no row of split '{split}' that was not learned")
     subset = replace(choose(file, prompts, origin), rows=())
     return PreparedTask(file, prompts, origin, subset, write_rows(results, file.name, found), len(found)), split
+
+
+def _unlearned(rows: Sequence[EvaluationRow], learned: Collection[str], *, alike: bool) -> list[EvaluationRow]:
+    if not alike:
+        return [row for row in rows if row.prompt not in learned]
+    prompts = [row.prompt for row in rows]
+    known, own = Evaluated([*learned], prompts), own_text(prompts)
+    return [row for row in rows if known.why(row.prompt, own(row.prompt)) is None]
 
 
 def first_score(run: ScoredRun) -> Estimate:
@@ -103,8 +113,9 @@ def first_score(run: ScoredRun) -> Estimate:
 
 
 def score_held_out(
-    file: TaskFile, base: str, adapter: Path, data: str | None, learned: Collection[str], say: Callable[[str], None]
-) -> HeldOut:
+    file: TaskFile, base: str, adapter: Path, data: str | None, learned: Collection[str], say: Callable[[str], None], *,
+    alike: bool = False,
+) -> HeldOut:  # fmt: skip
     """Ask an adapter rows that it did not learn, and score its answers. What is recorded meanwhile is deleted.
 
     Args:
@@ -114,6 +125,7 @@ def score_held_out(
         data: Where the rows are, as for `harness bench`.
         learned: The prompts that the adapter learned.
         say: Told of progress.
+        alike: Whether these may be worded otherwise than the task words them, so that their own words decide.
 
     Raises:
         UserError: there are no such rows.
@@ -121,7 +133,7 @@ def score_held_out(
     """
     with TemporaryDirectory(prefix="harness-train-") as made:
         folder, problems = Path(made), list[str]()
-        task, split = prepared_rows(file, data, min(SCORED, file.task.evaluation.rows), folder, learned)
+        task, split = prepared_rows(file, data, min(SCORED, file.task.evaluation.rows), folder, learned, alike=alike)
         say(f"asking it {plural(task.n, 'row')} of split '{split}' that it did not learn ...")
         entries = [
             entry_of(_TRAINED, base, adapter),

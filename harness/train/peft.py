@@ -389,7 +389,8 @@ def _adapted(base: str, model: Any, recipe: Hyperparameters) -> Any:
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        raise UserError(f"'{base}' has no modules named {', '.join(recipe.target_modules)}: {error}") from None
+        message = f"'{base}' has no modules named {', '.join(recipe.target_modules)}: {error}; try --target {ALL}"
+        raise UserError(message) from None
 
 
 def _versions() -> dict[str, str]:

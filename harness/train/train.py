@@ -73,6 +73,8 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
     if options.engine == "ludwig" and not all(pair.prompt for pair in rows.pairs):
         raise UserError(f"{options.train_on}: rows of plain text need --engine peft")
     options = replace(options, recipe=_with_held(options.recipe, rows))
+    if options.engine == "ludwig":  # which leaves rows out by its own rule
+        options = replace(options, recipe=replace(options.recipe, longest=None))
     folder = options.folder
     if options.engine == "peft":
         from harness.train import peft
@@ -102,9 +104,10 @@ def _scored(
 ) -> HeldOut | None:
     """The adapter's score; None, for which the reason is said, where it cannot be asked."""
     held = options.recipe.held(len(rows.pairs) - made.too_long)
-    learned = {pair.prompt for pair in rows.pairs[held:]}
+    learned = {pair.prompt or pair.target for pair in rows.pairs[held:]}
+    alike = options.train_on is not None
     try:
-        found = score_held_out(file, options.base, options.folder, options.data, learned, say)
+        found = score_held_out(file, options.base, options.folder, options.data, learned, say, alike=alike)
     except HarnessError as error:
         say(f"it was not scored on rows that it did not learn: {error}")
         return None

@@ -59,6 +59,14 @@ def test_a_dry_run_prints_ludwigs_configuration_and_writes_nothing(train: Run, b
     assert {path.name for path in tmp_path.iterdir()} == {"my-base"}
 
 
+def test_a_small_base_has_its_own_recipe_with_ludwig_too(train: Run, base: Path) -> None:
+    (base / "model.safetensors").write_bytes(b"weights")
+    done = train("--base", base, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    trainer = json.loads(done.stdout)["trainer"]
+    assert (trainer["learning_rate"], trainer["gradient_accumulation_steps"]) == (1e-3, 16)
+
+
 def test_a_dry_run_of_the_other_engine_prints_its_recipe(train: Run) -> None:
     done = train("--base", "some/base", "--engine", "peft", "--target", "q_proj", "--dry-run")
     assert done.returncode == 0, done.stderr

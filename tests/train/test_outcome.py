@@ -20,7 +20,7 @@ from harness.tasks.prompts import Prompts
 from harness.train import outcome
 from harness.train.outcome import HeldOut, advice, prepared_rows, score_held_out
 from harness.train.recipe import SMALL_BASE, Curve
-from tests.teach.conftest import Taught
+from tests.teach.conftest import Taught, own_text
 
 
 class Answering:
@@ -90,6 +90,14 @@ def test_rows_that_were_not_even_held_out_are_preferred(taught: Taught, adapter:
     assert task.n == 2
     stored = next((taught.folder / "rows" / "small" / "_rows").glob("*.jsonl")).read_text().splitlines()
     assert not {json.loads(line)["prompt"] for line in stored} & {pair.prompt for pair in pairs[:4]}
+
+
+def test_rows_learned_in_other_words_around_them_are_not_asked(taught: Taught, adapter: Answering) -> None:
+    without_validation(taught)
+    file = load_task(taught.folder / "tasks", "small")
+    learned = {f"Other words: {own_text(number)}!" for number in range(35)}  # of 40 that may be learned
+    task, _ = prepared_rows(file, "sample", 40, taught.folder / "rows", learned, alike=True)
+    assert task.n == 5
 
 
 def test_the_score_stands_beside_that_of_the_most_frequent_answer(taught: Taught, adapter: Answering) -> None:
