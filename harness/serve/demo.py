@@ -31,6 +31,7 @@ from harness.rows.origin import locate
 from harness.serve.choice import SERVED, Chosen, choose
 from harness.serve.server import ServeOptions, Server
 from harness.serve.side_by_side import Candidate, candidates, right_answer, side_by_side, written_row
+from harness.shipped import TaskFolders
 from harness.tasks.catalog import TaskFile, load_task, task_names
 from harness.teach.proxy import stopped_by_signals
 
@@ -56,7 +57,7 @@ class DemoOptions:
     models_file: Path
     models: Sequence[str] = ()
     tasks: Sequence[str] = ()
-    tasks_folder: Path | None = None
+    tasks_folder: TaskFolders = None
     data: str = "sample"
     report: Path = Path("reports")
     host: str = LOOPBACK
