@@ -29,6 +29,7 @@ table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid var(--line); }}
 progress {{ accent-color: var(--bar); width: 100%; min-width: 6rem; }}
 .small {{ opacity: .75; }}
+@media (max-width: 40rem) {{ .bar {{ display: none; }} }}
 </style>
 <main>
 {body}
@@ -51,6 +52,7 @@ const timer = setInterval(async () => {{
 </script>
 </html>
 """
+_HEAD = '<tr><th>task</th><th>model</th><th class="bar"></th><th>answers so far</th><th>score when complete</th></tr>'
 
 
 class Live:
@@ -86,13 +88,13 @@ class Live:
         scores = self._finished(run)
         rows = "".join(
             f"<tr><td>{escape(one.pair.task)}</td><td>{escape(one.pair.model)}</td>"
-            f'<td><progress max="{one.pair.wanted}" value="{one.answers}"></progress></td>'
+            f'<td class="bar"><progress aria-label="answers" max="{one.pair.wanted}" value="{one.answers}">'
+            "</progress></td>"
             f"<td>{one.answers:,} of {one.pair.wanted:,}{f', {one.failed:,} failed' if one.failed else ''}</td>"
             f"<td>{escape(scores.get((one.pair.task, one.pair.model), ''))}</td></tr>"
             for one in pairs
         )
-        head = "".join(f"<th>{name}</th>" for name in ("task", "model", "", "answers so far", "score when complete"))
-        return f'<p class="small">Started {escape(run.started)}</p>\n<table><tr>{head}</tr>{rows}</table>'
+        return f'<p class="small">Started {escape(run.started)}</p>\n<table>{_HEAD}{rows}</table>'
 
     def _finished(self, run: Running) -> dict[tuple[str, str], str]:
         """The scores of the pairs of a run that were recorded since it began."""
