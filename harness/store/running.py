@@ -48,11 +48,6 @@ class SoFar:
     answers: int
     failed: int
 
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to ask."""
-        return self.answers >= self.pair.wanted
-
 
 @contextlib.contextmanager
 def running(results: Path, started: str, pairs: Sequence[RunningPair]) -> Iterator[None]:
