@@ -20,6 +20,7 @@ FEW = [
     "ordeals cuts --rows 20 --times 5",
     "serving front --requests 20",
     "loadtest --seconds 1 --runs 1 --concurrency 2",
+    "sweep --cells 5 --runs 1",
 ]
 
 

@@ -132,13 +132,23 @@ def found_before(place: Place, works: Sequence[Work], say: Say) -> Progress:
     """
     listing = place.listing()
     done, broken = done_cells(listing, {work.cell.name: work.files for work in works})
+    failed = {work.cell.name for work in works} & {cell for cell, files in listing.items() if FAILED in files}
+    failed -= done | broken
+    read = place.read([f"{CELLS}/{cell}/{DONE}" for cell in done] + [f"{CELLS}/{cell}/{FAILED}" for cell in failed])
+
+    def saying(name: str, cells: set[str], key: str) -> dict[str, dict[str, Any]]:
+        every = {cell: read.get(f"{CELLS}/{cell}/{name}") for cell in cells}
+        return {
+            cell: says
+            for cell, says in every.items()
+            if isinstance(says, dict) and says.get("cell") == cell and key in says
+        }
+
+    progress = Progress(len(works), saying(DONE, done, "scores"), saying(FAILED, failed, "reason"))
     for cell in sorted(broken):
         say(f"{cell}: {DONE} is there, but not all files of the cell; it is run again")
-    failed = {work.cell.name for work in works} & {cell for cell, files in listing.items() if FAILED in files} - done
-    progress = Progress(len(works))
-    names = [f"{CELLS}/{cell}/{DONE}" for cell in done] + [f"{CELLS}/{cell}/{FAILED}" for cell in failed]
-    for name, found in place.read(names).items():
-        (progress.done if name.endswith(DONE) else progress.failed)[name.split("/")[1]] = found
+    for cell in sorted(done - progress.done.keys()):
+        say(f"{cell}: {DONE} does not say what the cell scored; it is run again")
     return progress
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,40 @@ def test_a_cell_that_lacks_a_file_is_not_done(place: Place, tmp_path: Path) -> N
     assert done_cells(place.listing(), {WORK.cell.name: WORK.files}) == (set(), {WORK.cell.name})
 
 
+def test_a_file_that_is_empty_torn_or_not_there_is_left_out(place: Place, tmp_path: Path) -> None:
+    for name, text in {"whole": '{"cell": 1}', "empty": "", "torn": '{"cell'}.items():
+        if place.local:
+            place.local.mkdir(exist_ok=True)
+            (place.local / name).write_text(text)
+        else:
+            place._files.pipe_file(f"{place.root}/{name}", text.encode())
+    assert place.read(["whole", "empty", "torn", "nothing"]) == {"whole": {"cell": 1}}
+
+
+def test_a_file_that_is_there_but_cannot_be_read_is_not_taken_for_one_that_is_not(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").mkdir()
+    with pytest.raises(UserError, match="cannot be read: IsADirectoryError"):
+        Place(str(tmp_path)).read(["sweep.json"])
+
+
+def test_a_bucket_is_asked_once_for_each_file(
+    environment: pytest.MonkeyPatch, server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import boto3
+
+    boto3.client("s3", endpoint_url=server).create_bucket(Bucket="counted")
+    place = Place("s3://counted/runs")
+    names = [f"{number}.json" for number in range(20)]
+    for name in names:
+        place.write(name, {"name": name})
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        assert place.read(names) == {name: {"name": name} for name in names}
+    asked = [record.getMessage() for record in caplog.records if "/counted/" in record.getMessage()]
+    assert len(asked) == len(names)
+    assert all("GET /counted/" in line for line in asked)
+
+
 def test_what_others_write_meanwhile_is_listed(place: Place, tmp_path: Path) -> None:
     assert place.listing() == {}
     put(Place(place.url), tmp_path / "cell")
@@ -106,8 +141,14 @@ def test_a_bucket_that_cannot_be_used_is_one_message(
         environment.setenv(name, value) if value else environment.delenv(name)
     place = Place("s3://no-such-bucket/ranks")
     with pytest.raises(UserError, match=message) as error:
-        place.write("sweep.json", {})
+        _begin(place)
     assert str(error.value).startswith("s3://no-such-bucket/ranks: ")
+
+
+def _begin(place: Place) -> None:
+    """What a sweep does at a place before anything else."""
+    place.read(["sweep.json"])
+    place.write("sweep.json", {})
 
 
 def test_an_unknown_place_is_one_message() -> None:

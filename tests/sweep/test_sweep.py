@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import UserError
 from harness.sweep.cell import Work
+from harness.sweep.places import Place
 from harness.sweep.plan import left_seconds
-from harness.sweep.sweep import Ended, Progress, Stopped, only, run_sweep
-from tests.sweep.cells import WORK, finished, tuned
+from harness.sweep.sweep import Ended, Progress, Stopped, found_before, only, run_sweep
+from tests.sweep.cells import WORK, finished, tuned, write_finished
 
 WORKS = [tuned(f"cell{seed}", seed=seed) for seed in range(5)]
 
@@ -45,6 +47,26 @@ class Instant:
 
 def run(workers: Instant, progress: Progress, hours: float | None = None, usd: float | None = None) -> Ended:
     return run_sweep(WORKS, progress, workers, hours, usd, lambda line: None, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"cell": "cell1", "scores": []}'],
+    ids=["empty", "torn", "list", "nothing", "another"],
+)
+def test_a_cell_whose_json_does_not_say_what_it_scored_is_not_done(tmp_path: Path, text: str) -> None:
+    for work in WORKS[:3]:
+        write_finished(work, tmp_path / "cells" / work.cell.name)
+    (tmp_path / "cells" / "cell0" / "done.json").write_text(text)
+    (tmp_path / "cells" / "cell3").mkdir()
+    (tmp_path / "cells" / "cell3" / "failed.json").write_text(text)
+    said: list[str] = []
+    progress = found_before(Place(str(tmp_path)), WORKS, said.append)
+    assert (set(progress.done), progress.failed) == ({"cell1", "cell2"}, {})
+    assert [work.cell.name for work in progress.left(WORKS)] == ["cell0", "cell3", "cell4"]
+    assert len(said) == 1
+    assert said[0].startswith("cell0: done.json ")
+    assert said[0].endswith("; it is run again")
 
 
 def test_cells_that_are_done_or_failed_before_are_not_started() -> None:
