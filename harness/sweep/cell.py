@@ -17,6 +17,7 @@ from typing import Any
 
 import harness
 from harness.errors import DataError, HarnessError, UserError
+from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.engines.known_bases import is_gguf
 from harness.models.local import CARD
 from harness.store.files import replace_file
@@ -87,7 +88,7 @@ class Work:
     def files(self) -> list[str]:
         """Files without which a cell is not done, whatever its `done.json` says."""
         answers = f"{RESULTS}/{self.cell.task}/{self.model}"
-        adapter = [f"{ADAPTER}/adapter_model.safetensors", f"{ADAPTER}/{CARD}"] if self.cell.tuned else []
+        adapter = [f"{ADAPTER}/{WEIGHTS}", f"{ADAPTER}/{CARD}"] if self.cell.tuned else []
         return [DONE, *adapter, f"{answers}/run.json", f"{answers}/responses.jsonl"]
 
 
@@ -155,7 +156,8 @@ def run_cell(work: Work, folder: Path, processes: Processes) -> dict[str, Any]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FAILED).unlink(missing_ok=True)
+        for ended in (DONE, FAILED):
+            (folder / ended).unlink(missing_ok=True)
         lines = [f"cd {shlex.quote(str(folder.absolute()))}"]
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in work.environment.items())
         lines += [f"{settings} {shlex.join(command)}" for command in work.commands.values()]
@@ -216,9 +218,9 @@ def _trained(adapter: Path) -> bool:
         return False
     try:
         card.read(adapter)
-    except DataError:
+        return (adapter / WEIGHTS).stat().st_size > 0
+    except (DataError, FileNotFoundError):
         return False
-    return True
 
 
 def _killed_for_memory() -> int:
@@ -300,7 +302,7 @@ def _done(work: Work, folder: Path, took: float) -> dict[str, Any]:
 def _adapter_hash(folder: Path) -> str:
     from harness.hashing import file_sha256
 
-    return file_sha256(folder / ADAPTER / "adapter_model.safetensors")
+    return file_sha256(folder / ADAPTER / WEIGHTS)
 
 
 def _given(name: str, value: Any) -> list[str]:

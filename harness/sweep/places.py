@@ -99,8 +99,9 @@ class Place:
             UserError: it cannot be written.
         """
         with self._said("cannot be written"):
-            if self._files.exists(f"{self.root}/{CELLS}/{cell}/failed.json"):
-                self._files.rm(f"{self.root}/{CELLS}/{cell}/failed.json")
+            for ended in ("done.json", "failed.json"):  # of an earlier start
+                if self._files.exists(f"{self.root}/{CELLS}/{cell}/{ended}"):
+                    self._files.rm(f"{self.root}/{CELLS}/{cell}/{ended}")
             paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != last]
             targets = [f"{self.root}/{CELLS}/{cell}/{path.relative_to(folder).as_posix()}" for path in paths]
             self._files.put([str(path) for path in paths], targets)

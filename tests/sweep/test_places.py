@@ -71,6 +71,15 @@ def test_a_cell_that_was_put_is_done(place: Place, tmp_path: Path) -> None:
     assert place.read([name, "nothing.json"])[name]["cell"] == WORK.cell.name
 
 
+@pytest.mark.parametrize("place", ["bucket"], indirect=True)  # in a folder the cell itself sees to it
+def test_a_cell_that_failed_when_it_ran_again_is_no_longer_done(place: Place, tmp_path: Path) -> None:
+    put(place, tmp_path / "cell")
+    (tmp_path / "cell" / "done.json").unlink()
+    (tmp_path / "cell" / "failed.json").write_text("{}")
+    place.put(tmp_path / "cell", WORK.cell.name, "failed.json")
+    assert place.listing()[WORK.cell.name].keys() == {*WORK.files, "failed.json"} - {"done.json"}
+
+
 def test_a_cell_that_lacks_a_file_is_not_done(place: Place, tmp_path: Path) -> None:
     write_finished(WORK, tmp_path / "cell")
     (tmp_path / "cell" / "adapter" / "adapter_model.safetensors").unlink()
