@@ -199,7 +199,9 @@ def _run(
     failure |= {"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}
     failure["out_of_memory"] = _killed_for_memory() > killed_before if code == -signal.SIGKILL else _says_memory(folder)
     reason = f"ended by {failure['signal']}" if code < 0 else f"exit code {code}"
-    return failure | {"reason": reason + (", out of memory" if failure["out_of_memory"] else "")}
+    said = next((line for line in reversed(_last_lines(folder)) if line.startswith("error: ")), "") if code > 0 else ""
+    reason += ", out of memory" if failure["out_of_memory"] else ""
+    return failure | {"reason": reason + said.replace("error: ", ": ", 1)}
 
 
 def _incomplete(folder: Path) -> bool:

@@ -143,9 +143,9 @@ def _answers(address: str) -> None:
     Raises:
         UserError: nothing answers as Ray, or the address is none.
     """
-    if address == "auto" or address.startswith("ray://"):
+    if address == "auto":
         return
-    host, _, port = address.rpartition(":")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise UserError(f"--ray {address}: expected host:port, such as 10.0.0.5:6379, or auto")
     raylet: Any = importlib.import_module("ray._raylet")
@@ -163,6 +163,8 @@ def _answers(address: str) -> None:
     except OSError as error:
         said.append(str(error))
     else:
+        if address.startswith("ray://"):  # another protocol, whose own client gives up after 30 s
+            return
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         asking.join(SECONDS_TO_ANSWER)

@@ -17,6 +17,7 @@ from harness.errors import BusyError, UserError
 from harness.store.files import replace_file
 
 CELLS, SWEEP, RUNNING = "cells", "sweep.json", "running.json"
+S3 = ("s3://", "s3a://")
 FRESH_SECONDS = 20
 CONNECTIONS = 50
 """To a bucket at once; the library's ten make 1,000 small files wait a hundred times."""
@@ -38,7 +39,8 @@ class Place:
             # A listing that fsspec keeps would not show what other machines have written meanwhile.
             self._files, self.root = fsspec.url_to_fs(url, use_listings_cache=False, **_options(url))
         except ImportError as error:
-            raise UserError(f"{url}: {error}; install the extra: pip install 'lora-leaderboard[sweep]'") from None
+            extra = "; install the extra: pip install 'lora-leaderboard[sweep]'" if url.startswith(S3) else ""
+            raise UserError(f"{url}: {error}{extra}") from None
         except (ValueError, OSError) as error:
             raise UserError(f"{url}: cannot be opened: {error}") from None
         self.root = self.root.rstrip("/")
@@ -113,19 +115,26 @@ class Place:
 
         Raises:
             BusyError: another one runs there.
+            UserError: nothing can be written there.
         """
-        busy = BusyError(f"{self.url}: another `harness sweep` runs on these results")
+        busy = f"{self.url}: another `harness sweep` runs on these results"
         if self.local:
-            self.local.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.local / ".lock")
+            with self._said("cannot be written"):
+                self.local.mkdir(parents=True, exist_ok=True)
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    raise BusyError(busy) from None
             try:
-                with FileLock(self.local / ".lock", timeout=0):
-                    yield
-            except Timeout:
-                raise busy from None
+                yield
+            finally:
+                lock.release()
             return
         lease = self.read([RUNNING]).get(RUNNING)
-        if lease and time.time() - lease["at"] < 3 * FRESH_SECONDS:
-            raise busy
+        left = lease["at"] + 3 * FRESH_SECONDS - time.time() if isinstance(lease, dict) and "at" in lease else 0
+        if left > 0:
+            raise BusyError(f"{busy}; if it was killed, they are free in {left:.0f} s")
         ended = threading.Event()
 
         def refresh() -> None:
@@ -139,7 +148,8 @@ class Place:
             yield
         finally:
             ended.set()
-            self._files.rm(f"{self.root}/{RUNNING}")
+            with self._said("cannot be written"):
+                self._files.rm(f"{self.root}/{RUNNING}")
 
     @contextlib.contextmanager
     def _said(self, what: str) -> Iterator[None]:
@@ -154,7 +164,7 @@ class Place:
 
 def _options(url: str) -> dict[str, Any]:
     """Settings of a file system: an S3 is asked for many files at once, and given up after seconds, not minutes."""
-    if not url.startswith(("s3://", "s3a://")):
+    if not url.startswith(S3):
         return {}
     patience = {"connect_timeout": 5, "retries": {"max_attempts": 3}}
     return {"config_kwargs": {**patience, "max_pool_connections": CONNECTIONS}}

@@ -82,6 +82,18 @@ def test_a_full_disk_is_the_failure_of_its_cell(base: Work, tmp_path: Path) -> N
     assert read(tmp_path / "failed.json")["reason"] == found["reason"]
 
 
+def test_a_disk_that_fills_while_answers_are_recorded_is_the_failure_of_its_cell(base: Work, tmp_path: Path) -> None:
+    answers = tmp_path / "results" / "glue_sst2" / "base"
+    answers.mkdir(parents=True)
+    (answers / "responses.jsonl").symlink_to("/dev/full")
+    found = run_cell(base, tmp_path, Processes())
+    assert found["step"] == "bench"
+    assert "cannot be written (No space left on device)" in found["reason"]
+    assert not (tmp_path / "done.json").exists()
+    (answers / "responses.jsonl").unlink()
+    assert run_cell(base, tmp_path, Processes())["scores"][0]["n"] == 3
+
+
 def test_the_commands_end_with_the_process_that_started_them() -> None:
     if sys.platform != "linux":
         pytest.skip("the kernel of Linux does this")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -119,8 +120,9 @@ def test_a_failed_cell_is_not_run_again_unless_asked(folder: Path, sweep: Sweep)
 def test_a_done_cell_without_its_files_is_said(finished: list[Path], sweep: Sweep) -> None:
     (finished[0] / "results" / "glue_sst2" / "base" / "responses.jsonl").unlink()
     (finished[1] / "failed.json").write_text("{}")
-    code, out, _ = sweep("--only", "base=one.gguf", "--json", limit={"hours": 1e-9})
+    code, out, err = sweep("--only", "base=one.gguf", "--json", limit={"hours": 1e-9})
     assert (code, json.loads(out)["left"]) == (3, 1)
+    assert f"{finished[0].name}: done.json is there, but not all files of the cell; it is run again" in err
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,8 @@ def test_a_done_cell_without_its_files_is_said(finished: list[Path], sweep: Swee
         (("--only", "task=ag_news"), {}, "--only task=ag_news: no cell has this task"),
         (("--only", "tsk=ag_news"), {}, "expected axis=value (did you mean 'task'?)"),
         (("--retry", "all"), {}, "'all' is not 'failed'"),
+        ((), {"results": "sweep.yaml"}, "error: sweep.yaml: cannot be read: NotADirectoryError"),
+        ((), {"results": "s3://"}, "error: s3://: "),
     ],
 )
 def test_a_mistake_is_one_message(
@@ -155,6 +159,27 @@ def test_an_address_where_no_ray_answers_is_said_soon(finished: list[Path], swee
     assert (code, err) == (2, "error: --ray 127.0.0.1:9: no Ray answers there: [Errno 111] Connection refused\n")
     code, _, err = sweep("--ray", "nowhere")
     assert (code, err) == (2, "error: --ray nowhere: expected host:port, such as 10.0.0.5:6379, or auto\n")
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_that_accepts_and_says_nothing_is_not_waited_for_without_end(
+    finished: list[Path], folder: Path, scheme: str
+) -> None:
+    """In a process of its own, which must end: Ray's client goes on in a thread."""
+    pytest.importorskip("ray")
+    (finished[0] / DONE).unlink()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
+        program = (
+            "from harness.cli import main; from harness.sweep import cluster; cluster.SECONDS_TO_ANSWER = 1; main()"
+        )
+        arguments = ["sweep", "sweep.yaml", "--data", "sample", "--tasks", str(ROOT / "tasks"), "--ray", address]
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+        )
+    assert ended.returncode == 2
+    assert f"error: --ray {address}: " in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_without_ray_the_extra_is_named(finished: list[Path], sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

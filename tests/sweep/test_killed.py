@@ -80,6 +80,13 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_table_and_trains_no
     assert len(trained) == len(set(trained)), "a training that came to its end is kept, though its cell was not done"
 
 
+def test_of_two_sweeps_at_once_one_runs_and_the_other_is_refused(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    ended = [running.wait() for running in [start(tmp_path), start(tmp_path)]]
+    assert sorted(ended) == [0, 2]
+    assert table(tmp_path) == undisturbed
+    assert len(ledger(tmp_path)) == len(set(ledger(tmp_path)))
+
+
 def test_a_cell_that_lost_its_weights_is_trained_again(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     assert start(tmp_path).wait() == 0
     (tmp_path / "runs/cells/seed0/adapter/adapter_model.safetensors").unlink()

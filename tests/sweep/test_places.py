@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +162,39 @@ def _begin(place: Place) -> None:
     place.write("sweep.json", {})
 
 
-def test_an_unknown_place_is_one_message() -> None:
-    with pytest.raises(UserError, match="s4://bucket: "):
-        Place("s4://bucket")
+@pytest.mark.parametrize(
+    ("url", "package", "message"),
+    [
+        ("s4://bucket", None, "s4://bucket: cannot be opened: Protocol not known: s4"),
+        ("s3://bucket", "s3fs", "s3://bucket: Install s3fs to access S3; install the extra: pip install '.*[sweep]'"),
+        ("gs://bucket", "gcsfs", "gs://bucket: Please install gcsfs to access Google Storage$"),
+    ],
+)
+def test_an_unknown_place_or_a_missing_package_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str | None, message: str
+) -> None:
+    from fsspec.registry import _registry
+
+    if package:
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(_registry, url.partition(":")[0], raising=False)
+    with pytest.raises(UserError, match=message.replace("[", r"\[")):
+        Place(url)
+
+
+def test_a_place_where_nothing_can_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("file", "file/folder"):
+        with pytest.raises(UserError, match="cannot be written: "), Place(str(tmp_path / name)).alone():
+            pass
+
+
+@pytest.mark.parametrize("place", ["bucket"], indirect=True)
+def test_a_bucket_is_free_again_a_minute_after_its_sweep_was_killed(place: Place) -> None:
+    place.write("running.json", {"at": time.time() - 20})
+    with pytest.raises(BusyError, match=r"; if it was killed, they are free in (39|40) s"), place.alone():
+        pass
+    for stale in ({"at": time.time() - 61}, {}, []):
+        place.write("running.json", stale)
+        with place.alone():
+            assert place.read(["running.json"])["running.json"]["at"] > time.time() - 10

@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.errors import BusyError
 from harness.store.files import replace_file
 from harness.sweep.cell import Work
 from harness.sweep.places import Place
@@ -53,4 +54,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except BusyError:
+        sys.exit(2)
