@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -199,8 +200,9 @@ def _run(
     failure |= {"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}
     failure["out_of_memory"] = _killed_for_memory() > killed_before if code == -signal.SIGKILL else _says_memory(folder)
     reason = f"ended by {failure['signal']}" if code < 0 else f"exit code {code}"
-    said = next((line for line in reversed(_last_lines(folder)) if line.startswith("error: ")), "") if code > 0 else ""
     reason += ", out of memory" if failure["out_of_memory"] else ""
+    of_this_command = itertools.takewhile(lambda line: not line.startswith("$ "), reversed(_last_lines(folder)))
+    said = next((line for line in of_this_command if line.startswith("error: ")), "")
     return failure | {"reason": reason + said.replace("error: ", ": ", 1)}
 
 

@@ -9,18 +9,25 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from harness.errors import BusyError, UserError
 from harness.store.files import replace_file
 
-CELLS, SWEEP, RUNNING = "cells", "sweep.json", "running.json"
+CELLS, SWEEP, RUNNING, INDEX = "cells", "sweep.json", "running.json", "index.json"
 S3 = ("s3://", "s3a://")
 FRESH_SECONDS = 20
 CONNECTIONS = 50
 """To a bucket at once; the library's ten make 1,000 small files wait a hundred times."""
+
+
+class File(NamedTuple):
+    """A file of a listing; `version` is the bucket's hash of it, None where there is none."""
+
+    bytes: int
+    version: str | None
 
 
 class Place:
@@ -47,19 +54,43 @@ class Place:
         self.local = Path(self.root) if isinstance(self._files, LocalFileSystem) else None
         self.address = str(self.local or url)
 
-    def listing(self) -> dict[str, dict[str, int]]:
-        """Return the files of every cell with their sizes, by one listing of all.
+    def listing(self) -> dict[str, dict[str, File]]:
+        """Return the files of every cell, by one listing of all.
 
         Raises:
             UserError: the place cannot be reached or listed.
         """
-        found: dict[str, dict[str, int]] = {}
+        found: dict[str, dict[str, File]] = {}
         with self._said("cannot be listed"):
             every = self._files.find(f"{self.root}/{CELLS}/", detail=True)
         for path, about in every.items():
             cell, _, name = path.removeprefix(f"{self.root}/{CELLS}/").partition("/")
-            found.setdefault(cell, {})[name] = about["size"] or 0
+            found.setdefault(cell, {})[name] = File(about["size"] or 0, about.get("ETag") or about.get("etag"))
         return found
+
+    def read_listed(self, files: Mapping[str, File]) -> dict[str, Any]:
+        """Return the JSON in these files of a listing, by name, as `read` does.
+
+        A bucket keeps what they said in one object, so that only those are asked for that have changed since.
+
+        Raises:
+            UserError: as `read`.
+        """
+        if self.local:
+            return self.read(list(files))
+        index = self.read([INDEX]).get(INDEX)
+        kept = index if isinstance(index, dict) else {}
+        found = {
+            name: kept[name]["says"]
+            for name, file in files.items()
+            if file.version and name in kept and kept[name]["version"] == file.version
+        }
+        changed = self.read([name for name in files if name not in found])
+        if changed:
+            kept |= {name: {"version": files[name].version, "says": says} for name, says in changed.items()}
+            with contextlib.suppress(UserError):  # without it the next start is only slower
+                self.write(INDEX, kept)
+        return found | changed
 
     def read(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the JSON in these files, by name; what is not there or is something else is left out.
@@ -171,7 +202,7 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def done_cells(
-    listing: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Sequence[str]]
+    listing: Mapping[str, Mapping[str, File]], wanted: Mapping[str, Sequence[str]]
 ) -> tuple[set[str], set[str]]:
     """Return the cells that have all their files, and those that say they are done but lack one."""
     done: set[str] = set()
@@ -179,5 +210,5 @@ def done_cells(
     for cell, files in wanted.items():
         there = listing.get(cell, {})
         if files[0] in there:
-            (done if all(there.get(name) for name in files) else broken).add(cell)
+            (done if all(name in there and there[name].bytes for name in files) else broken).add(cell)
     return done, broken

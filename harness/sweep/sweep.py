@@ -134,7 +134,8 @@ def found_before(place: Place, works: Sequence[Work], say: Say) -> Progress:
     done, broken = done_cells(listing, {work.cell.name: work.files for work in works})
     failed = {work.cell.name for work in works} & {cell for cell, files in listing.items() if FAILED in files}
     failed -= done | broken
-    read = place.read([f"{CELLS}/{cell}/{DONE}" for cell in done] + [f"{CELLS}/{cell}/{FAILED}" for cell in failed])
+    ended = [(cell, DONE) for cell in done] + [(cell, FAILED) for cell in failed]
+    read = place.read_listed({f"{CELLS}/{cell}/{name}": listing[cell][name] for cell, name in ended})
 
     def saying(name: str, cells: set[str], key: str) -> dict[str, dict[str, Any]]:
         every = {cell: read.get(f"{CELLS}/{cell}/{name}") for cell in cells}
