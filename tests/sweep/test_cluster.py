@@ -78,6 +78,12 @@ def table(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def serial(project: Path) -> dict[str, Any]:
+    """The table of the whole sweep on this machine, without Ray."""
+    return table(sweep(project, sweep_file(project, "serial"), "--jobs", 2))
+
+
 @pytest.fixture
 def bucket(project: Path) -> Iterator[Any]:
     """A bucket on loopback that keeps every version of an object."""
@@ -99,6 +105,14 @@ def bucket(project: Path) -> Iterator[Any]:
         server.stop()
 
 
+def patiently(begin: Callable[[], Any]) -> Any:
+    """Start a node, up to three times: Ray gives up its own start after 30 s, which a busy machine can take."""
+    for _ in range(2):
+        with suppress(Exception):
+            return begin()
+    return begin()
+
+
 @pytest.fixture
 def nodes(bucket: Any, temporary: Path) -> Iterator[Any]:
     """A cluster of two nodes; both inherit the bucket's address."""
@@ -111,23 +125,27 @@ def nodes(bucket: Any, temporary: Path) -> Iterator[Any]:
             patch.setenv(name, value)
         own = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}
         # Two cells at once on the node that stays, so that both cores are busy after the other is lost, too.
-        cluster = Cluster(initialize_head=True, head_node_args={**own, "num_cpus": 2, "include_dashboard": False})
-        cluster.add_node(**own)
+        cluster = patiently(
+            lambda: Cluster(initialize_head=True, head_node_args={**own, "num_cpus": 2, "include_dashboard": False})
+        )
+        patiently(lambda: cluster.add_node(**own))
         yield cluster
         cluster.shutdown()
 
 
-def workers_at_a_cell() -> list[int]:
-    """The processes of Ray that are at a cell now."""
+def workers_at_a_command(temporary: Path) -> list[int]:
+    """The processes of this cluster of Ray that wait for a command of a cell, which runs in the cell's folder."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if path.read_bytes().startswith(b"ray::run_there"):
-                found.append(int(path.parent.name))
+            if str((process / "cwd").readlink()).startswith(f"{temporary}/harness-cell-"):
+                parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+                if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"ray::run_there"):
+                    found.append(int(parent))
     return found
 
 
-def until(true: Callable[[], Any], seconds: float = 120) -> Any:
+def until(true: Callable[[], Any], seconds: float = 600) -> Any:
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end, "it did not come about"
@@ -136,15 +154,13 @@ def until(true: Callable[[], Any], seconds: float = 120) -> Any:
 
 
 def test_a_cluster_that_loses_a_worker_and_a_node_finds_what_one_machine_finds(
-    project: Path, bucket: Any, nodes: Any, temporary: Path
+    project: Path, bucket: Any, nodes: Any, temporary: Path, serial: dict[str, Any]
 ) -> None:
     file = sweep_file(project, f"s3://{BUCKET}/ranks")
     running = subprocess.Popen(
         [*command(file, "--ray", nodes.address), "--json"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    until(workers_at_a_cell)
-    time.sleep(1)
-    os.kill(workers_at_a_cell()[0], signal.SIGKILL)
+    os.kill(until(lambda: workers_at_a_command(temporary))[0], signal.SIGKILL)
     done = f"ranks/cells/one-{TASKS[0]}"
     until(lambda: "Contents" in bucket.list_objects_v2(Bucket=BUCKET, Prefix=done))
     nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
@@ -163,29 +179,30 @@ def test_a_cluster_that_loses_a_worker_and_a_node_finds_what_one_machine_finds(
 
     again = sweep(project, file)
     assert table(again) == table(found), "a start without Ray finds all done"
-    serial = sweep(project, sweep_file(project, "serial"), "--jobs", 2)
-    assert table(serial) == table(found)
+    assert table(found) == serial
 
 
-def test_a_sweep_that_is_killed_ten_times_gives_the_same_table_and_trains_nothing_again(project: Path) -> None:
-    small = {"tasks": list(TASKS[:2]), "bases": ["one.gguf"]}
-    file = sweep_file(project, "killed", **small)
+def test_a_sweep_that_is_killed_while_it_trains_gives_the_same_table_and_trains_nothing_again(
+    project: Path, serial: dict[str, Any]
+) -> None:
+    """At a random moment of the cell after the first, the second and the third; more often in test_killed.py."""
+    file = sweep_file(project, "killed", tasks=TASKS[:2], bases=["one.gguf"])
     moments = random.Random(0)
     finished: dict[str, tuple[bytes, int]] = {}
-    for _ in range(10):
+    for cells in range(1, 4):
         running = subprocess.Popen(command(file), cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with suppress(subprocess.TimeoutExpired):
-            running.wait(moments.uniform(0.5, 9))
+        until(lambda cells=cells: len(list(project.glob("killed/cells/*/done.json"))) >= cells)  # type: ignore[misc]
+        time.sleep(moments.uniform(0, 5))
         running.kill()
         running.wait()
         for path in project.glob("killed/cells/*/done.json"):
             finished.setdefault(path.parent.name, _state(path.parent))
     found = sweep(project, file)
-    assert finished, "some cells were done before the last start"
+    assert len(finished) >= 3
     for cell, before in finished.items():
         assert _state(project / "killed" / "cells" / cell) == before, cell
-    undisturbed = sweep(project, sweep_file(project, "undisturbed", **small))
-    assert table(found) == table(undisturbed)
+    assert table(found) == {cell: serial[cell] for cell in table(found)}
+    assert len(table(found)) == 4
 
 
 def _state(cell: Path) -> tuple[bytes, int]:
