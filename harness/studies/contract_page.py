@@ -26,6 +26,8 @@ CHOICES = {
     SCORE: "the best mean F1 on the other questions, for each question by itself",
     LAST: "the last step",
 }
+USABLE = 0.5
+"""F1 below which no way of answering is worth its price, whatever it beats."""
 NOTES = """Intervals are 95 % over the questions, which are few: they are the same for all ways, so differences are
 surer than the intervals of two lines suggest. Words: the mean length of an answer beside that of the right ones."""
 
@@ -41,7 +43,13 @@ def verdict(found: Contract) -> str:
         f"its prompt the base has {passages:.3f}."
     )
     if any(one.verdict == "better" for one in alone):
-        return f"Tuning on this document is worth it here: it beats passages in the prompt beyond chance. {told}"
+        beats = "beats passages in the prompt beyond chance"
+        if max(line.f1.value for line in found.lines) < USABLE:
+            return (
+                f"Tuning on this document {beats} here and still is not worth it: whichever way it is asked, the model gets "
+                f"less than half of the words right. {told}"
+            )
+        return f"Tuning on this document is worth it here: it {beats}. {told}"
     if any(one.verdict == "better" for one in both):
         return f"Tuning on this document is worth it here only with passages in the prompt as well. {told}"
     lost = all(one.verdict == "worse" for one in alone)
