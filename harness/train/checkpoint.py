@@ -23,10 +23,15 @@ def save(path: Path, training: str, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, training: str, device: str = "cpu") -> dict[str, Any] | None:
-    """Return the state of this training; None where there is none, or that of another."""
+    """Return the state of this training; None where there is none, that of another, or one that was cut."""
+    import pickle
+
     import torch
 
     if not path.is_file():
         return None
-    saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    return saved if saved["training"] == training else None
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        return saved if saved["training"] == training else None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
+        return None  # a power loss may leave a file whose end was never written

@@ -151,7 +151,7 @@ class _Run:
         saved = checkpoint.load(path, self.name, self.device)
         if saved is None:
             if path.is_file():
-                self.say("the checkpoint belongs to another training: starting over")
+                self.say("the checkpoint is damaged or belongs to another training: starting over")
             return
         with torch.no_grad():
             for weight, value in zip(self.weights, saved["weights"], strict=True):

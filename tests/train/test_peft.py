@@ -12,6 +12,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.models.engines.decoding import Answer, Query, answer
+from harness.train import checkpoint
 from harness.train.recipe import ALL_LINEAR, Hyperparameters
 from tests.train import tiny
 
@@ -209,7 +210,16 @@ class TestStopping:
             train(base, tmp_path, say=stop_at("step 12 ", Stop))
         lines: list[str] = []
         train(base, tmp_path, replace(RECIPE, steps=6, learning_rate=1e-3), lines.append)
-        assert lines[0] == "the checkpoint belongs to another training: starting over"
+        assert lines[0] == "the checkpoint is damaged or belongs to another training: starting over"
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+    def test_a_checkpoint_that_was_cut_is_not_gone_on_from(self, tmp_path: Path, share: float) -> None:
+        path = tmp_path / checkpoint.CHECKPOINT
+        checkpoint.save(path, "one", {"step": 3, "weights": list(range(500))})
+        assert checkpoint.load(path, "one") == {"training": "one", "step": 3, "weights": list(range(500))}
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+        assert checkpoint.load(path, "one") is None
 
 
 class TestMistakes:
