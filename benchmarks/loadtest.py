@@ -9,11 +9,9 @@ has medians over the runs, and each figure's ratio to ours.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
-import multiprocessing
 import random
 import re
 import shutil
@@ -21,16 +19,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 from tabulate import tabulate
 
-from benchmarks.transports import Waiter
+from benchmarks.record import upstream
+from benchmarks.transports import Waiter, serve
 from harness.serve.load_figures import LATE_MS
 
 EVENTS = [
@@ -73,50 +71,17 @@ class Found(NamedTuple):
 class Streamer(Waiter):
     """Answers every POST with the stream, after a delay that varies by a quarter."""
 
-    def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            if b"content-length:" not in (head := self.buffer[:end].lower()):  # its list of models
-                self.buffer = self.buffer[end + 4 :]
-                self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-                continue
-            length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-            if len(self.buffer) < end + 4 + length:
-                return
-            self.buffer = self.buffer[end + 4 + length :]
-            delay = self.latency * random.uniform(0.75, 1.25)
-            asyncio.get_running_loop().call_later(delay, self.transport.write, ANSWER)
+    answer = ANSWER
 
-
-def serve(latency: float, pipe: Connection) -> None:
-    """Serve until killed; the port goes through `pipe`."""
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: Streamer(latency), "127.0.0.1", 0, backlog=1024)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
-
-
-@contextmanager
-def server(latency: float) -> Iterator[str]:
-    """Run the server in a process of its own, and give its address."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(latency, theirs), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
-        process.terminate()
-        process.join()
+    def delay(self) -> float:
+        """Seconds until the next answer."""
+        return self.latency * random.uniform(0.75, 1.25)
 
 
 def harness(address: str, clients: int, seconds: int) -> Found:
     """Our own generator."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "harness", "loadtest", "m", "--url", f"{address}/v1", "--task", "jigsaw"]
+        command = [sys.executable, "-m", "harness", "loadtest", "m", "--url", address, "--task", "jigsaw"]
         command += ["--concurrency", str(clients), "--duration", str(seconds), "--data", "sample", "--no-proof"]
         done = _run([*command, "--out", folder, "--json"], late=3)
     (level,) = json.loads(done)["levels"]
@@ -128,7 +93,7 @@ def harness(address: str, clients: int, seconds: int) -> Found:
 def hey(address: str, clients: int, seconds: int) -> Found:
     """hey, from the times of its single requests."""
     command = ["hey", "-z", f"{seconds}s", "-c", str(clients), "-m", "POST", "-d", BODY, "-T", "application/json"]
-    rows = list(csv.DictReader(io.StringIO(_run([*command, "-o", "csv", f"{address}/v1/completions"]))))
+    rows = list(csv.DictReader(io.StringIO(_run([*command, "-o", "csv", f"{address}/completions"]))))
     times = sorted(1000 * float(row["response-time"]) for row in rows)
     lasted = max(float(row["offset"]) + float(row["response-time"]) for row in rows)
     return Found(len(rows) / lasted, statistics.median(times), times[int(0.99 * (len(times) - 1))])
@@ -140,13 +105,13 @@ def wrk(address: str, clients: int, seconds: int) -> Found:
         script.write(WRK.replace("{body}", BODY))
         script.flush()
         command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds}s", "-s", script.name]
-        return _said(_run([*command, f"{address}/v1/completions"]))
+        return _said(_run([*command, f"{address}/completions"]))
 
 
 def k6(address: str, clients: int, seconds: int) -> Found:
     """k6."""
     with tempfile.NamedTemporaryFile("w", suffix=".js") as script:
-        script.write(K6.format(clients=clients, seconds=seconds, url=f"{address}/v1/completions", body=BODY))
+        script.write(K6.format(clients=clients, seconds=seconds, url=f"{address}/completions", body=BODY))
         script.flush()
         return _said(_run(["k6", "run", "--quiet", "--no-usage-report", script.name]))
 
@@ -176,7 +141,7 @@ def command(seconds: int, concurrency: Sequence[int], runs: int, latency: float)
     """Print a Markdown table of medians, and the ratios to ours."""
     there = {name: run for name, run in CONTENDERS.items() if name == "harness" or shutil.which(name)}
     rows = []
-    with server(latency / 1000) as address:
+    with upstream(partial(serve, kind=Streamer), latency / 1000) as address:
         for clients in concurrency:
             found: dict[str, list[Found]] = {name: [] for name in there}
             for _ in range(runs):

@@ -42,7 +42,9 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 
 
 class Waiter(asyncio.Protocol):
-    """Just enough HTTP/1.1 to answer every POST alike, `latency` seconds after its last byte."""
+    """Just enough HTTP/1.1 to answer every POST alike, `latency` seconds after its last byte, and no GET."""
+
+    answer = ANSWER
 
     def __init__(self, latency: float) -> None:
         self.latency = latency
@@ -58,21 +60,29 @@ class Waiter(asyncio.Protocol):
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end].lower()
+            if b"content-length:" not in head:
+                self.buffer = self.buffer[end + 4 :]
+                self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                continue
             length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
             if len(self.buffer) < end + 4 + length:
                 return
             self.buffer = self.buffer[end + 4 + length :]
-            if self.latency:
-                asyncio.get_running_loop().call_later(self.latency, self.transport.write, ANSWER)
+            if delay := self.delay():
+                asyncio.get_running_loop().call_later(delay, self.transport.write, self.answer)
             else:
-                self.transport.write(ANSWER)
+                self.transport.write(self.answer)
+
+    def delay(self) -> float:
+        """Seconds until the next answer."""
+        return self.latency
 
 
-def serve(latency: float, pipe: Connection) -> None:
+def serve(latency: float, pipe: Connection, kind: type[Waiter] = Waiter) -> None:
     """Serve until killed; the port goes through `pipe`."""
 
     async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: Waiter(latency), "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.get_running_loop().create_server(lambda: kind(latency), "127.0.0.1", 0, backlog=1024)
         pipe.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 

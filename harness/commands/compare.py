@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.score.scoring import ScoredRun
 
 WIDTH = 100
+ACROSS = "{} and {} were asked with different prompts or limits."
 
 
 @click.command("compare")
@@ -181,7 +182,7 @@ def seeds_text(found: SeedPair) -> str:
         lines.append(f"{task}: {capital(comparison(pair.a, pair.b, found.spreads[task].metric, one))}.")
         lines += [f"  {line}" for line in seeds(pair.a, pair.b, found.spreads[task])]
         if task in pair.across:
-            lines.append("  The runs were asked with different prompts or limits.")
+            lines.append("  " + ACROSS.format(pair.a, pair.b))
         lines.append("")
     return "\n".join([*lines, tally(pair)])
 
@@ -213,7 +214,7 @@ def verdict(compared: ModelPair, a: ScoredRun, b: ScoredRun) -> str:
         f"{capital(comparison(names[0], names[1], metric.name, compared.tasks[manifest.task]))}.",
     ]
     if manifest.task in compared.across:
-        lines.append(f"{names[0]} and {names[1]} were asked with different prompts or limits.")
+        lines.append(ACROSS.format(*names))
     if a.manifest.labels_only != b.manifest.labels_only:
         lines.append(f"{(a if a.manifest.labels_only else b).manifest.model}: {LABELS_ONLY}")
     return "\n".join(lines)

@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.score.metrics.base import Basis, FloatArray, IntArray, Metric, only_mean
+
+if TYPE_CHECKING:
+    from harness.score.scoring import ScoredRun
 
 RESAMPLES = 10_000
 MOST_COUNTS = 50_000_000
@@ -175,6 +179,12 @@ def estimate_all(samples: Sequence[Sample], confidence: float = 0.95, resamples:
     return [
         _within(one, seen[i], confidence) if i in seen else _by_share(one, confidence) for i, one in enumerate(samples)
     ]
+
+
+def first_score(run: ScoredRun) -> Estimate:
+    """The score of a run by its task's first metric."""
+    first = run.metrics[0]
+    return estimate_all([Sample(first, run.rows.stats[first.name], run.rows.clusters)])[0]
 
 
 def _within(sample: Sample, seen: Resampled, confidence: float) -> Estimate:

@@ -463,7 +463,7 @@ def compare_runs(
         clusters = a.rows.clusters if a.rows.clusters is not None else b.rows.clusters
         # Where one was asked each row several times, the scores of its rows are means, no longer right or wrong.
         metric = min((run.metrics[0] for run in (a, b)), key=lambda one: one.kind == "binary")
-        (worst_a, best_a), (worst_b, best_b) = (_samples(run, metric, clusters) for run in (a, b))
+        (worst_a, best_a), (worst_b, best_b) = (samples(run, metric, clusters) for run in (a, b))
         kinds = [(worst_a, worst_b)]
         if a.rows.right or b.rows.right:
             kinds += [(worst_a, best_b), (best_a, worst_b)]
@@ -489,7 +489,7 @@ def _over_answered(a: ScoredRun, b: ScoredRun) -> tuple[float, int] | None:
     return float(ours - theirs), int(both.sum())
 
 
-def _samples(run: ScoredRun, metric: Metric, clusters: IntArray | None) -> tuple[Sample, Sample]:
+def samples(run: ScoredRun, metric: Metric, clusters: IntArray | None) -> tuple[Sample, Sample]:
     """A run's rows with those that have no answer taken as wrong, and as right."""
     stats = run.rows.stats[metric.name]
     return Sample(metric, stats, clusters), Sample(metric, run.rows.right.get(metric.name, stats), clusters)

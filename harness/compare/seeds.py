@@ -15,7 +15,18 @@ from itertools import product
 import numpy as np
 
 from harness.compare.intervals import Sample, jackknife, quantile, resample_all, too_few, wilson
-from harness.compare.paired import ALPHA, MARGIN, Comparison, ModelPair, by_task, corrected, rivals, scale, why_apart
+from harness.compare.paired import (
+    ALPHA,
+    MARGIN,
+    Comparison,
+    ModelPair,
+    by_task,
+    corrected,
+    rivals,
+    samples,
+    scale,
+    why_apart,
+)
 from harness.errors import UserError
 from harness.score.metrics.base import FloatArray
 from harness.score.scoring import ScoredRun
@@ -126,13 +137,8 @@ def _compared(
     margin *= scale(metric)
     clusters = next((run.rows.clusters for run in (*ours, *theirs) if run.rows.clusters is not None), None)
 
-    def samples(runs: Sequence[ScoredRun], *, right: bool) -> list[Sample]:
-        stats = [run.rows.stats[metric.name] for run in runs]
-        if right:
-            stats = [run.rows.right.get(metric.name, own) for run, own in zip(runs, stats, strict=True)]
-        return [Sample(metric, one, clusters) for one in stats]
-
-    worst, best = ([samples(runs, right=right) for runs in (ours, theirs)] for right in (False, True))
+    both = [[samples(run, metric, clusters) for run in runs] for runs in (ours, theirs)]
+    worst, best = ([[two[case] for two in runs] for runs in both] for case in (0, 1))
     found, spread = _difference(worst[0], worst[1], margin, together)
     lost = tuple(sum(run.rows.unanswered for run in runs) for runs in (ours, theirs))
     if any(lost):

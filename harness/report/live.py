@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from threading import Lock
 
-from harness.compare.intervals import Sample, estimate_all
+from harness.compare.intervals import first_score
 from harness.errors import HarnessError
 from harness.report.words import interval, plural
 from harness.score.rules import Rules
@@ -116,7 +116,6 @@ class Live:
 
 
 def _score(run: ScoredRun) -> str:
-    metric = run.metrics[0]
-    (found,) = estimate_all([Sample(metric, run.rows.stats[metric.name], run.rows.clusters)])
+    found = first_score(run)
     incomplete = " (incomplete)" if run.manifest.incomplete else ""
-    return f"{metric.name} {interval(found)}, {plural(found.n, 'row')}{incomplete}"
+    return f"{run.metrics[0].name} {interval(found)}, {plural(found.n, 'row')}{incomplete}"

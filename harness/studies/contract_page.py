@@ -45,10 +45,8 @@ def verdict(found: Contract) -> str:
     if any(one.verdict == "better" for one in alone):
         beats = "beats passages in the prompt beyond chance"
         if max(line.f1.value for line in found.lines) < USABLE:
-            return (
-                f"Tuning on this document {beats} here and still is not worth it: whichever way it is asked, the model gets "
-                f"less than half of the words right. {told}"
-            )
+            so = f"whichever way it is asked, its F1 stays below {USABLE:g}"
+            return f"Tuning on this document {beats} here and still is not worth it: {so}. {told}"
         return f"Tuning on this document is worth it here: it {beats}. {told}"
     if any(one.verdict == "better" for one in both):
         return f"Tuning on this document is worth it here only with passages in the prompt as well. {told}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.ask.prepare import PreparedTask
 from harness.ask.run import BenchOptions, ask_pairs
-from harness.compare.intervals import Estimate, Sample, estimate_all
+from harness.compare.intervals import Estimate, first_score
 from harness.errors import HarnessError, UserError
 from harness.models.engines.known_bases import is_gguf
 from harness.models.entry import BaselineModel, LlamaCppModel, LocalModel, ModelEntry
@@ -19,7 +19,7 @@ from harness.rows.evaluation import EvaluationRow, choose
 from harness.rows.origin import locate
 from harness.rows.overlap import Evaluated, own_text
 from harness.rows.training import learnable_rows
-from harness.score.scoring import ScoredRun, score_all
+from harness.score.scoring import score_all
 from harness.store.results import write_rows
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
@@ -103,13 +103,6 @@ def _unlearned(rows: Sequence[EvaluationRow], learned: Collection[str], *, alike
     prompts = [row.prompt for row in rows]
     known, own = Evaluated([*learned], prompts), own_text(prompts)
     return [row for row in rows if known.why(row.prompt, own(row.prompt)) is None]
-
-
-def first_score(run: ScoredRun) -> Estimate:
-    """The score of a run by its task's first metric."""
-    first = run.metrics[0]
-    (found,) = estimate_all([Sample(first, run.rows.stats[first.name], run.rows.clusters)])
-    return found
 
 
 def score_held_out(

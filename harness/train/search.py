@@ -12,14 +12,14 @@ from typing import Any
 
 from harness.ask.prepare import PreparedTask
 from harness.ask.run import BenchOptions, ask_pairs
-from harness.compare.intervals import Estimate
+from harness.compare.intervals import Estimate, first_score
 from harness.compare.paired import scale
 from harness.errors import HarnessError
 from harness.score.scoring import ScoredRun, score_all
 from harness.shipped import TaskFolders
 from harness.tasks.catalog import load_task
 from harness.train.merge import MergeOptions, merge
-from harness.train.outcome import entry_of, first_score, prepared_rows
+from harness.train.outcome import entry_of, prepared_rows
 
 SHOWN = 3
 PARTS = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,20 @@ class TestAStudy:
         assert again.hours == found.hours
         assert not any("step" in line and "loss" in line for line in said)
         assert [path.read_bytes() for path in files] == before
+
+    def test_what_is_beaten_by_little_is_not_worth_it(self, found: Contract) -> None:
+        """A difference beyond chance between two ways that both fail is no reason to tune."""
+
+        def said(f1: float) -> str:
+            lines = tuple(replace(line, f1=replace(line.f1, value=f1)) for line in found.lines)
+            better = {name: replace(one, verdict="better") for name, one in found.against.items()}
+            return verdict(replace(found, lines=lines, against=better))
+
+        assert said(0.2).startswith(
+            "Tuning on this document beats passages in the prompt beyond chance here and still is not worth it: "
+            "whichever way it is asked, its F1 stays below 0.5."
+        )
+        assert said(0.6).startswith("Tuning on this document is worth it here: it beats passages")
 
     def test_page_and_plot_say_what_was_found(self, found: Contract, tmp_path: Path) -> None:
         whole = page([found], ["images/contract.svg"])
