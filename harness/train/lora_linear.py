@@ -17,7 +17,7 @@ def fuse(model: Any) -> None:
     apply = _function()
     for module in model.modules():
         if type(module) is Linear and not module.lora_variant and not module.fan_in_fan_out:
-            module.forward = partial(_forward, apply, module)  # type: ignore[method-assign]
+            module.forward = partial(_forward, apply, module)
 
 
 def _forward(apply: Any, layer: Any, inputs: Any) -> Any:

@@ -297,7 +297,7 @@ class _Run:
             self.best_weights = [weight.detach().clone() for weight in self.weights]
 
     def _validation_loss(self) -> float:
-        total = sum(self._loss(part).item() * _answer_tokens(part) for part in self._parts(self.validation))
+        total: float = sum(self._loss(part).item() * _answer_tokens(part) for part in self._parts(self.validation))
         return total / _answer_tokens(self.validation)
 
     def _checkpoint(self, path: Path) -> None:
