@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compare.intervals import Estimate, Sample, of_products, weights
-from harness.compare.paired import MARGIN, ModelPair, by_task, compare_model_pairs, scale, why_apart
+from harness.compare.paired import MARGIN, Comparison, ModelPair, by_task, compare_model_pairs, scale, why_apart
 from harness.hashing import digest
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
@@ -286,7 +286,18 @@ def lead(tasks: Mapping[str, Mapping[str, ScoredRun]], drawn: Resampled, pair: M
         return None
     both = _mean([np.column_stack([drawn[t][pair.a], drawn[t][pair.b]]) / size for t, size in scales.items()])
     n = sum(len(tasks[task][pair.a].rows.ids) for task in scales)
-    return Lead((float(both[0, 0]), float(both[0, 1])), _percentile(both[:, 0] - both[:, 1], n), tuple(scales))
+    difference = _percentile(both[:, 0] - both[:, 1], n)
+    if len(scales) == 1:
+        ((task, size),) = scales.items()
+        difference = _of_task(pair.tasks[task], size)
+    return Lead((float(both[0, 0]), float(both[0, 1])), difference, tuple(scales))
+
+
+def _of_task(found: Comparison, size: float) -> Estimate:
+    """The gain on one task as a share of the scale, with the interval of the verdict on it."""
+    sign = 1 if found.higher_is_better else -1
+    low, high = found.gain
+    return Estimate(sign * found.difference / size, low / size, high / size, found.n, found.rests_on, found.reason)
 
 
 def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
@@ -298,13 +309,17 @@ def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
 
 def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], drawn: Resampled, found: ModelPair) -> Lift | None:
     """The mean gain of the first of two models over the tasks whose metric has a highest value; None without any."""
-    gains, n, left_out = [], 0, []
+    gains, n, left_out, averaged = [], 0, [], []
     for task in found.tasks:
         metric = tasks[task][found.a].metrics[0]
         if not math.isfinite(metric.high):
             left_out.append(task)
             continue
+        averaged.append(_of_task(found.tasks[task], scale(metric)))
         gain = (drawn[task][found.a] - drawn[task][found.b])[:, None] / scale(metric)
         gains.append(gain if metric.higher_is_better else -gain)
         n += len(tasks[task][found.a].rows.ids)
-    return Lift(_percentile(_mean(gains)[:, 0], n), found, tuple(left_out)) if gains else None
+    if not gains:
+        return None
+    mean = averaged[0] if len(gains) == 1 else _percentile(_mean(gains)[:, 0], n)
+    return Lift(mean, found, tuple(left_out))

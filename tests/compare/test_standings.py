@@ -110,6 +110,18 @@ class TestStandings:
         assert tuned.lead.turned.difference.value == -difference.value
         assert big.lead is None
 
+    def test_over_one_task_a_mean_has_the_interval_of_the_verdict_on_it(self) -> None:
+        """The page showed +21.1 to +72.0 in its forest and +29.2 to +70.8 in its table for one difference."""
+        tuned = next(
+            m for m in standings([r for r in TWO_TASKS if r.manifest.task == "news"]).models if m.model == "tuned"
+        )
+        assert tuned.against is not None
+        assert tuned.lift is not None
+        for pair, mean in ((tuned.against, tuned.lead and tuned.lead.difference), (tuned.lift.pair, tuned.lift.mean)):
+            (found,) = pair.tasks.values()
+            assert mean is not None
+            assert (mean.value, mean.low, mean.high) == (found.difference, found.low, found.high)
+
     def test_without_a_common_task_a_price_is_over_all_tasks_of_a_model(self) -> None:
         runs = [scored("one", "a", right(0.5), usd=4.0), scored("two", "b", right(0.5), usd=1.0)]
         assert {row.model: row.usd for row in standings(runs).models} == {"a": 0.01, "b": 0.0025}
