@@ -80,13 +80,22 @@ _TOLERANCE = re.compile(r"\s?(?:±|\\pm|\+/-)")
 # Between two numbers that make one expression; only on one line, where what follows is no item of a list.
 _OPERATOR = re.compile(
     r"(?:[ \t]{0,2}(?:[+*×·⋅÷]|\\(?:times|cdot|div)\b)[ \t]{0,2}|[ \t]{1,2}[-xX][ \t]{1,2}"
-    r"|[ \t]{1,2}(?:plus|minus|times|(?:multiplied|divided)[ \t]by)[ \t]{1,2})"
+    r"|[ \t]{1,2}(?:plus|minus|times|or|to|(?:multiplied|divided)[ \t]by)[ \t]{1,2})"
     rf"[({{]?[+-]?{_MONEY}?\.?[0-9]",
     re.IGNORECASE,
 )
 _RESULT = re.compile(r"[)}\]]{0,2}[ \t]{0,2}=[ \t]{0,2}[({$€£¥+-]{0,2}[0-9]")
 _MORE = re.compile(r"\s?(?:and\s)?[0-9]")
-_AND_A_FRACTION = re.compile(r"\sand\s[0-9]{1,4}/[0-9]")
+_FROM = re.compile(r"\bfrom\s$", re.IGNORECASE)
+# The rest of an amount: and 1/2, 5 dollars and 20 cents, 2 days 3 hours, 1 kg 500 g.
+_AND_A_REST = re.compile(
+    r"\sand\s[0-9]{1,4}/[0-9]"
+    r"|(?:\s(?:dollars?|euros?|pounds?|bucks?|rupees?|francs?),?(?:\sand)?|\sand)\s[0-9]{1,2}\s?(?:cents?\b|pence\b|¢)"
+    r"|\s(?:months?|weeks?|days?),?(?:\sand)?\s[0-9]{1,2}\s(?:weeks?|days?|hours?)\b"
+    r"|\s?(?:kgs?|kilograms?|kms?|kilomet(?:er|re)s?|m|met(?:er|re)s?),?(?:\sand)?\s[0-9]{1,3}\s?(?:g|grams?|m|cm|met(?:er|re)s?"
+    r"|centimet(?:er|re)s?)\b",
+    re.IGNORECASE,
+)
 _SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,4}")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
@@ -97,7 +106,7 @@ _ARGUMENT = re.compile(
     r"(?:\\(?!boxed|fbox|text|math|d?frac)[A-Za-z]+|[}\]_])\{[+-]?$|\\[dt]?frac\{[+-]?$|√$|\\sqrt\s?$"
 )
 _BELONGS_BEFORE = re.compile(
-    rf"(?:±|\\pm|\+/-)\s?$|(?:[)\]%.}}]|\w_)-$|\bout\sof\s$|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
+    rf"(?:±|\\pm|\+/-)\s?$|(?:[)\]%.}}]|\w_)-$|\bout\sof\s$|\bbetween\s(?:[^\s]{{1,12}}\sand\s)?$|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
     rf"|\b{_MONTH}\.?\s[0-9]{{1,2}}(?:st|nd|rd|th)?,?\s$",
     re.IGNORECASE,
 )
@@ -249,7 +258,7 @@ def _numbers(text: str, place: int = 0) -> Iterator[_Found]:
         zeros = text[begin] == "0" and text[begin + 1 : begin + 2].isdigit() and _ZEROS.search(before)
         if tied or zeros or _BELONGS_BEFORE.search(before) or _ARGUMENT.search(before):
             value = None
-        operand = _OPERATOR.match(text, end) is not None
+        operand = _OPERATOR.match(text, end) is not None and not _FROM.search(before)
         tied = more or operand or _TOLERANCE.match(text, end) is not None
         known = None if value is None or more or operand else _signed(value, before)
         term.append(_Found(begin - _sign_length(before), end, known))
@@ -281,7 +290,7 @@ def _value(text: str, begin: int, end: int, before: str) -> tuple[Fraction | Non
         if factor == 1 and _LETTER_BEHIND_SPACE.match(text, end):
             return None, end, False
         value, end = value * factor, behind
-    more = _AND_A_FRACTION.match(text, end) is not None
+    more = _AND_A_REST.match(text, end) is not None
     return (None if _GOES_ON.match(text, end) else value), end, more
 
 
