@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from harness.ask.prepare import unreadable_gold
 from harness.errors import HarnessError, UserError
+from harness.hashing import row_id
 from harness.models.baseline import majority
-from harness.rows.evaluation import EvaluationRow, Subset, choose, identify, identity, row_id
+from harness.rows.evaluation import EvaluationRow, Subset, choose, identify, identity
 from harness.rows.origin import Origin, locate
 from harness.rows.training import training_rows
 from harness.score.answers import read_gold

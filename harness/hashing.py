@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+_CONTENT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
 
 
 def digest(*parts: str) -> str:
     """Return 16 hex digits that stand for these texts and their order."""
     # JSON can carry half a surrogate pair, which UTF-8 cannot.
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def row_id(row: Mapping[str, Any], columns: Iterable[str]) -> str:
+    """Return the hash of a row's content in these columns."""
+    return digest(_CONTENT.encode({name: row.get(name) for name in sorted(columns)}))
 
 
 def file_sha256(path: Path) -> str:

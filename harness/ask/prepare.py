@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import DataError, SpecError, UserError, nearest
-from harness.hashing import digest
+from harness.hashing import digest, row_id
 from harness.models.backend import Backend, Request
 from harness.models.baseline import Objective
 from harness.models.connect import Connections
 from harness.models.entry import InProcess, ModelEntry
-from harness.rows.evaluation import EvaluationRow, Subset, identify, identity, row_id, select
+from harness.rows.evaluation import EvaluationRow, Subset, identify, identity, select
 from harness.rows.examples import CARD
 from harness.rows.explained import explained
 from harness.rows.origin import Origin, locate

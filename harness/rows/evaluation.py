@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import heapq
-import json
 import pickle
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import SpecError, nearest
-from harness.hashing import digest
+from harness.hashing import digest, row_id
 from harness.rows.files import Row, Split
 from harness.rows.origin import Origin
 from harness.rows.problems import RowProblems
@@ -19,7 +18,6 @@ from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import Message, Preamble, Shot
 from harness.tasks.prompts import Prompts, question_hash
 
-_CONTENT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
 SPOOL = 1 << 24  # bytes that wait in memory before they go to disk
 
 
@@ -54,12 +52,6 @@ class Subset:
     fingerprint: str
     training: str | None
     borrowed: bool = False
-
-
-def row_id(row: Row, columns: Iterable[str]) -> str:
-    """Return the hash of a row's content in these columns."""
-    content = {name: row.get(name) for name in sorted(columns)}
-    return digest(_CONTENT.encode(content))
 
 
 def judging_columns(file: TaskFile, prompts: Prompts) -> frozenset[str]:

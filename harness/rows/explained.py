@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.rows.evaluation import row_id
+from harness.hashing import row_id
 from harness.rows.files import Row, filled, jsonl
 from harness.rows.origin import Origin
 from harness.tasks.catalog import TaskFile

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from harness.errors import UserError, nearest
+from harness.hashing import row_id
 from harness.rows.evaluation import (
     EvaluationRow,
     asked_key,
@@ -16,7 +17,6 @@ from harness.rows.evaluation import (
     kept_columns,
     preamble,
     rendered,
-    row_id,
 )
 from harness.rows.files import Row
 from harness.rows.origin import Origin

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from harness.report.findings import find, long_frame
 from harness.report.page import page
-from harness.report.page.evidence import LONGEST, clip, evidence, script_json, shared_ends
+from harness.report.page.evidence import LONGEST, clip, evidence, shared_ends
+from harness.report.page.script_json import script_json
 from harness.report.scoreboard import Scoreboard, break_even
 from harness.report.words import headline, signed
 from harness.score.scoring import STATUSES, ScoredRun, score_all

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import SpecError
-from harness.hashing import digest
+from harness.hashing import digest, row_id
 from harness.rows import training
-from harness.rows.evaluation import EvaluationRow, Subset, choose, row_id, select
+from harness.rows.evaluation import EvaluationRow, Subset, choose, select
 from harness.rows.files import Row, Split
 from harness.rows.files import parquet as open_parquet
 from harness.rows.origin import Origin, locate

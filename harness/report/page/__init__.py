@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.findings import Findings
 from harness.report.history import Cell
-from harness.report.page.evidence import evidence, script_json
+from harness.report.page.evidence import evidence
 from harness.report.page.overview import overview
+from harness.report.page.script_json import script_json
 from harness.report.page.sources import of_all
 from harness.report.page.task_view import task_view
 from harness.report.published import Published
