@@ -189,6 +189,22 @@ def test_an_endpoint_that_is_down_gets_single_requests_at_growing_intervals(
     assert opened.stopped == "server has answered nothing for 23 seconds (HTTP 502)"
 
 
+def test_the_models_of_an_endpoint_that_is_down_have_one_request_in_flight_between_them() -> None:
+    async def asking() -> None:
+        gate = Gate("server", 8, None, QUICK, lambda line: None)
+        one, other = EndpointLimiter("one", gate), EndpointLimiter("other", gate)
+        await one.enter()
+        while not gate.breaker.down:
+            gate.breaker.failed("HTTP 502")
+        waiting = asyncio.create_task(other.enter())
+        await asyncio.sleep(2 * QUICK.first_wait)
+        assert (one.in_flight, other.in_flight) == (1, 0)
+        one.leave()
+        await waiting
+
+    run(asking())
+
+
 def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None:
     """The server goes away for longer than all attempts of a row take, and comes back on the same address."""
     with socket.socket() as reserved:
