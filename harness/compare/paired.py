@@ -87,13 +87,13 @@ class Comparison:
 
     @property
     def not_inferior(self) -> bool:
-        """Whether A is shown to be at most `margin` worse than B, rare rows that were not seen included."""
-        return self.gain[0] - self.unseen > -self.margin
+        """Whether A is shown to be better than B, or at most `margin` worse, rare rows that were not seen included."""
+        return self.verdict == "better" or self.gain[0] - self.unseen > -self.margin
 
     @property
     def inferior(self) -> bool:
-        """Whether A is shown to be worse than B by more than `margin`."""
-        return self.gain[1] < -self.margin
+        """Whether A is shown to be worse than B by more than `margin`; with a margin of 0, to be worse."""
+        return self.gain[1] < -self.margin or (self.verdict == "worse" and self.margin == 0)
 
     @property
     def turned(self) -> Comparison:
@@ -148,7 +148,7 @@ def paired_test(
 def paired_tests(asked: Sequence[Pair]) -> list[Comparison]:
     """What `paired_test` gives for each pair by itself; many of the same n share their resamples.
 
-    The p-values are each pair's own, the intervals those of all its `comparisons` together.
+    The p-values are each pair's own, intervals and verdicts those of all its `comparisons` together.
 
     Raises:
         ValueError: when two do not have the same shape.
@@ -159,13 +159,14 @@ def paired_tests(asked: Sequence[Pair]) -> list[Comparison]:
     resampled = [one for one in asked if one.a.n and not _exact(one)]
     rest = iter(_compare_resampled(resampled))
     found = [(_compare_binary(one) if _exact(one) else next(rest)) if one.a.n else _NO_ROWS for one in asked]
-    return [
-        _decided(
-            replace(c, margin=one.margin, higher_is_better=one.a.metric.higher_is_better, comparisons=one.comparisons),
-            c.p_value,
-        )
-        for c, one in zip(found, asked, strict=True)
-    ]
+    return [_of_pair(c, one) for c, one in zip(found, asked, strict=True)]
+
+
+def _of_pair(found: Comparison, pair: Pair) -> Comparison:
+    metric, together = pair.a.metric, pair.comparisons
+    one = replace(found, margin=pair.margin, higher_is_better=metric.higher_is_better, comparisons=together)
+    # Drawn in to 0 by a p-value of one comparison, the interval of several would claim more than it can.
+    return replace(_decided(one, min(1.0, together * one.p_value)), p_value=one.p_value)
 
 
 _NO_ROWS = Comparison(math.nan, math.nan, math.nan, math.nan, 0, "not separable", None)
@@ -308,22 +309,41 @@ def _of_resampled(pair: Pair, seen: Resampled, swapped: float) -> Comparison:
     known = partial(
         Comparison, seen.value, p_value=p_value, n=n, verdict="not separable", rows_needed=needed, error=seen.error
     )
-    fewer = min(pair.a, pair.b, key=_counting)
-    if reason := too_few(fewer):
-        return known(low=-span, high=span, unseen=span, rests_on=rests_on(fewer), reason=reason)
-    reach = span * wilson(0, max(round(_counting(fewer)), 1), confidence).high
+    fewer = min(pair.a, pair.b, key=counting)
+    if reason := too_few(fewer):  # of which nothing is claimed, whatever a test would say
+        whole = known(low=-span, high=span, unseen=span, rests_on=rests_on(fewer), reason=reason)
+        return replace(whole, p_value=1.0, rows_needed=None)
+    reach = unseen([fewer], confidence)
     low, high = seen.interval(confidence)
     if low == high and math.isfinite(span):
         # No resample differs, so the interval comes from how many rows may differ when none of n does.
-        low, high, reach = seen.value - reach, seen.value + reach, 0.0
+        low, high = seen.value - reach, seen.value + reach
+        # Of a difference that is the same in every row, other rows may have none.
+        reach = 0.0 if seen.value == 0 else reach
     low, high = max(min(low, seen.value), -span), min(max(high, seen.value), span)
     return known(low=low, high=high, unseen=reach, rests_on=rests_on(fewer))
 
 
-def _counting(sample: Sample) -> float:
+def unseen(samples: Sequence[Sample], confidence: float) -> float:
+    """How far scores may be moved by rows like none of those that were seen, by the sample with the fewest that count.
+
+    Infinite for a metric without a range.
+    """
+    metric = samples[0].metric
+    fewest = min(map(counting, samples))
+    return (metric.high - metric.low) * wilson(0, max(round(fewest), 1), confidence).high
+
+
+def counting(sample: Sample) -> float:
     """How many units decide a score: of its basis, at most one a cluster."""
     basis, units = sample.metric.basis, len(sample.units[0])
     return units if basis is None else min(units, basis.count(sample.stats))
+
+
+def swap_p_value(a: Sample, b: Sample) -> float:
+    """Share of random swaps of two models, row by row, with at least their difference; 0 where rows are too many."""
+    ours, theirs = (float(one.metric.summary(one.stats.mean(axis=0))) for one in (a, b))
+    return _swap_p_values([Pair(a, b)], [ours - theirs])[0]
 
 
 def _swap_p_values(asked: Sequence[Pair], differences: Sequence[float]) -> list[float]:

@@ -99,6 +99,26 @@ class TestOutcome:
         assert "rows like these pass an equal model in " in gate_reason(few, "a", "b")
         assert " of samples, and fail one that loses 0.04 in " in gate_reason(few, "a", "b")
 
+    def test_one_row_rules_nothing_out(self) -> None:
+        """With --strict one row passed: "a loss beyond 0.02 is ruled out; not separable (p = 1.000, n = 1)"."""
+        runs = [scored("news", "a", np.ones(1), OVERLAP), scored("news", "b", np.zeros(1), OVERLAP)]
+        assert outcomes(gate(runs, "a", "b")) == {"news": "undecided"}
+
+    def test_a_model_that_is_shown_to_be_better_passes_though_rare_rows_were_not_seen(self) -> None:
+        rng = np.random.default_rng(0)
+        b = rng.random(50)
+        runs = [scored("news", "a", np.minimum(b + 0.05, 1), OVERLAP), scored("news", "b", b, OVERLAP)]
+        assert outcomes(gate(runs, "a", "b")) == {"news": "passed"}
+        assert outcomes(gate(runs, "b", "a")) == {"news": "failed"}
+
+    def test_with_a_margin_of_nothing_a_loss_fails_and_a_gain_passes(self) -> None:
+        """An interval that ends at 0 was "cannot be told: a loss beyond 0 is not shown; a loses to b, p = 0.049"."""
+        a, b = np.zeros((2, 250))
+        a[0], b[1:9] = 1, 1  # 1 row against 8: p = 0.039, and Tango's interval holds 0 for two models
+        runs = [scored("news", "a", a), scored("news", "b", b)]
+        assert outcomes(gate(runs, "a", "b", 0.0)) == {"news": "failed"}
+        assert outcomes(gate(runs, "b", "a", 0.0)) == {"news": "passed"}
+
     def test_more_errors_are_a_loss(self) -> None:
         low, high = np.full(100, 1.0), np.full(100, 2.0)
         runs = [scored("dates", "a", high, ERROR), scored("dates", "b", low, ERROR)]

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from harness.compare.confirmation import confirm
-from harness.compare.paired import compare_models
+from harness.compare.intervals import two_sided
+from harness.compare.paired import _tango, compare_models
+from harness.compare.seeds import compare_seeds
 from harness.report.words import comparison
+from harness.score.metrics.base import Basis
 from harness.score.scoring import ScoredRun
 from tests.scored import OVERLAP, right, scored
 
@@ -97,6 +100,30 @@ class TestFamily:
         there, back = compare_models(runs, "a", "b").tasks["news"], compare_models(runs, "b", "a").tasks["news"]
         assert there.p_value == back.p_value
         assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+
+    @pytest.mark.parametrize("others", [0, 1, 4, 9])
+    def test_an_interval_is_that_of_the_family_whatever_one_test_alone_would_say(self, others: int) -> None:
+        """9 rows against 1 of 40: alone p = 0.021, so that the interval for ten comparisons was cut off at 0."""
+        a, b = np.zeros((2, 40))
+        a[:9], b[9] = 1, 1
+        runs = [scored("t", f"m{number}", np.zeros(40)) for number in range(others)]
+        found = compare_models([*runs, scored("t", "a", a), scored("t", "b", b)], "a", "b").tasks["t"]
+        low, high = _tango(9, 1, 40, two_sided(1 - 0.05 / (1 + others)))
+        assert (found.low, found.high) == (low, high)
+        assert (found.verdict == "better") == (low > 0) == (others < 4)
+
+
+class TestTooLittleCounts:
+    def test_nothing_is_better_where_nothing_can_be_told(self) -> None:
+        """bench said "a beats b (p < 0.001; only 2 rows of the rarest label, from which nothing can be told)"."""
+        rare = replace(OVERLAP, basis=Basis("rows of the rarest label", lambda stats: 2.0, least=4))
+        a, b = right(0.9, 1000), right(0.4, 1000)
+        found = compare_models([scored("t", "a", a, rare), scored("t", "b", b, rare)], "a", "b").tasks["t"]
+        assert (found.verdict, found.p_value, found.low, found.high) == ("not separable", 1, -1, 1)
+        assert found.rows_needed is None
+        runs = [*(scored("t", f"s{seed}", a, rare) for seed in (1, 2)), scored("t", "b", b, rare)]
+        seeds = compare_seeds(runs, "s{1..2}", "b").pair.tasks["t"]
+        assert (seeds.verdict, seeds.p_value, seeds.low, seeds.high) == ("not separable", 1, -1, 1)
 
 
 class TestConfirmation:
