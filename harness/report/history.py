@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.compare.intervals import two_sided
+from harness.compare.intervals import Sample, estimate_all, two_sided
 from harness.compare.paired import ALPHA, holm
 from harness.errors import UserError, nearest
-from harness.report.words import signed, signed_interval, with_interval
+from harness.report.words import signed, signed_interval, unanswered, with_interval
 from harness.store.history import HISTORY, PastRun, append, read
 
 if TYPE_CHECKING:
@@ -128,7 +128,18 @@ def _past(run: ScoredRun, row: Mapping[Any, Any]) -> PastRun:
         incomplete=run.incomplete,
         git=manifest.git,
         versions=manifest.versions,
+        lost=run.rows.unanswered,
+        if_right=_if_right(run),
     )
+
+
+def _if_right(run: ScoredRun) -> tuple[float, float | None, float | None] | None:
+    """Score and interval with the rows that have no answer taken as right; None where every row has one."""
+    metric = run.metrics[0]
+    if metric.name not in run.rows.right:
+        return None
+    (found,) = estimate_all([Sample(metric, run.rows.right[metric.name], run.rows.clusters)])
+    return found.value, _finite(found.low), _finite(found.high)
 
 
 def _finite(end: float) -> float | None:
@@ -190,7 +201,7 @@ def _superseded(run: PastRun, last: PastRun) -> str:
 
 
 def _drops(runs: Sequence[PastRun]) -> Iterator[Drop]:
-    """The runs that are worse than the complete run before them beyond chance.
+    """The runs that are worse than the complete run before them beyond chance, and whatever their lost rows had been.
 
     Answers of past runs are not kept, so the two scores are compared as independent ones, which is cautious on the same
     rows: by the interval of a difference of R. G. Newcombe (Statistics in Medicine 17, 1998, method 10), and Holm's
@@ -199,11 +210,23 @@ def _drops(runs: Sequence[PastRun]) -> Iterator[Drop]:
     told = [run for run in runs if not run.incomplete and run.low is not None and run.high is not None]
     steps = list(pairwise(told))
     differences = [_difference(before, after) for before, after in steps]
-    z = two_sided(0.95)
-    p_values = holm([_two_sided_p(value, low, high, z) for value, low, high in differences])
+    p_values = holm([max(_p_of_drop(before, run) for run in (after, _at_best(after))) for before, after in steps])
     for (before, after), (value, low, high), p_value in zip(steps, differences, p_values, strict=True):
-        if p_value < ALPHA and (value < 0) == after.higher_is_better:
+        if p_value < ALPHA:
             yield Drop(before, after, value, low, high, p_value, len(steps))
+
+
+def _at_best(run: PastRun) -> PastRun:
+    """A run with its lost rows taken as right."""
+    if run.if_right is None or None in run.if_right:
+        return run
+    score, low, high = run.if_right
+    return replace(run, score=score, low=low, high=high)
+
+
+def _p_of_drop(before: PastRun, after: PastRun) -> float:
+    value, low, high = _difference(before, after)
+    return _two_sided_p(value, low, high, two_sided(0.95)) if (value < 0) == after.higher_is_better else 1.0
 
 
 def _difference(before: PastRun, after: PastRun) -> tuple[float, float, float]:
@@ -237,7 +260,7 @@ def table(found: Sequence[Cell]) -> str:
                 "asked": run.asking_version,
                 "scored": run.scoring_version,
                 "commit": str(run.git.get("commit", ""))[:12] + (" with changes" if run.git.get("dirty") else ""),
-                "": "; ".join(filter(None, [why, run.incomplete])),
+                "": "; ".join(filter(None, [why, run.incomplete or unanswered(run.lost)])),
             }
             for run, why in cell.runs
         ]

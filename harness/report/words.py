@@ -148,11 +148,12 @@ def counted(rests_on: str) -> str:
 
 def lost_rows(a: str, b: str, found: Comparison) -> list[str]:
     """How many rows of each of two models have no answer."""
-    return [
-        f"{plural(lost, 'row')} of {name} {'has' if lost == 1 else 'have'} no answer"
-        for name, lost in zip((a, b), found.lost, strict=True)
-        if lost
-    ]
+    return [unanswered(lost, f" of {name}") for name, lost in zip((a, b), found.lost, strict=True) if lost]
+
+
+def unanswered(lost: int, of: str = "") -> str:
+    """That so many rows have no answer; "" where all have one."""
+    return f"{plural(lost, 'row')}{of} {'has' if lost == 1 else 'have'} no answer" if lost else ""
 
 
 def rows_needed(found: Comparison) -> str:

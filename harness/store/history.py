@@ -27,7 +27,8 @@ class PastRun:
 
     `asking_version`, `answers_version` and `scoring_version` are those of the task (`harness.tasks.task.Task`), `rows`
     the fingerprint of the rows asked, `settings` the hash of the model's. `low` and `high` are None where the interval
-    has no end. `incomplete` says why nothing can be told from the run, "" where something can.
+    has no end. `incomplete` says why nothing can be told from the run, "" where something can. `lost` are the rows
+    without an answer, which count as wrong; `if_right` are score, low and high with these taken as right.
     """
 
     at: str
@@ -49,6 +50,8 @@ class PastRun:
     incomplete: str
     git: dict[str, Any]
     versions: dict[str, str]
+    lost: int = 0
+    if_right: tuple[Finite, Finite | None, Finite | None] | None = None
 
     @property
     def version(self) -> tuple[str, str, str]:

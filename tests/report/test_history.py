@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from harness.compare.intervals import wilson
-from harness.report.history import cells
+from harness.report.findings import long_frame
+from harness.report.history import cells, record, table
 from harness.report.plots.history import history_plot
 from harness.store.history import HISTORY, PastRun, append, read
 from tests.commands.conftest import Command, harness, small
 from tests.loopback import Loopback
 from tests.runs import ROWS, TASK, Small
+from tests.scored import right, scored
 
 __all__ = ["harness", "small"]
 
@@ -58,6 +60,27 @@ def test_of_a_metric_where_lower_is_better_a_rise_is_the_drop() -> None:
         past(3, 10, higher_is_better=False),
     ]
     assert [drop.after.at[8:10] for drop in cells(runs)[0].drops] == ["02"]
+
+
+def test_rows_that_a_server_lost_are_no_drop() -> None:
+    """The same answers twice, 8 of 400 lost the second time: "worse beyond chance, p = 0.0042"."""
+    as_good = wilson(400, 400)
+    after = past(2, 392, 400, lost=8, if_right=(as_good.value, as_good.low, as_good.high))
+    (cell,) = cells([past(1, 400, 400), after])
+    assert not cell.drops
+    assert "8 rows have no answer" in table([cell])
+    worse = wilson(208, 400)
+    (cell,) = cells([past(1, 400, 400), past(2, 200, 400, lost=8, if_right=(worse.value, worse.low, worse.high))])
+    assert len(cell.drops) == 1
+
+
+def test_a_run_is_recorded_with_what_its_lost_rows_could_have_been(tmp_path: Path) -> None:
+    run = scored("small", "m", right(0.9), failed=4)
+    record(tmp_path, [run], long_frame([run]))
+    (line,) = read(tmp_path)
+    assert (line.lost, line.score) == (4, pytest.approx(0.9))
+    assert line.if_right is not None
+    assert line.if_right[0] > 0.9
 
 
 def test_runs_before_an_edit_are_superseded_and_compared_with_nothing() -> None:
