@@ -183,8 +183,15 @@ def estimate_all(samples: Sequence[Sample], confidence: float = 0.95, resamples:
 
 def first_score(run: ScoredRun) -> Estimate:
     """The score of a run by its task's first metric."""
-    first = run.metrics[0]
-    return estimate_all([Sample(first, run.rows.stats[first.name], run.rows.clusters)])[0]
+    return first_scores([run])[0]
+
+
+def first_scores(runs: Sequence[ScoredRun]) -> list[Estimate]:
+    """The score of each run by its task's first metric."""
+    firsts = [run.metrics[0] for run in runs]
+    return estimate_all(
+        [Sample(first, run.rows.stats[first.name], run.rows.clusters) for first, run in zip(firsts, runs, strict=True)]
+    )
 
 
 def _within(sample: Sample, seen: Resampled, confidence: float) -> Estimate:

@@ -10,12 +10,22 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.compare.intervals import Estimate, Sample, of_products, weights
-from harness.compare.paired import MARGIN, Comparison, ModelPair, by_task, compare_model_pairs, scale, why_apart
+from harness.compare.intervals import Estimate, Sample, first_scores, of_products, two_sided, weights
+from harness.compare.paired import (
+    ALPHA,
+    MARGIN,
+    Comparison,
+    ModelPair,
+    by_task,
+    compare_model_pairs,
+    samples,
+    scale,
+    why_apart,
+)
 from harness.hashing import digest
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
@@ -117,47 +127,43 @@ def usd_per_row(runs: Iterable[ScoredRun]) -> float | None:
 
 
 def standings(
-    runs: Sequence[ScoredRun], reference: str | None = None, margin: float = MARGIN, drawn: Resampled | None = None
+    runs: Sequence[ScoredRun], reference: str | None = None, margin: float = MARGIN, scores: Scores | None = None
 ) -> Standings:
     """Rank all models of these runs, of which there are some, all of one kind of rows.
 
     The reference is the most expensive model unless one is named; where nothing has a price it is the best baseline,
     else the best model. Mean rank: ranks within a task (ties share their mean rank) averaged over the common tasks. Its
-    interval, and those of mean score and lift, is the percentile bootstrap's over rows or clusters, within each task,
-    with the same resamples for all models of a task and others for another task.
+    interval is the percentile bootstrap's over rows or clusters, within each task, with the same resamples for all
+    models of a task and others for another task. Those of mean score and lift are made of the tasks' own (`_mean_of`).
 
     An incomplete run has no rank, and is no task that its model was asked; a model without a complete one comes last.
-    `drawn` are the runs' resampled scores, where these are known already.
+    `scores` are those of the runs, where these are known already.
     """
     of = by_task([run for run in runs if not run.incomplete])
     asked = {run.manifest.model for run in runs}
     models = sorted({model for found in of.values() for model in found})
     common = tuple(task for task, found in of.items() if _complete(found, models))
-    drawn = resampled(runs) if drawn is None else drawn
-    sampled = {task: np.column_stack([drawn[task][model] for model in models]) for task in common}
+    scores = scores_of(runs) if scores is None else scores
     metrics = {task: of[task][models[0]].metrics[0] for task in common}
     averaged = [task for task in common if _on_scale(metrics[task])]
-    ranks = _mean([_ranks(sampled[task], metrics[task]) for task in common])
-    macros = _mean([sampled[task] / scale(metrics[task]) for task in averaged])
-    place = {model: i for i, model in enumerate(models)}
-    order = sorted(models, key=lambda model: (ranks[0, place[model]] if common else 0.0, model))
+    asked_rows = sum(len(of[task][models[0]].rows.ids) for task in common)
+    ranks = {model: _mean_rank(scores, metrics, model, models, asked_rows) for model in models if common}
+    order = sorted(models, key=lambda model: (ranks[model].value if common else 0.0, model))
     complete = [run for found in of.values() for run in found.values()]
     priced = [run for run in complete if run.manifest.task in (averaged or common)] if common else complete
     reference, why = (
         (reference, "as asked") if reference else _reference(complete or runs, priced, order or sorted(asked))
     )
     against, lifts = _pairs(runs, sorted(asked), reference, margin)
-    rows_of = {task: len(of[task][models[0]].rows.ids) for task in common}
-    scaled = sum(rows_of[task] for task in averaged)
     ranked = [
         Standing(
             model,
             sum(model in found for found in of.values()),
-            _percentile(ranks[:, place[model]], sum(rows_of.values())) if common else None,
-            _percentile(macros[:, place[model]], scaled) if averaged else None,
+            ranks.get(model),
+            _mean_of([_share(scores.estimates[task][model], metrics[task]) for task in averaged]) if averaged else None,
             against.get(model),
-            lead(of, drawn, against[model]) if model in against else None,
-            _lift(of, drawn, lifts[model]) if model in lifts else None,
+            lead(of, against[model]) if model in against else None,
+            _lift(of, lifts[model]) if model in lifts else None,
             usd_per_row(run for run in priced if run.manifest.model == model),
         )
         for model in order
@@ -193,12 +199,24 @@ def _best(runs: Sequence[ScoredRun], models: Sequence[str]) -> str:
     of = by_task(run for run in runs if run.manifest.model in models)
     shared = [found for found in of.values() if _complete(found, models)]
     if shared:
-        tables = [np.array([[_score(found[model]) for model in models]]) for found in shared]
-        ranks = _mean([_ranks(t, next(iter(f.values())).metrics[0]) for t, f in zip(tables, shared, strict=True)])[0]
+        tables = [_ranks_of([_score(found[model]) for model in models], found[models[0]]) for found in shared]
+        ranks = np.sum(tables, axis=0)
         return min(models, key=lambda model: (ranks[models.index(model)], model))
     counts = {model: sum(model in found for found in of.values()) for model in models}
     most = [model for model in models if counts[model] == max(counts.values())]
     return _best(runs, most) if len(most) < len(models) else min(most)
+
+
+def _ranks_of(scores: Sequence[float], run: ScoredRun) -> FloatArray:
+    values = np.array(scores)
+    # Each stands among the others once too often, as its own equal.
+    return _ranks(values, np.tile(values, (len(values), 1)), run.metrics[0]) - 0.5
+
+
+def _share(found: Estimate, metric: Metric) -> Estimate:
+    """A score as a share of the scale."""
+    size = scale(metric)
+    return Estimate(found.value / size, found.low / size, found.high / size, found.n)
 
 
 def _score(run: ScoredRun) -> float:
@@ -226,78 +244,153 @@ def _on_scale(metric: Metric) -> bool:
     return metric.higher_is_better and math.isfinite(metric.high)
 
 
-Resampled = Mapping[str, Mapping[str, FloatArray]]
+ByTask = Mapping[str, Mapping[str, FloatArray]]
 """Scores by task and model: the measured one, then resampled ones, shape [1 + B]."""
 
 
-def resampled(runs: Sequence[ScoredRun]) -> Resampled:
-    """The scores of all complete runs on resamples of their rows, the same resamples for models asked the same rows.
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What standings are made of, by task and model, of complete runs.
+
+    `lost_wrong` are scores with the rows that a server lost taken as wrong, `lost_right` with these taken as right, the
+    same mapping where none was lost, and `estimates` the former with their intervals.
+    """
+
+    lost_wrong: ByTask
+    lost_right: ByTask
+    estimates: Mapping[str, Mapping[str, Estimate]]
+
+
+def scores_of(runs: Sequence[ScoredRun]) -> Scores:
+    """The scores of all complete runs, also on resamples of their rows: the same for models asked the same rows.
 
     Each task has resamples of its own: with the same ones for all tasks of as many rows, their scores would rise and
-    fall together, and the interval of a mean over tasks would be off by as much.
+    fall together.
     """
     alike: dict[tuple[str, tuple[str, ...]], list[ScoredRun]] = {}
     for run in runs:
         if run.rows.ids and not run.incomplete:
             alike.setdefault((run.manifest.task, run.rows.ids), []).append(run)
-    found: dict[str, dict[str, FloatArray]] = {}
+    wrong: dict[str, dict[str, FloatArray]] = {}
+    right: dict[str, dict[str, FloatArray]] = {}
     for (task, _), same in alike.items():
-        found.setdefault(task, {}).update(zip([run.manifest.model for run in same], _drawn(task, same), strict=True))
-    return found
+        clusters = next((run.rows.clusters for run in same if run.rows.clusters is not None), None)
+        both = [samples(run, run.metrics[0], clusters) for run in same]
+        models = [run.manifest.model for run in same]
+        drawn = dict(zip(models, _drawn(task, [one for one, _ in both]), strict=True))
+        lost = [place for place, run in enumerate(same) if run.rows.right]
+        at_best = zip([models[place] for place in lost], _drawn(task, [both[place][1] for place in lost]), strict=True)
+        wrong.setdefault(task, {}).update(drawn)
+        right.setdefault(task, {}).update({**drawn, **dict(at_best)})
+    complete = [run for same in alike.values() for run in same]
+    found: dict[str, dict[str, Estimate]] = {}
+    for run, one in zip(complete, first_scores(complete), strict=True):
+        found.setdefault(run.manifest.task, {})[run.manifest.model] = one
+    return Scores(wrong, right if any(run.rows.right for run in complete) else wrong, found)
 
 
-def _drawn(task: str, runs: Sequence[ScoredRun]) -> list[FloatArray]:
-    clusters = next((run.rows.clusters for run in runs if run.rows.clusters is not None), None)
-    samples = [Sample(run.metrics[0], run.rows.stats[run.metrics[0].name], clusters) for run in runs]
-    counts = weights(len(samples[0].units[0]), RESAMPLES, int(digest(task), 16))
-    drawn = of_products(counts, [one.units for one in samples])
+def _drawn(task: str, asked: Sequence[Sample]) -> list[FloatArray]:
+    if not asked:
+        return []
+    counts = weights(len(asked[0].units[0]), RESAMPLES, int(digest(task), 16))
+    drawn = of_products(counts, [one.units for one in asked])
     return [
         np.concatenate([[one.metric.summary(one.stats.mean(axis=0))], again])
-        for one, again in zip(samples, drawn, strict=True)
+        for one, again in zip(asked, drawn, strict=True)
     ]
 
 
-def _ranks(scores: FloatArray, metric: Metric) -> FloatArray:
-    from scipy.stats import rankdata  # half a second to import, and not every command ranks
-
-    ranks: FloatArray = rankdata(-scores if metric.higher_is_better else scores, axis=1)
+def _ranks(scores: FloatArray, others: FloatArray, metric: Metric) -> FloatArray:
+    """Ranks of scores among others, of the same shapes but for one more axis of those; ties share their mean rank."""
+    sign = 1 if metric.higher_is_better else -1
+    better, equal = sign * others > sign * scores[..., None], others == scores[..., None]
+    ranks: FloatArray = 1 + better.sum(axis=-1) + 0.5 * equal.sum(axis=-1)
     return ranks
 
 
+def _mean_rank(scores: Scores, metrics: Mapping[str, Metric], model: str, models: Sequence[str], n: int) -> Estimate:
+    """A model's mean rank over tasks; its interval holds whatever the rows without an answer would have been."""
+    others = [other for other in models if other != model]
+
+    def drawn(ours: ByTask, theirs: ByTask) -> FloatArray:
+        tables = [
+            _ranks(ours[task][model], np.stack([theirs[task][other] for other in others], axis=-1), metric)
+            if others else np.ones_like(ours[task][model])
+            for task, metric in metrics.items()
+        ]  # fmt: skip
+        return _mean(tables)
+
+    wrong, right = scores.lost_wrong, scores.lost_right
+    measured = drawn(wrong, wrong)
+    best, worst = (measured, measured) if right is wrong else (drawn(right, wrong), drawn(wrong, right))
+    low, high = float(np.quantile(best[1:], 0.025)), float(np.quantile(worst[1:], 0.975))
+    value = float(measured[0])
+    return Estimate(value, min(low, value), max(high, value), n)
+
+
 def _mean(tables: Sequence[FloatArray]) -> FloatArray:
-    """The mean over tasks of tables that may differ in their number of resamples; of no tables an empty one."""
-    if not tables:
-        return np.empty((0, 0))
-    lines = min(len(table) for table in tables)
-    total: FloatArray = sum((table[:lines] for table in tables), np.zeros((lines, tables[0].shape[1])))
+    """The mean over tasks of resampled values, of which some may have fewer than others."""
+    lines = min(map(len, tables))
+    total: FloatArray = sum((table[:lines] for table in tables), np.zeros_like(tables[0][:lines]))
     return total / len(tables)
 
 
-def _percentile(values: FloatArray, n: int) -> Estimate:
-    """The first value with the 2.5th and 97.5th percentile of the others, widened to it where they leave it out."""
-    low, high = np.quantile(values[1:], [0.025, 0.975])
-    return Estimate(float(values[0]), min(float(low), float(values[0])), max(float(high), float(values[0])), n)
+def _mean_of(parts: Sequence[Estimate]) -> Estimate:
+    """The mean of independent estimates, whose distances to their ends are added in squares.
+
+    Source: MOVER, the method of variance estimates recovery (G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008).
+    An interval of a task that knows how little few rows show keeps that in the mean, which a bootstrap would lose.
+    """
+    value = sum(one.value for one in parts) / len(parts)
+    below = math.sqrt(sum((one.value - one.low) ** 2 for one in parts)) / len(parts)
+    above = math.sqrt(sum((one.high - one.value) ** 2 for one in parts)) / len(parts)
+    return Estimate(value, value - below, value + above, sum(one.n for one in parts))
 
 
-def lead(tasks: Mapping[str, Mapping[str, ScoredRun]], drawn: Resampled, pair: ModelPair) -> Lead | None:
+def lead(tasks: Mapping[str, Mapping[str, ScoredRun]], pair: ModelPair) -> Lead | None:
     """The mean scores of two models over the tasks that both were asked, None where no task has a common scale."""
     scales = {task: scale(metric) for task in pair.tasks if _on_scale(metric := tasks[task][pair.a].metrics[0])}
     if not scales:
         return None
-    both = _mean([np.column_stack([drawn[t][pair.a], drawn[t][pair.b]]) / size for t, size in scales.items()])
-    n = sum(len(tasks[task][pair.a].rows.ids) for task in scales)
-    difference = _percentile(both[:, 0] - both[:, 1], n)
-    if len(scales) == 1:
-        ((task, size),) = scales.items()
-        difference = _of_task(pair.tasks[task], size)
-    return Lead((float(both[0, 0]), float(both[0, 1])), difference, tuple(scales))
+    ours, theirs = (
+        sum(_score(tasks[task][model]) / size for task, size in scales.items()) / len(scales)
+        for model in (pair.a, pair.b)
+    )
+    difference = _mean_gain([(pair.tasks[task], size) for task, size in scales.items()])
+    return Lead((ours, theirs), difference, tuple(scales))
 
 
-def _of_task(found: Comparison, size: float) -> Estimate:
-    """The gain on one task as a share of the scale, with the interval of the verdict on it."""
+def _mean_gain(found: Sequence[tuple[Comparison, float]]) -> Estimate:
+    """The mean gain in shares of the scale over comparisons, each with the length of its scale.
+
+    Over one task it has the interval of the verdict on it. Over several its interval holds whatever the rows without an
+    answer would have been, and is that of one comparison: the intervals of a family are drawn in for it.
+    """
+    if len(found) == 1:
+        return _gain(*found[0])
+    measured = _mean_of([_gain(one, size) for one, size in found])
+    worst, best = (
+        _mean_of([_gain(_alone(one.bounds[case] if one.bounds else one), size) for one, size in found])
+        for case in (0, 1)
+    )
+    value = measured.value
+    return Estimate(value, min(worst.low, value), max(best.high, value), measured.n)
+
+
+def _gain(found: Comparison, size: float) -> Estimate:
+    """The gain of a comparison as a share of the scale."""
     sign = 1 if found.higher_is_better else -1
     low, high = found.gain
     return Estimate(sign * found.difference / size, low / size, high / size, found.n, found.rests_on, found.reason)
+
+
+def _alone(found: Comparison) -> Comparison:
+    """A comparison with the interval of one: that of a family, drawn in by the ratio of the normal quantiles."""
+    if found.reason:  # the whole range, whatever the family
+        return found
+    ratio = two_sided(1 - ALPHA) / two_sided(1 - ALPHA / found.comparisons)
+    low, high = (found.difference + ratio * (end - found.difference) for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
 
 
 def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
@@ -307,19 +400,9 @@ def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
     return str(found.most_common(1)[0][0]) if found else None
 
 
-def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], drawn: Resampled, found: ModelPair) -> Lift | None:
+def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Lift | None:
     """The mean gain of the first of two models over the tasks whose metric has a highest value; None without any."""
-    gains, n, left_out, averaged = [], 0, [], []
-    for task in found.tasks:
-        metric = tasks[task][found.a].metrics[0]
-        if not math.isfinite(metric.high):
-            left_out.append(task)
-            continue
-        averaged.append(_of_task(found.tasks[task], scale(metric)))
-        gain = (drawn[task][found.a] - drawn[task][found.b])[:, None] / scale(metric)
-        gains.append(gain if metric.higher_is_better else -gain)
-        n += len(tasks[task][found.a].rows.ids)
-    if not gains:
-        return None
-    mean = averaged[0] if len(gains) == 1 else _percentile(_mean(gains)[:, 0], n)
-    return Lift(mean, found, tuple(left_out))
+    metrics = {task: tasks[task][found.a].metrics[0] for task in found.tasks}
+    gains = [(one, scale(metrics[task])) for task, one in found.tasks.items() if math.isfinite(metrics[task].high)]
+    left_out = tuple(task for task, metric in metrics.items() if not math.isfinite(metric.high))
+    return Lift(_mean_gain(gains), found, left_out) if gains else None

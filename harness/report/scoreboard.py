@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.compare.intervals import Estimate
 from harness.compare.paired import Comparison, ModelPair, by_task, compare_model_pairs, scale
-from harness.compare.standings import Lead, Standing, Standings, is_baseline, lead, resampled, standings
+from harness.compare.standings import Lead, Standing, Standings, is_baseline, lead, scores_of, standings
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
 
@@ -141,13 +141,13 @@ class Scoreboard:
     def __init__(self, runs: Sequence[ScoredRun], subject: str | None = None, reference: str | None = None) -> None:
         self.tasks = by_task(runs)
         self.models = sorted({run.manifest.model for run in runs})
-        self._drawn = resampled(runs)
+        scores = scores_of(runs)
         self._subject = subject if subject in self.models else None
         named = reference if reference in self.models else None
-        self.standings: Standings = standings(runs, named, drawn=self._drawn)
+        self.standings: Standings = standings(runs, named, scores=scores)
         if named is None and self.standings.reference == self._subject and len(self.models) > 1:
-            others = standings([run for run in runs if run.manifest.model != self._subject], drawn=self._drawn)
-            self.standings = standings(runs, others.reference, drawn=self._drawn)
+            others = standings([run for run in runs if run.manifest.model != self._subject], scores=scores)
+            self.standings = standings(runs, others.reference, scores=scores)
         self.reference = self.standings.reference
         self.ranked = {task: ranked(found.values()) for task, found in self.tasks.items()}
         self.best = {task: found[0].manifest.model for task, found in self.ranked.items()}
@@ -213,7 +213,7 @@ class Scoreboard:
         lines = [Line(task, self.metric(task).name, one, self._gain(task, one)) for task, one in pair.tasks.items()]
         lines.sort(key=lambda line: (line.gain is None, -(line.gain or (0.0,))[0], line.task))
         prices = [None if (usd := self.standing(model).usd) is None else 1000 * usd for model in (a, b)]
-        found = lead(self.tasks, self._drawn, pair)
+        found = lead(self.tasks, pair)
         return Duel(pair, tuple(lines), found, (prices[0], prices[1]), len(self.standings.priced))
 
     def _gain(self, task: str, found: Comparison) -> tuple[float, float, float] | None:

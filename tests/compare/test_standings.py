@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
+from harness.compare.intervals import wilson
 from harness.compare.paired import scale
 from harness.compare.standings import most_expensive, standings, usd_per_row
 from harness.score.scoring import ScoredRun
@@ -121,6 +122,49 @@ class TestStandings:
             (found,) = pair.tasks.values()
             assert mean is not None
             assert (mean.value, mean.low, mean.high) == (found.difference, found.low, found.high)
+
+    def test_rows_that_a_server_lost_decide_no_mean(self) -> None:
+        """Identical answers, 15 of 1,000 lost on both tasks: "1.5 points lower (95 % interval −2.0 to −1.0)"."""
+        same = right(0.9, 1000, wrong_first=True)
+        broken = same.copy()
+        broken[-15:] = 0
+        runs = [scored(task, "a", same, base="b") for task in ("one", "two")]
+        runs += [scored(task, "b", broken, failed=15) for task in ("one", "two")]
+        a, b = standings(runs, "b").models
+        assert a.lead is not None
+        assert a.lift is not None
+        for mean in (a.lead.difference, a.lift.mean):
+            assert mean.value == pytest.approx(0.015)
+            assert mean.low < 0 < mean.high
+        assert a.mean_rank is not None
+        assert b.mean_rank is not None
+        assert (a.mean_rank.value, b.mean_rank.value) == (1, 2)
+        assert a.mean_rank.high >= b.mean_rank.low
+
+    def test_a_mean_score_is_as_sure_as_the_scores_it_is_of(self) -> None:
+        """24 of 24 right was 1.000 [0.862, 1.000] in its table and [1.000, 1.000] as a mean."""
+        runs = [scored(task, model, np.ones(24)) for task in ("one", "two") for model in ("a", "b")]
+        alone = standings(runs[:2]).models[0].macro
+        assert alone == wilson(24, 24)
+        both = standings(runs).models[0].macro
+        assert both is not None
+        assert 1 - both.low == pytest.approx((1 - wilson(24, 24).low) / math.sqrt(2))
+        gap = standings(runs).models[0].lead or standings(runs).models[1].lead
+        assert gap is not None
+        assert gap.difference.low < 0 < gap.difference.high
+
+    def test_the_mean_of_many_tasks_is_that_of_the_normal_distribution(self) -> None:
+        rng = np.random.default_rng(5)
+        runs = [scored(f"t{i}", model, rng.random(500), OVERLAP) for i in range(20) for model in ("a", "b")]
+        first = standings(runs, "b").models
+        a = next(row for row in first if row.model == "a")
+        assert a.macro is not None
+        assert a.lead is not None
+        error = math.sqrt(1 / 12 / 500 / 20)
+        assert (a.macro.high - a.macro.low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+        assert (a.lead.difference.high - a.lead.difference.low) / 2 == pytest.approx(
+            1.96 * math.sqrt(2) * error, rel=0.1
+        )
 
     def test_without_a_common_task_a_price_is_over_all_tasks_of_a_model(self) -> None:
         runs = [scored("one", "a", right(0.5), usd=4.0), scored("two", "b", right(0.5), usd=1.0)]
