@@ -124,7 +124,7 @@ def local(path: Path, columns: Mapping[str, str], form: Form = Form()) -> Split:
     """Open a CSV, TSV, JSONL, JSON or Parquet file that the user provides.
 
     `columns` maps our column names to the file's. A CSV's delimiter, where `form` does not say it, is the one of
-    `DELIMITERS` that divides the header and the record behind it XX
+    `DELIMITERS` that divides the header and the record behind it
 
     Raises:
         DataError: the file is missing, of another kind, cannot be read, or lacks a mapped column.
