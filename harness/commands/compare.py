@@ -107,7 +107,7 @@ def command(
     again = None
     if fresh is not None:
         with scored_against(fresh, truth, say, rules) as folder:
-            again = confirm(runs, scored(folder), a, b)
+            again = confirm(runs, scored(folder), a, b, across_prompts=across_prompts)
     if as_json:
         print(document(compared, both, rows, again))
         return 0

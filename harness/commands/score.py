@@ -79,6 +79,8 @@ def command(
         document["against"] = {**_scores(metrics, others), "comparisons": _as_json(compared)}
     if with_rows:
         document["rows"] = _rows(metrics, rows)
+    if file.task.evaluation.cluster and rows.clusters is None:
+        print(f"{task}: no column '{file.task.evaluation.cluster}', so rows are taken as independent", file=sys.stderr)
     note = dropped_scripts(file.task.metrics, right_answers(lines, file, str(predictions)))
     if note:
         print(f"{task}: {note}", file=sys.stderr)
@@ -114,15 +116,12 @@ def _groups(metrics: Sequence[Metric], rows: RowScores, values: Sequence[str]) -
 
 
 def _compared(metrics: Sequence[Metric], rows: RowScores, others: RowScores) -> dict[str, Comparison]:
-    """The paired comparison with other predictions of the same rows, by each metric."""
-    from harness.compare.intervals import Sample
-    from harness.compare.paired import MARGIN, Pair, paired_tests, scale
+    """The paired comparison with other predictions of the same rows, by each metric, corrected for all of them."""
+    from harness.compare.paired import compare_rows, corrected
 
-    asked = [
-        Pair(Sample(one, rows.stats[one.name]), Sample(one, others.stats[one.name]), MARGIN * scale(one))
-        for one in metrics
-    ]
-    return {metric.name: found for metric, found in zip(metrics, paired_tests(asked), strict=True)}
+    asked = [(metric, rows, others) for metric in metrics]
+    found = corrected(compare_rows(asked, comparisons=[len(asked)] * len(asked)))
+    return {metric.name: one for metric, one in zip(metrics, found, strict=True)}
 
 
 def _as_json(compared: Mapping[str, Comparison]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from harness.compare.paired import ModelPair, compare_models
 from harness.score.scoring import ScoredRun
 
 
-def confirm(earlier: Sequence[ScoredRun], later: Sequence[ScoredRun], a: str, b: str) -> ModelPair:
+def confirm(
+    earlier: Sequence[ScoredRun], later: Sequence[ScoredRun], a: str, b: str, *, across_prompts: bool = False
+) -> ModelPair:
     """Compare two models on the rows of `later` runs that are in none of the `earlier` ones of the same task.
 
     The two were named before these rows were asked, so that nothing is corrected but the number of tasks. A task
@@ -26,5 +28,5 @@ def confirm(earlier: Sequence[ScoredRun], later: Sequence[ScoredRun], a: str, b:
             fresh.append(replace(run, rows=run.rows.chosen(places), rivals=frozenset()))
         else:
             stale[run.manifest.task] = "every row was asked before; there is no fresh one"
-    found = compare_models(fresh, a, b)
+    found = compare_models(fresh, a, b, across_prompts=across_prompts)
     return replace(found, apart={**found.apart, **stale})

@@ -35,7 +35,7 @@ from harness.compare.power import RowsNeeded, rows_needed
 from harness.errors import UserError
 from harness.score.metrics.base import FloatArray, IntArray, Metric
 from harness.score.rules import Rules
-from harness.score.scoring import ScoredRun, score_all
+from harness.score.scoring import RowScores, ScoredRun, score_all
 from harness.store.results import Manifest, chosen_runs
 
 MARGIN = 0.02
@@ -463,8 +463,9 @@ def recorded_runs(
 
 
 def scale(metric: Metric) -> float:
-    """Length of a metric's scale from 0 to its highest value; 1 for a metric without one."""
-    return metric.high if math.isfinite(metric.high) else 1.0
+    """Length of a metric's scale from 0 to its highest value, from its lowest where that is 0; 1 without an end."""
+    length = metric.high or -metric.low
+    return length if length and math.isfinite(length) else 1.0
 
 
 def compare_runs(
@@ -478,41 +479,50 @@ def compare_runs(
     Raises:
         ValueError: two were asked different rows.
     """
+    # Where one was asked each row several times, the scores of its rows are means, no longer right or wrong.
+    metrics = [min((run.metrics[0] for run in two), key=lambda one: one.kind == "binary") for two in asked]
+    return compare_rows(
+        [(metric, a.rows, b.rows) for metric, (a, b) in zip(metrics, asked, strict=True)], margin, comparisons
+    )
+
+
+def compare_rows(
+    asked: Sequence[tuple[Metric, RowScores, RowScores]], margin: float = MARGIN, comparisons: Sequence[int] = ()
+) -> list[Comparison]:
+    """What `compare_runs` gives for the scores of the same rows by these metrics."""
     pairs: list[Pair] = []
-    for (a, b), together in zip(asked, comparisons or [1] * len(asked), strict=True):
-        clusters = a.rows.clusters if a.rows.clusters is not None else b.rows.clusters
-        # Where one was asked each row several times, the scores of its rows are means, no longer right or wrong.
-        metric = min((run.metrics[0] for run in (a, b)), key=lambda one: one.kind == "binary")
-        (worst_a, best_a), (worst_b, best_b) = (samples(run, metric, clusters) for run in (a, b))
+    for (metric, a, b), together in zip(asked, comparisons or [1] * len(asked), strict=True):
+        clusters = a.clusters if a.clusters is not None else b.clusters
+        (worst_a, best_a), (worst_b, best_b) = (samples(rows, metric, clusters) for rows in (a, b))
         kinds = [(worst_a, worst_b)]
-        if a.rows.right or b.rows.right:
+        if a.right or b.right:
             kinds += [(worst_a, best_b), (best_a, worst_b)]
         pairs += [Pair(*two, margin * scale(metric), together) for two in kinds]
     found = iter(paired_tests(pairs))
     made = []
-    for a, b in asked:
+    for metric, a, b in asked:
         one = next(found)
-        if a.rows.right or b.rows.right:
-            lost = (a.rows.unanswered, b.rows.unanswered)
-            one = replace(one, lost=lost, over_answered=_over_answered(a, b), bounds=(next(found), next(found)))
+        if a.right or b.right:
+            over_answered = _over_answered(metric, a, b)
+            bounds = (next(found), next(found))
+            one = replace(one, lost=(a.unanswered, b.unanswered), over_answered=over_answered, bounds=bounds)
         made.append(one)
     return made
 
 
-def _over_answered(a: ScoredRun, b: ScoredRun) -> tuple[float, int] | None:
+def _over_answered(metric: Metric, a: RowScores, b: RowScores) -> tuple[float, int] | None:
     """The difference over the rows that both answered, and how many these are; None where there are none."""
-    metric = a.metrics[0]
-    both = np.array(["failed" not in two for two in zip(a.rows.statuses, b.rows.statuses, strict=True)])
+    both = np.array(["failed" not in two for two in zip(a.statuses, b.statuses, strict=True)])
     if not both.any():
         return None
-    ours, theirs = (metric.summary(run.rows.stats[metric.name][both].mean(axis=0)) for run in (a, b))
+    ours, theirs = (metric.summary(rows.stats[metric.name][both].mean(axis=0)) for rows in (a, b))
     return float(ours - theirs), int(both.sum())
 
 
-def samples(run: ScoredRun, metric: Metric, clusters: IntArray | None) -> tuple[Sample, Sample]:
-    """A run's rows with those that have no answer taken as wrong, and as right."""
-    stats = run.rows.stats[metric.name]
-    return Sample(metric, stats, clusters), Sample(metric, run.rows.right.get(metric.name, stats), clusters)
+def samples(rows: RowScores, metric: Metric, clusters: IntArray | None) -> tuple[Sample, Sample]:
+    """The scores of a run's rows with those that have no answer taken as wrong, and as right."""
+    stats = rows.stats[metric.name]
+    return Sample(metric, stats, clusters), Sample(metric, rows.right.get(metric.name, stats), clusters)
 
 
 def same_rows(a: ScoredRun, b: ScoredRun) -> bool:

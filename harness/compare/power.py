@@ -12,12 +12,12 @@ from itertools import groupby
 from pathlib import Path
 from statistics import NormalDist
 
-from harness.compare.intervals import jackknife, leave_one_out
+from harness.compare.intervals import Sample, jackknife, leave_one_out
 from harness.rows.origin import Kind
-from harness.score.metrics.base import FloatArray, Metric
+from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build_all
 from harness.score.rules import ruled
-from harness.score.scoring import incomplete, saved_scores
+from harness.score.scoring import RowScores, incomplete, saved_scores
 from harness.store.results import Manifest
 from harness.tasks.task import Task
 
@@ -125,8 +125,8 @@ def detectable(task: Task, rows: int, kind: Kind, runs: Sequence[Manifest], resu
 
 def _last_two(
     task: Task, runs: Sequence[Manifest], metric: str, results: Path
-) -> tuple[Manifest, Manifest, FloatArray, FloatArray] | None:
-    """The two models last recorded on the same rows, with their statistics of the task's first metric.
+) -> tuple[Manifest, Manifest, RowScores, RowScores] | None:
+    """The two models last recorded on the same rows, with the scores of these by the task's first metric.
 
     Baselines are no measure, and neither is a run that a server left incomplete.
     """
@@ -136,7 +136,7 @@ def _last_two(
         same = run.spec.answer == task.answer and task.metrics[0] in run.spec.metrics
         saved = saved_scores(results, ruled(run, task)) or (saved_scores(results, run) if same else None)
         if saved is not None and metric in saved[1].stats and not incomplete(run, saved[1]):
-            tables[run.model] = saved[1].stats[metric]
+            tables[run.model] = saved[1]
     complete = sorted((run for run in asked if run.model in tables), key=lambda run: (run.rows, run.finished))
     by_rows = groupby(complete, key=lambda run: run.rows)
     groups = [group for group in (list(members) for _, members in by_rows) if len(group) > 1]
@@ -147,15 +147,17 @@ def _last_two(
 
 
 def _from_runs(
-    metric: Metric, rows: int, first: Manifest, second: Manifest, a: FloatArray, b: FloatArray
+    metric: Metric, rows: int, first: Manifest, second: Manifest, ours: RowScores, theirs: RowScores
 ) -> DetectableDifference:
     names = f"{first.model} and {second.model}"
-    if metric.kind == "binary" and first.samples == second.samples == 1:
-        discordance = float((a[:, 0] != b[:, 0]).mean())
+    a, b = (Sample(metric, one.stats[metric.name], one.clusters) for one in (ours, theirs))
+    if metric.kind == "binary" and first.samples == second.samples == 1 and a.clusters is None:
+        discordance = float((a.stats[:, 0] != b.stats[:, 0]).mean())
         # Two models that never differ say nothing about how the next two will.
         assumed = discordance or DISCORDANCE
         assuming = f"{assumed:.0%} discordant rows, as {names} have"
         return DetectableDifference(metric.name, rows, detectable_share(rows, assumed), assuming)
-    error = jackknife(leave_one_out(a, metric.summary) - leave_one_out(b, metric.summary))
-    found = detectable_by_error(error * math.sqrt(len(a) / rows))
-    return DetectableDifference(metric.name, rows, found or None, f"scores that vary as those of {names}")
+    error = jackknife(leave_one_out(*a.units) - leave_one_out(*b.units))
+    found = detectable_by_error(error * math.sqrt(a.n / rows))
+    clusters = "" if a.clusters is None else f", in clusters of {a.n / len(a.units[0]):.2g} rows"
+    return DetectableDifference(metric.name, rows, found or None, f"scores that vary as those of {names}{clusters}")

@@ -140,7 +140,7 @@ def _compared(
     margin *= scale(metric)
     clusters = next((run.rows.clusters for run in (*ours, *theirs) if run.rows.clusters is not None), None)
 
-    both = [[samples(run, metric, clusters) for run in runs] for runs in (ours, theirs)]
+    both = [[samples(run.rows, metric, clusters) for run in runs] for runs in (ours, theirs)]
     worst, best = ([[two[case] for two in runs] for runs in both] for case in (0, 1))
     found, spread = _difference(worst[0], worst[1], margin, together)
     lost = tuple(sum(run.rows.unanswered for run in runs) for runs in (ours, theirs))

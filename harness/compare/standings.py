@@ -275,7 +275,7 @@ def scores_of(runs: Sequence[ScoredRun]) -> Scores:
     right: dict[str, dict[str, FloatArray]] = {}
     for (task, _), same in alike.items():
         clusters = next((run.rows.clusters for run in same if run.rows.clusters is not None), None)
-        both = [samples(run, run.metrics[0], clusters) for run in same]
+        both = [samples(run.rows, run.metrics[0], clusters) for run in same]
         models = [run.manifest.model for run in same]
         drawn = dict(zip(models, _drawn(task, [one for one, _ in both]), strict=True))
         lost = [place for place, run in enumerate(same) if run.rows.right]

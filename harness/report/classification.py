@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from harness.compare.classification import Classification, Part, parts
 from harness.models.entry import Thinking
-from harness.report.words import ABSENT, interval, number
+from harness.report.words import ABSENT, incomplete, interval, number
 from harness.rows.evaluation import EvaluationRow
 from harness.score.scoring import ScoredRun
 from harness.store.results import Answers, answered_rows
@@ -36,7 +36,8 @@ def page(results: Path, runs: Sequence[ScoredRun]) -> str:
         manifest = run.manifest
         tables = label_tables(manifest.spec, answered_rows(results, manifest), manifest.thinking, "github")
         if tables:
-            found += [f"## {manifest.task}: {manifest.model}, {manifest.source}", *tables]
+            title = f"## {manifest.task}: {manifest.model}, {manifest.source}"
+            found += [title, *([incomplete(manifest.model, run.incomplete)] if run.incomplete else []), *tables]
     return "\n\n".join([_INTRODUCTION, *found]) + "\n" if found else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pandas as pd
 from tabulate import tabulate
@@ -23,6 +24,7 @@ from harness.report.tables import (
     leaderboard,
     main_rows,
     marked,
+    marked_models,
     metrics_of,
     plot_name,
     provenance,
@@ -104,7 +106,9 @@ def markdown(
         parts += _beside_published(rows, figures, models)
         for task, _, part in tasks_of(rows):
             parts += _task_markdown(part, figures.get(task, ()), section.verdicts.get(task))
-            parts += _one(slices_markdown(section.slices[task]) if task in section.slices else None)
+            parts += _one(
+                slices_markdown(section.slices[task], marked_models(rows, task)) if task in section.slices else None
+            )
     if df.empty:
         parts.append("No runs are recorded.")
     return "\n\n".join(parts) + "\n"
@@ -162,7 +166,7 @@ def _beside_published(
         [
             one.task,
             one.metric,
-            *(number(one.scores.get(model)) for model in models),
+            *(number(one.scores.get(model)) + one.marks.get(model, "") for model in models),
             *(_figure_cell(one, label) for label in labels),
         ]
         for one in found
@@ -271,7 +275,7 @@ def _standings(found: Standings) -> tuple[list[str], list[list[str]]]:
     return header + (["USD per 1,000 rows"] if priced else []), body
 
 
-def slices_markdown(found: Sequence[Slice]) -> str:
+def slices_markdown(found: Sequence[Slice], marks: Mapping[str, str] = MappingProxyType({})) -> str:
     """A line for each slice, a column for each model; a slice with fewer than 30 rows says so in place of scores."""
     models = list(dict.fromkeys(model for part in found for model in part.scores))
     body = [
@@ -279,7 +283,10 @@ def slices_markdown(found: Sequence[Slice]) -> str:
             part.column,
             part.value or "(empty)",
             count(part.n),
-            *(f"(n < {FEW})" if part.few else interval(part.scores.get(model)) for model in models),
+            *(
+                f"(n < {FEW})" if part.few else interval(part.scores.get(model)) + marks.get(model, "")
+                for model in models
+            ),
         ]
         for part in found
     ]

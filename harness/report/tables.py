@@ -23,6 +23,8 @@ from harness.score.metrics.base import Metric
 from harness.score.scoring import STATUSES, RowScores
 from harness.store.results import LABELS_ONLY
 
+INCOMPLETE = "†"
+"""What stands behind a score of an incomplete run, of which a line says why."""
 PROBLEMS = ("unparsed", "truncated", "refused", "failed")
 
 
@@ -148,7 +150,13 @@ def incomplete_runs(df: pd.DataFrame) -> list[str]:
 
 def marked(row: Mapping[Hashable, Any], text: str) -> str:
     """A score's text, marked where its run is incomplete."""
-    return f"{text} †" if row["incomplete"] else text
+    return f"{text} {INCOMPLETE}" if row["incomplete"] else text
+
+
+def marked_models(df: pd.DataFrame, task: str) -> dict[str, str]:
+    """The mark behind each score of the models whose run of a task is incomplete, by model."""
+    broken = df[(df["task"] == task) & (df["incomplete"] != "")]
+    return dict.fromkeys(broken["model"], f" {INCOMPLETE}")
 
 
 def labels_only(df: pd.DataFrame) -> str:
@@ -169,12 +177,13 @@ def metrics_of(part: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A task's published figures by label, and our scores by model on the metric nearest to them."""
+    """A task's published figures by label, and our scores by model on the metric nearest to them, with their marks."""
 
     task: str
     metric: str
     scores: Mapping[str, float]
     figures: Mapping[str, Published]
+    marks: Mapping[str, str]
 
     def same(self, label: str) -> bool:
         """Whether a figure was measured with a metric like ours."""
@@ -192,7 +201,8 @@ def beside_published(df: pd.DataFrame, published: Mapping[str, Sequence[Publishe
             metric = next((name for f in figures if (name := counterpart(f, metrics))), metrics[0])
             ours = part[part["metric"] == metric]
             scores = dict(zip(ours["model"], ours["score"], strict=True))
-            found.append(Beside(str(task), metric, scores, {f.label: f for f in figures}))
+            marks = marked_models(df, str(task))
+            found.append(Beside(str(task), metric, scores, {f.label: f for f in figures}, marks))
     return found
 
 

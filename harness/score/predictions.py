@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.errors import DataError, SpecError, nearest
-from harness.hashing import digest
+from harness.hashing import digest, row_id
 from harness.rows.evaluation import EvaluationRow, kept_columns
 from harness.rows.files import jsonl
 from harness.score.answers import read_gold
@@ -147,13 +147,21 @@ def pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tu
             raise DataError(f"{path}:{number}: reference: {error}") from None
         if isinstance(sliced := line.get("slices"), Mapping):
             fields = {**sliced, **fields}
-        row = EvaluationRow(str(line.get("id", number)), "", references, fields)
+        cluster = _cluster(line, file.task.evaluation.cluster)
+        row = EvaluationRow(str(line.get("id", number)), "", references, fields, cluster=cluster)
         status = line.get("status", "ok")
         if status not in get_args(ResponseStatus):
             known = nearest(str(status), get_args(ResponseStatus))
             raise DataError(f"{path}:{number}: status '{status}' is not valid{known}")
         key = digest(str(number))
         yield row, (None if prediction is None else Response(key, row.id, status, prediction),)
+
+
+def _cluster(line: Mapping[str, Any], name: str | None) -> str | None:
+    """What a row shares with others, by the task's column of clusters: a key of the line or of its reference."""
+    reference = line.get("reference")
+    row = {**(reference if isinstance(reference, Mapping) else {}), **line}
+    return row_id(row, [name]) if name is not None and name in row else None
 
 
 def _references(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import secrets
 import zlib
 from collections import Counter
@@ -232,6 +233,7 @@ def _score_piece(
         whole[place] = _answered_right(task, piece[place][0], examples[place])
     for metric in metrics:
         stats = metric.table(examples)
+        _check_finite(metric, stats, piece)
         tables["stats"][metric.name].append(stats)
         if lost and metric.stats_of_all is not None:
             stats = metric.table(whole)
@@ -239,6 +241,15 @@ def _score_piece(
             stats = stats.copy()
             stats[lost] = metric.table([whole[place] for place in lost])
         tables["right"][metric.name].append(stats)
+
+
+def _check_finite(metric: Metric, stats: FloatArray, piece: Sequence[tuple[EvaluationRow, Response | None]]) -> None:
+    """Refuse what no score can be made of, before it is in an interval of all rows."""
+    broken = np.flatnonzero(~np.isfinite(stats).all(axis=1))
+    if len(broken):
+        name = piece[broken[0]][0].id
+        value = next(value for value in stats[broken[0]] if not math.isfinite(value))
+        raise UserError(f"metric '{metric.name}' gives {value} for row '{name}': a row's score must be a finite number")
 
 
 def _answered_right(task: Task, row: EvaluationRow, example: Example) -> Example:

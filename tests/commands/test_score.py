@@ -134,9 +134,38 @@ def test_two_files_are_compared_row_by_row_whatever_their_order(harness: Command
     compared = found["comparisons"]["accuracy"]
     assert (compared["difference"], compared["verdict"]) == (0.5, "better")
     assert compared["interval"][0] < 0.5 < compared["interval"][1]
-    assert compared["p_value"] == pytest.approx(2 * 0.5**10)
+    assert compared["p_value"] == pytest.approx(2 * 2 * 0.5**10)  # of two metrics
     _, out, _ = harness("score", "t", *arguments)
     assert f"{first} beats {second} (+0.500 accuracy, 95 % interval " in out
+    assert "corrected for 2 comparisons" in out
+
+
+def test_predictions_that_are_null_alone_make_no_verdict(harness: Command, folder: Path) -> None:
+    """The same predictions, 15 of 600 null in the second file: "a beats b (p = 0.002)"."""
+    right = ["yes", "no"] * 300
+    first = answers(folder / "a.jsonl", right, right)
+    second = answers(folder / "b.jsonl", [*right[:-15], *[None] * 15], right)
+    _, out, _ = harness("score", "t", "--predictions", first, "--against", second, "--tasks", str(folder))
+    assert f"cannot be told: 15 rows of {second} have no answer" in out
+    assert "beats" not in out
+
+
+def test_rows_of_a_cluster_count_together(harness: Command, folder: Path) -> None:
+    """600 rows of 60 documents had the interval of 600 independent rows."""
+    text = (folder / "t.yaml").read_text()
+    right = ["yes", "no"] * 300
+    said = ["yes" if n // 10 % 3 else gold for n, gold in enumerate(right)]  # a document is right or half right
+    documents = [f"d{n // 10}" for n in range(600)]
+    path = answers(folder / "a.jsonl", said, right, document=documents)
+    where = ("score", "t", "--predictions", path, "--tasks", str(folder), "--json")
+    low, high = json.loads(harness(*where)[1])["intervals"]["accuracy"]
+    (folder / "t.yaml").write_text(text + "evaluation: {cluster: document}\n")
+    wider = json.loads(harness(*where)[1])["intervals"]["accuracy"]
+    assert wider[0] < low
+    assert wider[1] > high
+    code, _, err = harness(*where[:3], answers(folder / "b.jsonl", said, right), *where[4:])
+    assert code == 0
+    assert "t: no column 'document', so rows are taken as independent" in err
 
 
 @pytest.mark.parametrize(

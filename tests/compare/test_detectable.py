@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.compare import power
-from harness.compare.power import DetectableDifference, detectable
+from harness.compare.power import DetectableDifference, _from_runs, detectable
 from harness.score.scoring import score_all
 from harness.store.results import Manifest, read_manifests
 from harness.tasks.task import Task
@@ -83,3 +85,16 @@ def test_runs_on_other_rows_are_no_measure(runs: list[Manifest], tmp_path: Path)
         1000, 0.2
     )
     assert seen(runs[:1], "accuracy", results).paired == power.detectable_share(1000, 0.2)
+
+
+def test_rows_of_a_cluster_show_less(runs: list[Manifest], tmp_path: Path) -> None:
+    """Ten rows of each document rise and fall together, so that 1,000 rows show what 100 would."""
+    results = tmp_path / "results"
+    apart = score_all(results, runs, print)
+    whole = [replace(run.rows, clusters=np.repeat(np.arange(4), 10)) for run in apart]
+    found = _from_runs(apart[0].metrics[0], 1000, *runs, *whole)
+    independent = seen(runs, "accuracy", results).paired
+    assert found.assuming == "scores that vary as those of sure and unsure, in clusters of 10 rows"
+    assert found.paired is not None
+    assert independent is not None
+    assert found.paired != independent

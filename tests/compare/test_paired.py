@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from harness.compare.intervals import Sample
-from harness.compare.paired import Comparison, Pair, corrected, holm, paired_test, paired_tests
+from harness.compare.paired import Comparison, Pair, _decided, corrected, holm, paired_test, paired_tests, scale
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import f1 as label_f1
 from harness.score.metrics.labels import precision, recall
 from harness.tasks.task import LabelAnswer
 from tests.compare.row_statistics import F1, confusion, f1
-from tests.scored import ACCURACY, ERROR, OVERLAP
+from tests.scored import ACCURACY, ERROR, OVERLAP, unused
 
 
 def binary(only_a: int, only_b: int, both: int, neither: int) -> tuple[FloatArray, FloatArray]:
@@ -271,3 +272,28 @@ class TestClusters:
         alone, grouped = paired_test(OVERLAP, a, b), paired_test(OVERLAP, a, b, clusters=np.arange(150))
         assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
         assert grouped.p_value == pytest.approx(alone.p_value)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "length"), [(0, 1, 1), (0, 100, 100), (-5, 0, 5), (0, 0, 1), (-math.inf, 0, 1)]
+)
+def test_the_scale_of_a_metric_has_a_length(low: float, high: float, length: float) -> None:
+    """A score of at most 0, such as a log-likelihood, ended the report with a division by zero."""
+    assert scale(Metric("m", unused, low=low, high=high)) == length
+
+
+def test_a_comparison_the_other_way_round_has_the_interval_turned() -> None:
+    a, b = np.array([[1.0], [1.0], [1.0], [0.0]] * 30), np.array([[1.0], [0.0], [0.0], [1.0]] * 30)
+    found = paired_test(ACCURACY, a, b)
+    assert (found.turned.low, found.turned.high) == (-found.high, -found.low)
+    assert found.low != -found.high
+
+
+def test_what_was_not_seen_counts_on_both_sides_of_the_margin() -> None:
+    seen = Comparison(0.0, -0.01, 0.01, 1.0, 100, "not separable", None, margin=0.02)
+    assert [_decided(replace(seen, unseen=unseen), 1.0).verdict for unseen in (0.005, 0.015)] == [
+        "within the margin",
+        "not separable",
+    ]
+    for end in ({"low": -0.015}, {"high": 0.015}):
+        assert _decided(replace(seen, unseen=0.007, **end), 1.0).verdict == "not separable"

@@ -52,6 +52,14 @@ def test_slices_say_when_there_are_too_few_rows() -> None:
     assert text == (GOLDEN / "slices.md").read_text(encoding="utf-8").rstrip("\n")
 
 
+def test_slices_of_an_incomplete_run_are_marked() -> None:
+    """b lost 40 of 100 rows and its slice stood there like any other."""
+    part = Slice("topic", "x", 100, {"a": wilson(80, 100), "b": wilson(56, 100)})
+    line = slices_markdown([part], {"b": " †"}).splitlines()[-3]
+    assert line.count("†") == 1
+    assert line.rstrip(" |").endswith("†")
+
+
 def test_latex(benchmark: pd.DataFrame) -> None:
     odd = benchmark.replace("tfidf", "tf_idf & 100 %")
     assert latex(odd, ("mistral-7b-lora", "tf_idf & 100 %", "gpt-4")) == (GOLDEN / "leaderboard.tex").read_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.models.prices import Priced, busy_seconds
 from harness.report.findings import long_frame
 from harness.rows.evaluation import EvaluationRow
 from harness.score import scoring
+from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build_all
 from harness.score.scoring import score_all, score_rows, score_run
 from harness.store.results import Manifest, Response, read_manifests, write_manifest, write_rows
@@ -102,6 +104,21 @@ def test_rows_are_scored_alike_in_pieces_and_at_once(monkeypatch: pytest.MonkeyP
     pieces = score_rows(task, metrics, answered)
     assert (pieces.ids, pieces.statuses) == (whole.ids, whole.statuses)
     assert all(np.array_equal(pieces.stats[metric.name], whole.stats[metric.name]) for metric in metrics)
+
+
+def test_a_metric_that_gives_no_finite_number_is_named_with_its_row() -> None:
+    """One NaN of a metric of one's own ended bench, compare, gate and report with a traceback."""
+    odd = Metric("odd", lambda example: [math.nan if example.answer == "b" else 1.0])
+    task = Task.model_validate(
+        {
+            "title": "T", "category": "classification", "prompt": "{{ x }}", "target": "{{ y }}", "max_tokens": 4,
+            "answer": {"type": "text"}, "metrics": ["exact_match"],
+        }
+    )  # fmt: skip
+    rows = [EvaluationRow(f"row-{text}", text, (text,), {}) for text in "ab"]
+    answered = ((row, (replace(answer(1, 1), completion=row.prompt),)) for row in rows)
+    with pytest.raises(UserError, match="metric 'odd' gives nan for row 'row-b': a row's score must be a finite"):
+        score_rows(task, [odd], answered)
 
 
 TABLE = {"header": ["a"], "rows": [["1"]], "types": ["real"]}

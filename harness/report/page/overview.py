@@ -179,6 +179,7 @@ def _published(frame: pd.DataFrame, published: Mapping[str, Sequence[Published]]
             "task": one.task,
             "metric": one.metric,
             "scores": one.scores,
+            "marks": one.marks,
             "cells": {
                 label: {"text": number(figure.score), "metric": figure.metric, "same": one.same(label)}
                 for label, figure in one.figures.items()

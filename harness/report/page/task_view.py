@@ -19,6 +19,7 @@ from harness.report.tables import (
     labels_only,
     main_rows,
     marked,
+    marked_models,
     metrics_of,
     plot_name,
     rows_asked,
@@ -92,7 +93,7 @@ def task_view(
             _model(board, task, row, [cells.get((row["model"], metric)) for metric in metrics]) for row in ranked
         ],
         "answered": differs(ranked),
-        "slices": _slices(findings.slices[task]),
+        "slices": _slices(findings.slices[task], marked_models(part, task)),
         "published": [
             {"figure": figure, "score": number(figure.score), "ours": counterpart(figure, metrics)}
             for figure in published
@@ -104,7 +105,7 @@ def task_view(
     }
 
 
-def _slices(found: Sequence[Slice]) -> list[View]:
+def _slices(found: Sequence[Slice], marks: Mapping[str, str]) -> list[View]:
     """The slices by column, each with the models' scores as texts."""
     return [
         {
@@ -113,7 +114,7 @@ def _slices(found: Sequence[Slice]) -> list[View]:
             "n": one.n,
             "few": one.few,
             "scores": {
-                model: (number(score.value), f"[{number(score.low)}, {number(score.high)}]")
+                model: (number(score.value) + marks.get(model, ""), f"[{number(score.low)}, {number(score.high)}]")
                 for model, score in one.scores.items()
             },
         }
