@@ -339,7 +339,7 @@ def averages(table: Standings) -> str:
         )
     else:
         text = f"{_listed(rank, 'mean score', usd)} over {every}, {scaled}."
-    return f"{text} Brackets hold 95 % bootstrap intervals over those rows, which say nothing about other tasks."
+    return f"{text} Brackets hold 95 % intervals over those rows, which say nothing about other tasks."
 
 
 def _and(parts: Sequence[str]) -> str:
