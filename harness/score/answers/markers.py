@@ -30,10 +30,14 @@ _BRACES = re.compile(r"[{}]")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What a marker marks. A `cue` is no more than an "Answer:", which a model also writes when it asks on."""
+    """What a marker marks. A `cue` is no more than an "Answer:", which a model also writes when it asks on.
+
+    `boxed`: in a box of LaTeX, so that its end is known.
+    """
 
     text: str
     cue: bool = False
+    boxed: bool = False
 
 
 def sentence(text: str) -> str:
@@ -60,7 +64,7 @@ def marked(text: str, *, first: bool = False) -> Marked | None:
     if found is None:
         return None
     if found["box"] is not None:
-        return Marked(_in_braces(text, found.end()))
+        return Marked(_in_braces(text, found.end()), boxed=True)
     if found["tag"] is not None:
         return Marked(text[found.end() :].partition("</answer>")[0])
     cue = found["answer"] is not None and found[0].endswith((":", "=")) and " is" not in found[0].lower()

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 from harness.folding import fold
 from harness.score.answers.markers import marked, sentence
@@ -67,33 +68,51 @@ _MAGNITUDES = {
     "mn": 6, "mln": 6, "bn": 9, "tn": 12, "k": 3, "m": 6, "b": 9, "t": 12, "百": 2, "백": 2, "千": 3, "천": 3,
     "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8, "兆": 12, "조": 12,
 }  # fmt: skip
+# Words that multiply and have no value by the table.
+_OTHER_MAGNITUDE = (
+    r"(?:\w{1,9}illi(?:ons?|ó|árd|arden?)|mil[iy]on\w*|mil[iy]a\w*|bilyon|milj\w+|mila|milioane|juta|ribu|bin|tusen|tusind"
+    r"|duizend|tisíc\w*|tys|tysi\w+|mld|тыс|тысяч\w?|млн|млрд|миллион\w*|миллиард\w*|тис|мільйон\w*|мільярд\w*"
+    r"|χιλιάδες|εκατομμύρια|nghìn|ngàn|triệu|tỷ|ألف|مليون|مليار|हज़ार|हजार|लाख|करोड़|(?-i:MM)|grand(?!\s\w{5}))(?!\w)|พัน|หมื่น|แสน|ล้าน"
+)
 _LETTER_BEHIND_SPACE = re.compile(r" [kKMB](?![A-Za-z0-9])|b(?![A-Za-z])")
-# With one of these behind it, what was read is a piece: of a hexadecimal number, a term, a time, a date, a tolerance.
+# With one of these behind it, what was read is a piece: of a hexadecimal number, a term, a time, a date, a tolerance,
+# a repeating decimal, a fraction in words.
 _GOES_ON = re.compile(
-    r"[xbo][0-9a-f]|[a-z]+[0-9]|e[+-]?[0-9]|[xyzni](?![a-z])|\s?(?:[π√±]|\\(?:pi|sqrt|pm|frac)|\+/-)|[.,]{2,}[0-9]"
-    r"|\s?\^(?!\{?\\?(?:circ|°))|\s?(?:[ap]\.?m\b|o'clock|uhr\b)|\s?/\s?[0-9]|[⁰¹²³⁴-⁹]"
+    r"[xbo][0-9a-f]|[a-z]+[0-9]|e[+-]?[0-9]|(?:[xyzni]|(?-i:a))(?![a-z])|[a-z]\s?\+\s?[0-9]"
+    r"|\s?(?:[π√±]|\+/-)|[.,]{2,}[0-9]|\s?\^(?!\{?\\?(?:circ|°))|\s?(?:[ap]\.?m\b|o'clock|uhr\b)|\s?/\s?[0-9]|[⁰¹²³⁴-⁹‰‱\u0300-\u036f]"
+    r"|[.\s]?\\(?:(?:pi|sqrt|pm|[dtc]?frac|over(?:line)?|bar|d?dot|binom|sin|cos|tan|log|ln|[bp]?mod)(?![a-z])\s?\{?"
+    r"|(?:times|cdot|div)\s?\\?[a-z(])|\.?\([+-]?(?:[0-9]|[a-z]\s?[-)+*/^])"
+    r"|\s?(?:\\right\s?)?\)(?:\s?(?:\^|\*\*|/\s?\(?[0-9])|[⁰¹²³⁴-⁹]|\([+-]?)|!(?:\s?[-+*/×·^]\s?[0-9(\\]|\s?=|\$)"
+    rf"|[\s-]?{_OTHER_MAGNITUDE}|'\s?[0-9]"
+    r"|\s(?:squared|cubed|factorial|pi|per\smil(?:le)?|plus\sor\sminus|to\sthe\spower)\b"
+    r"|[\s-](?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth|billionth)(?:s\b|\sof\b)"
+    r"|(?:\s?°\s?[cf]?|\s\w{1,12}){0,2}\sbelow\szero\b"
     rf"|(?:st|nd|rd|th)?[\s-](?:of\s)?{_MONTH}\b|\s?{_LARGER_UNIT}\s(?:and\s)?[0-9]"
     r"|\sand\s(?:a\s)?(?:half|third|quarter)\b",
     re.IGNORECASE,
 )
-_TOLERANCE = re.compile(r"\s?(?:±|\\pm|\+/-)")
+_TOLERANCE = re.compile(r"\s?(?:±|\\pm|\+/-)|\splus\sor\sminus\b", re.IGNORECASE)
 # Between two numbers that make one expression; only on one line, where what follows is no item of a list.
 _OPERATOR = re.compile(
     r"(?:[ \t]{0,2}(?:[+*×·⋅÷]|\\(?:times|cdot|div)\b)[ \t]{0,2}|[ \t]{1,2}[-xX][ \t]{1,2}"
-    r"|[ \t]{1,2}(?:plus|minus|times|or|to|(?:multiplied|divided)[ \t]by)[ \t]{1,2})"
+    r"|[ \t]{1,2}(?:plus|minus|times|or|to|mod|(?:multiplied|divided)[ \t]by)[ \t]{1,2})"
     rf"[({{]?[+-]?{_MONEY}?\.?[0-9]",
     re.IGNORECASE,
 )
 _RESULT = re.compile(r"[)}\]]{0,2}[ \t]{0,2}=[ \t]{0,2}[({$€£¥+-]{0,2}[0-9]")
 _MORE = re.compile(r"\s?(?:and\s)?[0-9]")
 _FROM = re.compile(r"\bfrom\s$", re.IGNORECASE)
-# The rest of an amount: and 1/2, 5 dollars and 20 cents, 2 days 3 hours, 1 kg 500 g.
+_MEASURE = (
+    r"(?:months?|weeks?|days?|hours?|hrs?|h|min(?:ute)?s?|sec(?:ond)?s?|s|tons?|tonnes?|kgs?|kilograms?|grams?|g|lbs?|pounds?"
+    r"|ounces?|oz|gallons?|quarts?|pints?|cups?|tablespoons?|teaspoons?|lit(?:er|re)s?|ml|(?:kilo|centi|milli)?met(?:er|re)s?"
+    r"|kms?|cm|mm|m|miles?|yards?|yds?|feet|foot|ft|inch(?:es)?)\b"
+)
+# The rest of an amount: and 1/2, 5 dollars and 20 cents, 5 dollars 20, 2 days 3 hours, 1 kg 500 g.
 _AND_A_REST = re.compile(
     r"\sand\s[0-9]{1,4}/[0-9]"
     r"|(?:\s(?:dollars?|euros?|pounds?|bucks?|rupees?|francs?),?(?:\sand)?|\sand)\s[0-9]{1,2}\s?(?:cents?\b|pence\b|¢)"
-    r"|\s(?:months?|weeks?|days?),?(?:\sand)?\s[0-9]{1,2}\s(?:weeks?|days?|hours?)\b"
-    r"|\s?(?:kgs?|kilograms?|kms?|kilomet(?:er|re)s?|m|met(?:er|re)s?),?(?:\sand)?\s[0-9]{1,3}\s?(?:g|grams?|m|cm|met(?:er|re)s?"
-    r"|centimet(?:er|re)s?)\b",
+    r"|\s(?:dollars?|euros?|bucks?|rupees?|francs?)(?:\sand)?\s[0-9]{1,2}(?![0-9]|[.,][0-9]|[\s%-]{0,2}[^\W\d_]|\s?%)"
+    rf"|\s?(?P<unit>{_MEASURE}),?(?:\sand)?\s[0-9]{{1,4}}(?:\.[0-9]{{1,4}})?\s?(?!(?P=unit)){_MEASURE}",
     re.IGNORECASE,
 )
 _SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,4}")
@@ -106,12 +125,21 @@ _ARGUMENT = re.compile(
     r"(?:\\(?!boxed|fbox|text|math|d?frac)[A-Za-z]+|[}\]_])\{[+-]?$|\\[dt]?frac\{[+-]?$|√$|\\sqrt\s?$"
 )
 _BELONGS_BEFORE = re.compile(
-    rf"(?:±|\\pm|\+/-)\s?$|(?:[)\]%.}}]|\w_)-$|\bout\sof\s$|\bbetween\s(?:[^\s]{{1,12}}\sand\s)?$|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
+    rf"(?:±|\\pm|\+/-|\bplus\sor\sminus)\s?$|-(?:\\left\s?)?\([+-]?$|--$"
+    rf"|(?:^|[\s(=$*])(?-i:[b-z])\s[-+*/]\s$|(?:[)\]%.}}]|\w_)-$|\bout\sof\s$|\bbetween\s(?:[^\s]{{1,12}}\sand\s)?$"
+    rf"|[\w%]-{_MONEY}$|[0-9]\s?{_LARGER_UNIT}\s(?:and\s)?$|[\w)\]}}]\s?/\s?\(?$|[0-9][.,'_:/]+$|\b{_MONTH}\.?,?\s$"
     rf"|\b{_MONTH}\.?\s[0-9]{{1,2}}(?:st|nd|rd|th)?,?\s$",
     re.IGNORECASE,
 )
-_SIGN = re.compile(rf"(?:^|[^\w)\]%.}}]|(?<![^\W_])_)(?:[-—―](?:{_MONEY}\s?)?|{_MONEY}\s?[-—―])$")
+_SIGN = re.compile(rf"(?:(?<![\w)\]%.}}])|(?<=_)(?<![^\W_]_))(?:[-—―](?:{_MONEY}\s?)?|{_MONEY}\s?[-—―])$")
 _SAID_MINUS = re.compile(rf"(?<![\w])(?:minus|negative)\s{{1,2}}(?:{_MONEY}\s?)?$", re.IGNORECASE)
+# A minus with a space behind it is a sign where nothing can stand that something is taken from; elsewhere it is a dash.
+_SPACED_MINUS = re.compile(
+    r"((?:[=:≈<({[#$]|\w>|\b(?:is|are|was|be|equals?|to|of|or|and|than|about|gives?|get|makes?)\b)[ \t]{0,3}\$?)"
+    rf"-(?:[ \t~]|\\[,;:! ]){{1,3}}(?={_MONEY}?\.?[0-9])",
+    re.IGNORECASE,
+)
+_MINUS_FIRST = re.compile(rf"\A([ \t]*+)-\s{{1,3}}(?={_MONEY}?\.?[0-9])")
 _OPERAND = re.compile(r"[0-9)%]\s{0,2}$")
 _UNGROUPED = re.compile(r"(?:^|[:=\n#{])[\s*_`\"'(\[$€£¥₹+-]{0,8}$")
 _ZEROS = re.compile(r"[0-9] $")
@@ -127,7 +155,39 @@ _VULGAR = re.compile(r" ?[¼-¾⅐-⅞]")
 _FRAC = re.compile(
     r"\\[dt]?frac\s?(?:\{\s?([+-]?[0-9]{1,40})\s?\}\s?\{\s?([0-9]{1,40})\s?\}|([0-9])\s?([0-9])(?![0-9]))"
 )
-_AROUND = re.compile(r"[^\W_]")
+# What leaves a right answer more than one number when it stands around it.
+_MORE_THAN_A_NUMBER = re.compile(r"[^\W_]|[-\\()\[\]{}^!+/<>~|≈≤≥≠¬×÷]")
+_PAIRS, _SOFT, _DEEPEST = ("()", "[]", "{}"), " \t\n*_`\"'$", 4
+# Between a marked number and the next: they are one list, a share, or both ends of an interval.
+_LISTED = re.compile(
+    r"(?:\sof|[\s$*_`\"')\]}]{0,6}(?:[^\W\d_]{1,15}|\\text\s?\{[^{}]{1,20}\})?[\s$*_`\"')\]}]{0,6}"
+    r"(?:[,;&<>≤≥]|\\\\|\\(?:leq?|geq?|lt|gt)\b|\\text\s?\{|\b(?:and|or)\b)\s?(?:(?:and|or)\b)?)"
+    r"[\s$*_`\"'(\[{}]{0,6}(?:[^\W\d]{1,12}\s?(?:=|[<≤]|\\leq?)\s?\$?)?",
+    re.IGNORECASE,
+)
+# Behind the next number: it says something of the marked one and is no second answer: 8 puppies, 3 of which are black.
+_RELATIVE = re.compile(r"\s(?:of|more|less|fewer|times)\b", re.IGNORECASE)
+
+# What may stand in a box beside its number: how it is set, a unit, words, what the number is of.
+_TYPESET = re.compile(
+    r"\^\s?\{?\s?(?:\\circ|°)\s?\}?|\\(?:text(?:bf|rm|it|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|mbox|rm|bf|left|right|q?quad"
+    r"|displaystyle|circ|degree)(?![A-Za-z])|\\[,;:! ]|[{}$€£¥₹%°~\"'`\s]"
+)
+_UNIT = (
+    r"(?:[cdkmnµμ]?m|[kmµμ]?g|m?[lL]|[kM]?[WJNV]|Hz|Pa|[kMG]B|ft|in|yd|mi|mph|lbs?|oz|hr?s?|m?s|th|st|nd|rd|[CFKA])"
+    r"(?![^\W\d_])"
+)
+_BOX_AFTER = re.compile(
+    rf"(?!(?!{_UNIT})[A-Za-z]{{1,2}}(?![^\W\d_]))\s*+[/-]?\s*+"
+    rf"(?:(?:[^\W\d_]{{2,}}+|{_UNIT}|a(?=\s+\w\w))(?:\s*\^\s*-?[1-4])?\s*+[/·.,-]?\s*+)*+[.,;:]?\s*+"
+    r"(?:(?<=\s)\(\s*[^\W\d_]{3}[^()\d+^*=\\]*\)\s*+)?"  # (five)
+)
+_BOX_BEFORE = re.compile(
+    r"(?:(?:[^\d_+^*,;<>=-]|_\s*\d?)*+=)?"  # a name
+    r"(?:(?:[^A-Za-z\\,;<>=]|,(?=\d{3})|\\(?:times|cdot|div)\b)*+=)*+\s*+(?:\(?[A-E]\))?\s*+"  # a term, an option
+    r"(?:(?!(?:(?:arc)?(?:sin|cos|tan)|log|ln|exp|sqrt|mod|gcd|lcm|not|max|min|minus|negative)\b)"
+    r"(?:[^\W\d_]{2,}+|[aI]\b)\s*+[:,]?\s*+)*+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +207,7 @@ def read_number(text: str, spec: NumberAnswer) -> Fraction | None:
     `minimum` and `maximum` is None.
     """
     behind = after_marker(_joined(text), spec.after)
-    value = _chosen(_prepared(text), spec) if behind is None else _first(sentence(_prepared(behind)))
+    value = _chosen(_prepared(text), spec) if behind is None else _stated(sentence(_signed_first(_prepared(behind))))
     return value if value is not None and _on_scale(value, spec) else None
 
 
@@ -167,7 +227,7 @@ def gold_number(reference: str, spec: NumberAnswer) -> Fraction:
     text = _prepared(reference if behind is None else behind)
     if behind is None and spec.after is None and (own := marked(text)) is not None:
         text = own.text
-    value = _alone(text)
+    value = _alone(_signed_first(text.strip()))
     if value is None:
         raise ValueError("expected one number and nothing else; the forms that have a value are in docs/task-files.md")
     if not _on_scale(value, spec):
@@ -185,7 +245,7 @@ def _chosen(text: str, spec: NumberAnswer) -> Fraction | None:
     if first and (alone := _alone(text.strip().split("\n", 1)[0])) is not None:
         return alone
     if (own := marked(text, first=first)) is not None:
-        return _first(own.text)
+        return _boxed(own.text) if own.boxed else _stated(own.text)
     return _first(text) if first else _last(text)
 
 
@@ -204,19 +264,46 @@ def _first(text: str) -> Fraction | None:
     return None if found is None else found.value
 
 
+def _stated(text: str) -> Fraction | None:
+    """The first number of what a marker marks, if it is neither a bullet's nor the first of several."""
+    found = list(islice(_numbers(text), 2))
+    if not found or _MINUS_FIRST.match(text):
+        return None
+    if len(found) == 2 and found[0].value != found[1].value and not _RELATIVE.match(text, found[1].end):
+        return None if _LISTED.fullmatch(text, found[0].end, found[1].start) else found[0].value
+    return found[0].value
+
+
 def _alone(text: str) -> Fraction | None:
-    """The number that a text is, signs, units of money, percent and punctuation aside."""
-    found = list(_few(_numbers(text)))
+    """The number that a text is, units of money, percent and punctuation aside."""
+    found = list(islice(_numbers(text), 2))
     if len(found) != 1:
         return None
     (only,) = found
-    rest = text[: only.start] + " " + text[only.end :]
-    return None if _AROUND.search(rest) else only.value
+    around = " ".join(_unbracketed(text[: only.start], text[only.end :]))
+    return None if _MORE_THAN_A_NUMBER.search(around) else only.value
 
 
-def _few(found: Iterator[_Found]) -> Iterator[_Found]:
-    for one, _ in zip(found, range(2), strict=False):
-        yield one
+def _boxed(text: str) -> Fraction | None:
+    """The number that a box of LaTeX holds beside its unit, words and a left side: `x = 5\\text{ cm}`."""
+    found = list(islice(_numbers(text), 4))
+    if len({one.value for one in found}) != 1:
+        return None
+    only = found[-1]
+    before, after = _unbracketed(*(_TYPESET.sub(" ", part) for part in (text[: only.start], text[only.end :])))
+    left = before.replace("\\approx", "=").replace("≈", "=")
+    return only.value if _BOX_BEFORE.fullmatch(left) and _BOX_AFTER.fullmatch(after) else None
+
+
+def _unbracketed(before: str, after: str) -> tuple[str, str]:
+    """What stands around a number without its plus and the brackets and quotes that close around it."""
+    before = before.removesuffix("+")
+    for _ in range(_DEEPEST):
+        opening, closing = before.rstrip(_SOFT), after.lstrip(_SOFT)
+        if opening[-1:] + closing[:1] not in _PAIRS:
+            break
+        before, after = opening[:-1], closing[1:]
+    return before, after
 
 
 def _joined(text: str) -> str:
@@ -232,7 +319,12 @@ def _prepared(text: str) -> str:
     if not text.isascii():
         text = _VULGAR.sub(lambda match: _apart(match, unicodedata.normalize("NFKC", match[0].strip())), text)
         text = text.replace("\N{FRACTION SLASH}", "/")
-    return text
+    return _SPACED_MINUS.sub(r"\1-", text)
+
+
+def _signed_first(text: str) -> str:
+    """A text with the minus that it begins with next to its digits: no bullet behind a marker or in a right answer."""
+    return _MINUS_FIRST.sub(r"\1-", text)
 
 
 def _apart(match: re.Match[str], fraction: str) -> str:
@@ -251,7 +343,7 @@ def _numbers(text: str, place: int = 0) -> Iterator[_Found]:
         if _NAME.search(text[max(0, begin - _NARROW) : begin]) and not _MONEY_END.search(
             text[max(0, begin - _NARROW) : begin]
         ):
-            place = run.end()
+            place, tied = run.end(), False
             continue
         before = ("…" if begin > _WIDE else "") + text[max(0, begin - _WIDE) : begin]
         value, end, more = _value(text, begin, run.end(), before)
@@ -290,8 +382,15 @@ def _value(text: str, begin: int, end: int, before: str) -> tuple[Fraction | Non
         if factor == 1 and _LETTER_BEHIND_SPACE.match(text, end):
             return None, end, False
         value, end = value * factor, behind
-    more = _AND_A_REST.match(text, end) is not None
-    return (None if _GOES_ON.match(text, end) else value), end, more
+    goes_on = _GOES_ON.match(text, end)
+    more = _AND_A_REST.match(text, end) is not None or (goes_on is not None and _with_digits(text, goes_on.end()))
+    return (None if goes_on else value), end, more
+
+
+def _with_digits(text: str, end: int) -> bool:
+    """Whether the digits that stand at this place, or just ended, belong to what is in front: 0.(3), (3)/(4)."""
+    place = end - text[end - 1].isdigit()
+    return text[place : place + 1].isdigit() and not text[place - 1].isalnum()
 
 
 def _magnitude(text: str, end: int, *, money: bool) -> tuple[int, int]:

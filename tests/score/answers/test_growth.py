@@ -44,6 +44,15 @@ def test_steps_grow_with_the_text(kind: str, steps: Steps) -> None:
         assert long <= 2.5 * short, f"{piece!r}: {short} steps for {SHORT} characters, {long} for {LONG}"
 
 
+@pytest.mark.parametrize("opening", ["\\boxed{5 ", "\\boxed{", "The answer is 5 "])
+def test_steps_grow_with_what_stands_around_a_marked_number(opening: str, steps: Steps) -> None:
+    readers = importlib.import_module("harness.score.answers")
+    read: Callable[[str], object] = lambda text: readers.read(text, FORMATS["number"])  # noqa: E731
+    for piece in ["kg ", "a ", "= ", "x = ", "_1", "(", ")", "\\text{", "\\, ", "- ", ", ", "^", "kg^2 ", "or ", "+ "]:
+        short, long = (steps.of(read, opening + piece * (size // len(piece)) + "5") for size in (SHORT, LONG))
+        assert long <= 2.5 * short, f"{piece!r}: {short} steps for {SHORT} characters, {long} for {LONG}"
+
+
 def test_the_counter_sees_a_pattern_that_takes_quadratic_time() -> None:
     steps = Steps()
     pattern = Pattern(re.compile(r"\s+x"), steps)

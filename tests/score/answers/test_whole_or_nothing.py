@@ -47,7 +47,8 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "signs": [
         ("\N{NON-BREAKING HYPHEN}5", -5), ("\N{FULLWIDTH HYPHEN-MINUS}5", -5), ("\N{SMALL HYPHEN-MINUS}5", -5),
         ("\N{EN DASH}5", -5), ("\N{EM DASH}5", -5), ("minus 5", -5), ("negative 5", -5),
-        ("x = -5", -5), ("(-5)", -5), ("-$5", -5), ("$-5", -5), ("+5", 5),
+        ("x = -5", -5), ("(-5)", -5), ("-$5", -5), ("$-5", -5), ("+5", 5), ("x = - 5", -5), (r"$x = -\,5$", -5),
+        ("It fell to \N{MINUS SIGN}\N{NARROW NO-BREAK SPACE}5 °C", -5), ("- 5", 5), ("Total \N{EN DASH} 5", 5),
     ],
     "other scripts": [("１２３", 123), ("٤٢", 42), ("४२", 42), ("答案是42", 42), ("٣٫٥", "3.5")],
     "markup": [("**5**", 5), (r"\$1,000", 1000), (r"45\%", 45), ("USD 5", 5), ("5 km/h", 5), ("5 m²", 5)],
@@ -72,6 +73,13 @@ def test_every_form_of_the_table_has_its_value(text: str, value: int | str) -> N
         "10 divided by 2", "5 or 6", "5 to 6", "between 5 and 6", "5 dollars and 20 cents", "$5 and 20 cents",
         "5 euros 20 cents", "2 days and 3 hours", "2 weeks 3 days", "1 kg 500 g", "1 m 80 cm",
         "GPT-4", "COVID-19", "H2O", "9" * 5000,
+        "-(5)", r"-\left(5\right)", "-(-5)", "--5", "x - 3", "5 plus or minus 2", "5 mod 7",
+        r"0.6\overline{6}", r"0.\dot{6}", "0.(3)", "0.3\u0305", r"7 \over 5", "(1/2)^2", "(-2)^2",
+        r"\left(2/3\right)^{3}", r"{7 \over 5}",
+        "(3)/(4)", "3(5)", "(3)(5)", "2(x+1)", "2a+3", "5a", "7! / 2", "$7!$", r"5 \cdot \sqrt{2}", "5 squared",
+        "5 factorial", "2 pi",
+        "5 млн", "5 тысяч", "5 milyon", "5 juta", "5 quadrillion", "$5MM", "5 grand", "5‰", "5 hundredths", "3 fourths",
+        "5' 10\"", "2 tons 300 kg", "1 gallon 2 quarts", "5 dollars 20", "5 euros and 20", "5 degrees below zero",
     ],
 )  # fmt: skip
 def test_what_is_no_number_of_the_table_is_unparsed_and_never_a_piece_of_it(text: str) -> None:
@@ -99,10 +107,62 @@ def test_what_is_no_number_of_the_table_is_unparsed_and_never_a_piece_of_it(text
         ("#### Step 2: the total\n5 * 3 = 15", 15),  # a heading marks nothing
         ("If the answer is 5, then x = 3", 3),
         ("答案是5，不是6。", 5),
+        ("The answer is - 5", -5),
+        ("#### - 5", -5),
+        ("<answer>- 5</answer>", -5),
+        ("Answer:\n- 5", None),  # a bullet or a sign
+        ("The answer is 1, 2, and 3.", None),
+        ("Answer: 3 and 5", None),
+        ("#### 3 apples and 5 pears", None),
+        ("The answer is (3, 5)", None),
+        ("<answer>x = 3, y = 5</answer>", None),
+        ("The answer is 3 < x < 5", None),
+        ("Answer: 10% of 50 = 5", None),
+        ("The answer is 3, since 1 + 2 = 3", 3),
+        ("The answer is 3, 1 + 2 = 3.", 3),
+        ("The answer is 8 puppies, 3 of which are black.", 8),
+        ("The answer is 18 dollars, and he has 3 left.", 18),
+        ("The answer is 12, 12 apples", 12),
+        ("The answer is 1,234.", 1234),
+        ("The answer is 42!", 42),
+        ("She has 12 apples, 3 of them red", 3),
+        ("It is 40 cm and 50 cm", 50),
+        ("5 grand pianos", 5),
+        ("5 billiard balls", 5),
     ],
 )
 def test_what_is_marked_is_the_number_also_where_it_cannot_be_read(text: str, value: int | str | None) -> None:
     assert read(text, NUMBER) == (None if value is None else Fraction(value))
+
+
+@pytest.mark.parametrize(
+    ("box", "value"),
+    [
+        ("5", 5), ("- 5", -5), (r"-\,5", -5), ("+5", 5), (r"5\text{ cm}", 5), (r"5\ \mathrm{m/s}", 5),
+        (r"5\text{ m}^{2}", 5),
+        ("5km", 5), ("5 apples", 5), (r"\text{Ann makes \$18 a day}", 18), (r"\$1{,}234.50", "1234.5"), (r"12\%", 12),
+        (r"90^\circ", 90), (r"90^{\circ}\text{C}", 90), ("x = 5", 5), ("x_1 = 5", 5), (r"P(A) = \frac{1}{2}", "1/2"),
+        (r"\frac{1}{2} = 0.5", "1/2"), (r"x \approx 5.2", "5.2"), (r"x = 3 \times 4 = 12", 12), (r"\left(5\right)", 5),
+        (r"\textbf{(C)}\ 12", 12), (r"\mathbf{12}", 12), (r"-2\frac{1}{2}\text{ cups}", "-5/2"), ("5 (five)", 5),
+    ],
+)  # fmt: skip
+def test_a_box_holds_one_number_beside_its_unit_words_and_a_left_side(box: str, value: int | str) -> None:
+    assert read(rf"It was 7, so \boxed{{{box}}} and not 3", NUMBER) == Fraction(value)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        "1, 2, 3", r"3 \text{ or } 5", "[3, 5]", r"\{3, 5\}", "x = 3, y = 5", "3 < x < 5", "x > 3", "5, 5",
+        r"\begin{pmatrix}1\\2\end{pmatrix}", r"0.\overline{6}", r"0.6\overline{6}", r"0.\dot{6}", r"7 \over 5",
+        r"\left(\frac{2}{3}\right)^{3}", "7!", "2^{100}-1", "2a+3", "5a", "5ab", "5 x", "2(x+1)", "3(5)",
+        r"\sqrt[3]{5}",
+        r"\log_2 8", r"\sin 30", r"5 \cdot \sqrt{2}", "x - 3", "5 - x", "x + y = 5", "x^2 = 4", "2x = 10", "f(2) = 5",
+        "-(5)", "|-5|", "7:5", r"3 \mod 7", r"\text{minus } 5", r"\text{not } 5", "10/3 = 3.33",
+    ],
+)  # fmt: skip
+def test_a_box_that_holds_more_than_one_number_is_unparsed(box: str) -> None:
+    assert read(rf"It was 7, so \boxed{{{box}}} and not 3", NUMBER) is None
 
 
 @pytest.mark.parametrize(
@@ -209,6 +269,10 @@ def test_a_pattern_finds_what_it_is_written_for_in_either_form() -> None:
     [
         (NUMBER, "12 apples", "expected one number and nothing else"),
         (NUMBER, "2024-01-15", "expected one number"),
+        (NUMBER, "7!", "expected one number"),
+        (NUMBER, "5 -", "expected one number"),
+        (NUMBER, "> 5", "expected one number"),
+        (NUMBER, "(1/2)^2", "expected one number"),
         (spec("number", maximum=5), "7", "outside the scale"),
         (FOUR, "B because", "not one of the labels"),
         (TOPICS, "sport; sprot", r"'sprot' is not one of the labels \(did you mean 'sport'\?\)"),
@@ -227,6 +291,14 @@ def test_a_right_answer_is_read_strictly(answer: Any, gold: str, message: str) -
 def test_right_answers_may_have_a_marker_and_an_exponent() -> None:
     assert read_gold("2 + 2\n#### 4", spec("number", after="####")) == 4
     assert read_gold("1e-05", NUMBER) == Fraction(1, 100_000)
+
+
+@pytest.mark.parametrize("gold", ["- 5", "−\u202f5", "#### - 5", "- $5", r"\boxed{-\,5}", "(- 5)"])
+def test_a_minus_with_a_space_is_the_sign_of_a_right_answer(gold: str) -> None:
+    assert read_gold(gold, NUMBER) == -5
+    assert (
+        read_gold("x #### - 5", spec("number", after="####")) == read("x #### - 5", spec("number", after="####")) == -5
+    )
 
 
 WORDS_AROUND = [
