@@ -315,6 +315,34 @@ def test_nested_queries_match_by_their_components(one: str, other: str, same: bo
     assert score("sql_exact_set_match", SQL, [one, other], [other, one]) == float(same)
 
 
+@pytest.mark.parametrize(
+    ("condition", "same_column", "other"),
+    [
+        ("x = 'A'", 'x = "A"', 'y = "A"'),
+        ("NOT x != ('A')", 'NOT x <> ("A")', 'x <> "A"'),
+        ("x NOT LIKE '%A%'", 'x NOT LIKE "%A%"', 'x LIKE "%A%"'),
+        ("x IN ('A', 'B')", 'x IN ("A", "B")', 'x NOT IN ("A", "B")'),
+        ("x BETWEEN '1' AND '2'", 'x BETWEEN "1" AND "2"', 'y BETWEEN "1" AND "2"'),
+        ("\"x y\" >= 'A' AND z IS 'B'", '"x y" >= "A" AND z IS "B"', '"x z" >= "A" AND z IS "B"'),
+        ("x = 'A'", 'x = "A"', "x = `A`"),
+        ("x = 'A'", 'x = "A"', "x = [A]"),
+        ("x = 'A'", 'x = "A"', 'x = t."A"'),
+        ("x = 'A'", 'x = "A"', "x = A"),
+    ],
+)
+def test_a_text_in_double_quotes_that_is_compared_to_is_a_value(condition: str, same_column: str, other: str) -> None:
+    gold = f"SELECT a FROM t WHERE {condition}"
+    answers = [f"SELECT a FROM t WHERE {one}" for one in (condition, same_column, other)]
+    for values in (False, True):
+        for one, right in zip(answers, (1, 1, 0), strict=True):
+            assert score("sql_exact_set_match", SQL, [one], [gold], values=values) == right, one
+            assert score("sql_exact_set_match", SQL, [gold], [one], values=values) == right, one
+    changed = same_column.replace('"A"', '"C"')
+    for values in (False, True):
+        same = not values or changed == same_column
+        assert score("sql_exact_set_match", SQL, [f"SELECT a FROM t WHERE {changed}"], [gold], values=values) == same
+
+
 def test_one_component_and_what_else_may_count() -> None:
     wrong_where = SINGERS.replace("T1.age > 30 AND ", "")
     for component, same in (("select", 1), ("from", 1), ("where", 0), ("group", 1), ("order", 1)):
