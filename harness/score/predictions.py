@@ -244,7 +244,7 @@ def _one(value: Any, file: TaskFile) -> str:
     if _is_set(file) and _is_list_of_texts(value) and value:
         return "\n".join(value)
     if value is None or (isinstance(value, list | dict) and not _may_be_object(file)):
-        found = {list: "a list", dict: "an object"}.get(type(value), "null")
+        found = "null" if value is None else "a list" if isinstance(value, list) else "an object"
         raise ValueError(f"expected a text, a number, a list of them or an object that names one, found {found}")
     return _text(value)
 

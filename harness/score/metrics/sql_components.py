@@ -78,7 +78,7 @@ def _levels(statement: str) -> int:
     return deepest
 
 
-def _with_values(tree: exp.Expression, statement: str) -> exp.Expression:
+def _with_values(tree: exp.Expr, statement: str) -> exp.Expr:
     """The tree with texts in double quotes that something is compared to as the values that SQLite takes them for.
 
     SQLite does so where no column has the name, which is how much of Spider's gold writes its values.
@@ -91,7 +91,7 @@ def _with_values(tree: exp.Expression, statement: str) -> exp.Expression:
         else:  # IN, BETWEEN
             operands = [*condition.expressions, condition.args.get("low"), condition.args.get("high")]
         for operand in operands:
-            value = operand.unnest() if isinstance(operand, exp.Expression) else None
+            value = operand and operand.unnest()
             if isinstance(value, exp.Column) and not value.table:
                 start = value.this.meta.get("start")
                 if start is not None and statement[start] == '"':
