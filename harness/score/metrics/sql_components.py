@@ -187,14 +187,16 @@ class _Reader:
         aliases: Mapping[str, Any],
         places: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """ORDER BY, with numbers and aliases of columns resolved, and LIMIT (whether there is one, or its value)."""
-        order, limit = tree.args.get("order"), tree.args.get("limit")
+        """ORDER BY, with numbers and aliases of columns resolved, LIMIT and OFFSET (whether there are any, or what)."""
+        order, limit, offset = (tree.args.get(name) for name in ("order", "limit", "offset"))
         terms = []
         for term in order.expressions if order else ():
             known = places.get(term.this.name) if term.this.is_number else aliases.get(term.this.name.casefold())
             terms.append((self._form(known or term.this, scope, named), bool(term.args.get("desc"))))
-        amount = limit.expression.sql() if limit and self._values and limit.expression else bool(limit)
-        return {"order": tuple(terms), "limit": amount}
+        amounts = (
+            one.expression.sql() if one and self._values and one.expression else bool(one) for one in (limit, offset)
+        )
+        return {"order": tuple(terms), "limit": tuple(amounts)}
 
     def _source(self, source: exp.Expression, named: Mapping[str, Any], outer: Mapping[str, Any]) -> Any:
         from sqlglot import exp

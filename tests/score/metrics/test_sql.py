@@ -119,6 +119,12 @@ def test_results_keep_every_digit_and_every_leading_zero() -> None:
     assert executed("SELECT 0.1234567891", "SELECT 0.1234567892") == 0
     assert executed("SELECT 9007199254740993", "SELECT 9007199254740992") == 0
     assert executed("SELECT 0.1 + 0.2", "SELECT 0.3") == 1
+    large = {"header": ["N", "M"], "types": ["real", "real"], "rows": [[9007199254740993, 1], ["9007199254740995", 2]]}
+    for number in (9007199254740993, 9007199254740995):
+        for other, same in ((number, 1), (number - 1, 0)):
+            assert executed(f'SELECT "N" FROM "table" WHERE "N" = {number}', f"SELECT {other}", large) == same
+    assert executed('SELECT 1 / "M" FROM "table"', "SELECT 1.0 UNION ALL SELECT 0.5", large) == 1
+    assert executed("SELECT ' x'", "SELECT 'x'") == 0
     codes = {"header": ["Code"], "types": ["text"], "rows": [["007"], ["7"]]}
     gold = """SELECT "Code" FROM "table" WHERE "Code" = '007'"""
     assert executed(gold.replace("007", "7"), gold, codes) == 0
@@ -270,6 +276,7 @@ SINGERS = (
         (SINGERS.replace("> 30", "> 31"), 1, 0),
         (SINGERS.replace("LIMIT 3", "LIMIT 4"), 1, 0),
         (SINGERS.replace(" LIMIT 3", ""), 0, 0),
+        (f"{SINGERS} OFFSET 1", 0, 0),
         (SINGERS.replace("DESC", "ASC"), 0, 0),
         (SINGERS.replace("AND", "OR"), 0, 0),
         (SINGERS.replace("> 30", ">= 30"), 0, 0),
