@@ -38,11 +38,13 @@ _WRITES = re.compile(
     r"|(?:\A|[\n;:`*\"'>(])[^\S\n]*EXPLAIN(?:\s+QUERY\s+PLAN\b|\s+ANALYZE\b|[^\S\n]++(?!\n)))[\s(]*+\Z",
     re.IGNORECASE,
 )
+_COMPARED = r"[^\s<>=!]{1,60}[^\S\n]*(?:[<>!=]=|<>|(?<![=-])[<>]|=)"
 # What a query, or one in brackets, stands behind where it is a part of another statement.
 _PART = re.compile(
-    r"(?:\b(?:UNION|INTERSECT|EXCEPT)(?:\s+ALL)?|(?:\b(?:ALL|AND|ANY|AS|BETWEEN|BY|CASE|ELSE|EXISTS|FROM|HAVING|IN|JOIN"
-    r"|LIKE|LIMIT|NOT|ON|OR|SELECT|SET|SOME|THEN|USING|VALUES|WHEN|WHERE)"
-    r"|\S\s+[^\s<>]{1,60}[^\S\n]*(?:[<>!=]=|<>|(?<![=-])[<>]|=))\s*\([\s(]*+)\s*\Z",
+    r"(?:\b(?:UNION|INTERSECT|EXCEPT)(?:\s+ALL)?|\b(?:EXISTS|FROM|IN|JOIN)"
+    rf"|\b(?:AND|HAVING|NOT|ON|OR|SET|WHERE)\s+{_COMPARED}"
+    r"|(?:\b(?:ALL|AND|ANY|AS|BETWEEN|BY|CASE|ELSE|HAVING|LIKE|LIMIT|NOT|ON|OR|SELECT|SET|SOME|THEN|USING|VALUES|WHEN"
+    rf"|WHERE)|\S\s+{_COMPARED})\s*\([\s(]*+)[\s(]*+\Z",
     re.IGNORECASE,
 )
 _SQL_COMMENT = re.compile(r"--[^\n]*+|/\*.*?\*/", re.DOTALL)
