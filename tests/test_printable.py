@@ -20,7 +20,7 @@ from tests.runs import TASK, Small
 
 ROOT = Path(__file__).parents[1]
 TITLE = "\x1b]0;owned\x07\x9b2J\x1b[1;31mred\r\x7f\u202eback"
-CODES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+CODES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @given(st.text())
@@ -29,6 +29,10 @@ def test_what_is_printed_holds_no_code_and_all_else_as_it_was(text: str) -> None
     assert re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), printable(text)) == re.sub(
         r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text
     )
+
+
+def test_half_of_a_character_is_printed_as_its_escape() -> None:
+    assert printable("x\ud83d").encode() == b"x\\ud83d"
 
 
 @given(st.recursive(st.text() | st.integers(), st.lists))

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Convert = Callable[[Any], Any]
+_BYTES = ("binary", "large_binary", "fixed_size_binary", "binary_view")
+_LISTS = ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")
 
 
 def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
@@ -33,13 +35,13 @@ def _convert(kind: pa.DataType) -> Convert | None:
         return _convert(kind.storage_type)
     if types.is_float16(kind) or types.is_float32(kind):
         return _nullable(_decimal(kind.to_pandas_dtype()))
-    if any(is_bytes(kind) for is_bytes in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)):
+    if any(getattr(types, f"is_{name}")(kind) for name in _BYTES):
         return _nullable(_decoded)
     if types.is_struct(kind):
         found = {field.name: _convert(field.type) for field in kind}
         inner = {name: convert for name, convert in found.items() if convert is not None}
         return _nullable(_fields(inner)) if inner else None
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    if any(getattr(types, f"is_{name}")(kind) for name in _LISTS):
         each = _convert(kind.value_type)
         return _nullable(lambda items: [each(item) for item in items]) if each else None
     if types.is_map(kind):

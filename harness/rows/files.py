@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ def parquet(paths: Sequence[Path]) -> Split:
     """Open Parquet files of one schema as one split.
 
     Raises:
-        DataError: a file is not Parquet.
+        DataError: a file is not Parquet, or (when it is read) holds a text that is not UTF-8.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -61,16 +62,70 @@ def parquet(paths: Sequence[Path]) -> Split:
         chosen = [name for name in columns if name in set(wanted)]
         for path in paths:
             with pq.ParquetFile(path) as file:
-                yield from rows_of(file.iter_batches(_BATCH, columns=chosen))
+                try:
+                    yield from rows_of(file.iter_batches(_BATCH, columns=chosen))
+                except UnicodeDecodeError as error:
+                    raise DataError(f"{path}: a text is not UTF-8: {error}") from None
 
     return Split(columns, read)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Row:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"key '{repeated}' is listed twice in one object")
+    return found
+
+
+def _float(digits: str) -> float:
+    found = float(digits)
+    if (found and found - found == 0) or not (found or re.match("[-0.]*[1-9]", digits)):
+        return found
+    raise ValueError(f"{digits:.40} is beyond the numbers that a float can hold; quote it as a text")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float)
+# An escape in a JSON text; group 1 is half of a character whose other half does not follow or precede it.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+_SPACE = " \t\r\n"
+
+
+def _value(text: str) -> Any:
+    """The value of a JSON text. A key that is listed twice, a number that becomes another, and a lone surrogate (half
+    of a character, which no UTF-8 can hold) are errors.
+    """
+    value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
+    if rest := text[end:].lstrip(_SPACE):
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
+    if "\\ud" in text or "\\uD" in text:
+        for escape in _ESCAPE.finditer(text):
+            if escape[1]:
+                raise json.JSONDecodeError(
+                    f"{escape[0]} is half of a character (a lone surrogate)", text, escape.start()
+                )
+    return value
+
+
+def _line_of_failure(text: str) -> int:
+    """The line on which the first item of a JSON array begins that cannot be read."""
+    place = text.find("[") + 1
+    while True:
+        while text[place : place + 1] in (",", *_SPACE):
+            place += 1
+        try:
+            _, place = _DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            return text.count("\n", 0, place) + 1
 
 
 def jsonl(path: Path) -> Iterator[Row]:
     """Read a JSONL file line by line.
 
     Raises:
-        DataError: a line is not a JSON object in UTF-8.
+        DataError: a line is not a JSON object in UTF-8, or has a value that would be changed (see `_value`).
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -78,7 +133,7 @@ def jsonl(path: Path) -> Iterator[Row]:
                 continue
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                row = json.loads(text.rstrip("\r\n"))
+                row = _value(text.rstrip("\r\n"))
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}:{number}: not valid JSON: {error.msg} at column {error.colno}") from None
             except UnicodeDecodeError as error:
@@ -124,7 +179,7 @@ def local(path: Path, columns: Mapping[str, str], form: Form = Form()) -> Split:
     """Open a CSV, TSV, JSONL, JSON or Parquet file that the user provides.
 
     `columns` maps our column names to the file's. A CSV's delimiter, where `form` does not say it, is the one of
-    `DELIMITERS` that divides the header and the record behind it
+    `DELIMITERS` that divides the header and the record behind it.
 
     Raises:
         DataError: the file is missing, of another kind, cannot be read, or lacks a mapped column.
@@ -156,14 +211,15 @@ def _opened(path: Path, form: Form) -> Split:
 def _json(path: Path) -> Split:
     """A file that is one JSON array of objects, which is read whole."""
     try:
-        rows = json.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = _value(text)
     except json.JSONDecodeError as error:
         hint = "; name a file with one object a line .jsonl" if error.msg == "Extra data" else ""
         raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg} at column {error.colno}{hint}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start + 1}") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{path}:{_line_of_failure(text)}: cannot be read: {error}") from None
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a JSON array of objects, found {type(rows).__name__}")
     for place, row in enumerate(rows, start=1):

@@ -19,7 +19,7 @@ from harness.store.results import Answers, Response, ResponseStatus
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts
 from harness.tasks.tags import is_tags
-from harness.tasks.task import LabelAnswer
+from harness.tasks.task import CodeAnswer, CustomAnswer, InstructionsAnswer, LabelAnswer
 
 _STRUCTURED = ("json", "entities")
 """Answer types whose predictions and right answers may also stand in the file as JSON values, not as texts of them."""
@@ -85,11 +85,17 @@ def _by_id(path: Path, lines: list[dict[str, Any]]) -> dict[str, tuple[int, Any]
     """Place and right answer of each line by the id of its row, which without one is the line's number."""
     found: dict[str, tuple[int, Any]] = {}
     for place, line in enumerate(lines):
-        name = str(line.get("id", place + 1))
+        name = _id(line, place + 1)
         if name in found:
             raise DataError(f"{path}:{place + 1}: the id '{name}' is listed twice")
         found[name] = (place, line.get("reference"))
     return found
+
+
+def _id(line: Mapping[str, Any], number: int) -> str:
+    """The id of a line's row, which without one (or with null) is the line's number."""
+    name = line.get("id")
+    return str(number if name is None else name)
 
 
 def column(path: Path, lines: list[dict[str, Any]], name: str) -> list[str]:
@@ -148,7 +154,7 @@ def pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tu
         if isinstance(sliced := line.get("slices"), Mapping):
             fields = {**sliced, **fields}
         cluster = _cluster(line, file.task.evaluation.cluster)
-        row = EvaluationRow(str(line.get("id", number)), "", references, fields, cluster=cluster)
+        row = EvaluationRow(_id(line, number), "", references, fields, cluster=cluster)
         status = line.get("status", "ok")
         if status not in get_args(ResponseStatus):
             known = nearest(str(status), get_args(ResponseStatus))
@@ -171,13 +177,9 @@ def _references(
     if isinstance(value, Mapping):
         fields = {name: value[name] for name in kept if name in value}
         return tuple(_of_object(value, file, prompts)), fields
-    if _is_set(file) and _is_list_of_texts(value):
-        return ("\n".join(_several(value)),), {}
     if isinstance(value, list) and not _is_one_answer(value, file):
-        return tuple(_several(value)), {}
-    if value is None:
-        raise ValueError("expected a text, a list of texts or an object, found null")
-    return (_text(value),), {}
+        return tuple(_several(value, file)), {}
+    return (_one(value, file),), {}
 
 
 def _is_set(file: TaskFile) -> bool:
@@ -190,15 +192,21 @@ def _is_list_of_texts(value: Any) -> bool:
 
 
 def _of_object(value: Mapping[str, Any], file: TaskFile, prompts: Prompts) -> list[str]:
-    """The right answers in an object: named in it, rendered from it as a row of the task, or the object itself."""
-    for key in NAMED[:3] if file.task.answer.type in _STRUCTURED else NAMED:
-        named = value.get(key)
+    """The right answers in an object: named in it, rendered from it as a row of the task, or the object itself.
+
+    In an object that may itself be the answer, a name counts only where its value is a text or a list of answers.
+    """
+    names = NAMED[:3] if file.task.answer.type in _STRUCTURED else NAMED
+    for key in names:
+        if key not in value:
+            continue
+        named = value[key]
         if isinstance(named, Mapping) and isinstance(named.get("text"), list):  # SQuAD's form
             named = named["text"]
         if isinstance(named, list) and key.endswith("s"):
-            return _several(named)
-        if isinstance(named, str) and key not in prompts.answer_columns:
-            return [named]
+            return _several(named, file)
+        if key not in prompts.answer_columns and (isinstance(named, str) or not _may_be_object(file)):
+            return [_one(named, file)]
     if prompts.answer_columns <= set(value):
         try:
             return prompts.references(value)
@@ -207,19 +215,38 @@ def _of_object(value: Mapping[str, Any], file: TaskFile, prompts: Prompts) -> li
             if len(texts) == 1:
                 return texts
             raise
+    if not (_may_be_object(file) or isinstance(file.task.answer, CodeAnswer)):  # code is judged by its row's tests
+        columns = ", ".join(sorted(prompts.answer_columns))
+        raise ValueError(f"expected an object with one of the keys {', '.join(names)}, or with the columns {columns}")
     return [_text(value)]
 
 
+def _may_be_object(file: TaskFile) -> bool:
+    """Whether a right answer may be a JSON value that is no plain text or number."""
+    answer = file.task.answer
+    return answer.type in _STRUCTURED or isinstance(answer, InstructionsAnswer | CustomAnswer)
+
+
 def _is_one_answer(value: list[Any], file: TaskFile) -> bool:
-    """Whether a list is a right answer by itself: a JSON value, or the tags of a sentence."""
+    """Whether a list is a right answer by itself: a JSON value, the tags of a sentence, or a set of labels."""
     kind = file.task.answer.type
-    return kind == "json" or (kind == "entities" and is_tags(value))
+    return kind == "json" or (kind == "entities" and is_tags(value)) or (_is_set(file) and _is_list_of_texts(value))
 
 
-def _several(values: list[Any]) -> list[str]:
+def _several(values: list[Any], file: TaskFile) -> list[str]:
     if not values:
         raise ValueError("an empty list holds no right answer")
-    return [_text(value) for value in values]
+    return [_one(value, file) for value in values]
+
+
+def _one(value: Any, file: TaskFile) -> str:
+    """One right answer as text; a number or a truth value is the text that JSON writes."""
+    if _is_set(file) and _is_list_of_texts(value) and value:
+        return "\n".join(value)
+    if value is None or (isinstance(value, list | dict) and not _may_be_object(file)):
+        found = "null" if value is None else "a list" if isinstance(value, list) else "an object"
+        raise ValueError(f"expected a text, a number, a list of them or an object that names one, found {found}")
+    return _text(value)
 
 
 def _text(value: Any) -> str:

@@ -301,7 +301,7 @@ def _rewrite(tree: nodes.Template) -> None:
             name.name = _SELF
     _mark_flags(tree)
     for item in list(tree.find_all(nodes.Getitem)):
-        if not isinstance(item.arg, nodes.Const | nodes.Slice | nodes.Neg | nodes.Sub):
+        if not isinstance(item.arg, nodes.Const | nodes.Slice | nodes.Neg):
             item.arg = _filtered(item.arg, "index")
     for output in list(tree.find_all(nodes.Output)):
         output.nodes = [

@@ -161,6 +161,32 @@ class TestParquet:
         found = list(open_parquet([parquet(tmp_path / "a.parquet", rows)]).read(["a", "b"]))
         assert found == [{"a": "für", "b": ["x"]}, {"a": b"\xff", "b": None}]
 
+    def test_views_of_bytes_and_lists_are_what_they_show(self, tmp_path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        values = [b"abc", "f\N{LATIN SMALL LETTER U WITH DIAERESIS}r".encode(), b"\xff", None]
+        table = pa.table(
+            {
+                "bytes": pa.array(values, pa.binary_view()),
+                "many": pa.array([[value] for value in values], pa.list_(pa.binary_view())),
+                "floats": pa.array([[2.8]] * 4, pa.list_view(pa.float32())),
+            }
+        )
+        pq.write_table(table, tmp_path / "a.parquet")
+        rows = list(open_parquet([tmp_path / "a.parquet"]).read(table.column_names))
+        texts = ["abc", "f\N{LATIN SMALL LETTER U WITH DIAERESIS}r", b"\xff", None]
+        assert rows == [{"bytes": text, "many": [text], "floats": [2.8]} for text in texts]
+
+    def test_a_text_that_is_not_utf_8_is_an_error(self, tmp_path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        half = [None, pa.py_buffer(b"\0\0\0\0\3\0\0\0"), pa.py_buffer(b"\xed\xa0\xbd")]
+        pq.write_table(pa.table({"a": pa.Array.from_buffers(pa.string(), 1, half)}), tmp_path / "a.parquet")
+        with pytest.raises(DataError, match=r"a\.parquet: a text is not UTF-8: "):
+            list(open_parquet([tmp_path / "a.parquet"]).read(["a"]))
+
 
 class TestColumns:
     """`dataset.columns` gives our names to columns of any place."""
@@ -197,8 +223,14 @@ class TestJsonl:
 
     def test_blank_lines_are_passed_over_and_text_is_kept_to_the_letter(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
-        path.write_text('{"a": "x\u2028y\x85z"}\n\n   \n{"a": "\\ud800"}', encoding="utf-8")
-        assert list(read_jsonl(path)) == [{"a": "x\u2028y\x85z"}, {"a": "\ud800"}]
+        path.write_text('{"a": "x\u2028y\x85z"}\n\n   \n{"a": "\\\\ud800 \\ud83d\\ude00"}', encoding="utf-8")
+        assert list(read_jsonl(path)) == [{"a": "x\u2028y\x85z"}, {"a": "\\ud800 \N{GRINNING FACE}"}]
+
+    @pytest.mark.parametrize(("value", "read"), [("1.5", 1.5), ("-0.0", 0.0), ("0e5", 0.0), ("1e308", 1e308)])
+    def test_a_number_that_a_float_holds_is_read(self, tmp_path: Path, value: str, read: float) -> None:
+        path = tmp_path / "a.jsonl"
+        path.write_text(f'{{"a": {value}}}\n')
+        assert list(read_jsonl(path)) == [{"a": read}]
 
     @pytest.mark.parametrize(
         ("line", "message"),
@@ -207,6 +239,22 @@ class TestJsonl:
             (b"[1]", ":2: expected a JSON object of columns, found list"),
             (b'"a"', ":2: expected a JSON object of columns, found str"),
             ('{"a": "für"}'.encode("latin-1"), ":2: not UTF-8 at byte 9 of the line"),
+            (b'{"a": "x\\uD83d"}', ":2: not valid JSON: \\uD83d is half of a character (a lone surrogate) at column 9"),
+            (
+                b'{"a": "\\ude00\\ud83d"}',
+                ":2: not valid JSON: \\ude00 is half of a character (a lone surrogate) at column 8",
+            ),
+            (b'{"a": 1, "b": {"c": 1, "c": 1}}', ":2: cannot be read: key 'c' is listed twice in one object"),
+            (
+                b'{"a": -1e999}',
+                ":2: cannot be read: -1e999 is beyond the numbers that a float can hold; quote it as a text",
+            ),
+            (
+                b'{"a": 0.1e-999}',
+                ":2: cannot be read: 0.1e-999 is beyond the numbers that a float can hold; quote it as a text",
+            ),
+            (b", {}", ":2: not valid JSON: Expecting value at column 1"),
+            (b'{"a": 1} x', ":2: not valid JSON: Extra data at column 10"),
         ],
     )
     def test_a_bad_line_is_told_by_its_number(self, tmp_path: Path, line: bytes, message: str) -> None:
@@ -344,6 +392,9 @@ class TestForms:
             ('{"a": 1}', "a.json: expected a JSON array of objects, found dict"),
             ("[1]", "a.json: item 1: expected an object of columns, found int"),
             ("", "a.json:1: not valid JSON: Expecting value at column 1"),
+            ('[{"a": 1},\n\n {"a": 2},\n{"a": 1, "a": 2}]', "a.json:4: cannot be read: key 'a' is listed twice"),
+            ('[{"a": 1},\n{"a": "\\ud800"}]', "a.json:2: not valid JSON: \\ud800 is half of a character"),
+            ('{"a": 1,\n "a": 2}', "a.json:1: cannot be read: key 'a' is listed twice in one object"),
         ],
     )
     def test_a_file_that_is_no_json_array_is_an_error(self, tmp_path: Path, content: str, message: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import DataError
 from harness.report.tables import score_points
-from harness.score.predictions import load
-from harness.tasks.catalog import load_task
+from harness.score.predictions import in_order_of, load, score_lines
+from harness.tasks.catalog import TaskFile, load_task
 
 TASKS = Path(__file__).parents[2] / "tasks"
 
@@ -104,6 +104,64 @@ def test_code_is_run_against_the_tests_of_its_row(tmp_path: Path) -> None:
 def test_squad_answers_are_several_references(tmp_path: Path) -> None:
     reference = {"answers": {"text": ["in 1912", "1912"], "answer_start": [3, 6]}}
     assert score("drop", tmp_path, {"prediction": "1912", "reference": reference})["drop_exact_match"] == 1.0
+
+
+@pytest.fixture
+def text_task(tmp_path: Path) -> TaskFile:
+    """A task of texts whose right answer is the column `y`."""
+    path = tmp_path / "tasks" / "text.yaml"
+    path.parent.mkdir()
+    path.write_text(
+        "title: Text\ncategory: extraction\nprompt: '{{ x }}'\ntarget: '{{ y }}'\n"
+        "answer: {type: text}\nmetrics: [exact_match]\nmax_tokens: 8\n"
+    )
+    return load_task(path.parent, "text")
+
+
+@pytest.mark.parametrize(
+    ("reference", "right"),
+    [
+        (42, "42"),
+        (True, "true"),
+        ({"answer": 42}, "42"),
+        ({"reference": 9007199254740993}, "9007199254740993"),
+        ({"answer": True}, "true"),
+        ({"answers": 0.5}, "0.5"),
+        ({"x": "q", "y": 7}, "7"),
+        ([1, 2], "2"),
+        ({"references": ["a", 2]}, "2"),
+    ],
+)
+def test_a_number_is_the_right_answer_that_it_is_written_as(reference: Any, right: str, text_task: TaskFile) -> None:
+    lines = [{"prediction": said, "reference": reference} for said in (right, json.dumps(reference) + "!")]
+    metrics, rows = score_lines(lines, text_task)
+    assert metrics[0].summary(rows.stats["exact_match"].mean(axis=0)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [
+        ([None, "Paris"], "found null"),
+        ({"answer": None}, "found null"),
+        ({"references": ["Paris", None]}, "found null"),
+        ({"answers": {"text": [None]}}, "found null"),
+        ({"answer": ["Paris"]}, "found a list"),
+        ([["Paris"]], "found a list"),
+        ({"answer": {"city": "Paris"}}, "found an object"),
+        ({"city": "Paris"}, "expected an object with one of the keys references, .*, query, or with the columns y"),
+    ],
+)
+def test_what_is_no_text_or_number_is_no_right_answer_of_a_text(
+    reference: Any, found: str, text_task: TaskFile
+) -> None:
+    with pytest.raises(DataError, match=rf"predictions:2: reference: .*{found}"):
+        score_lines([{"prediction": "a", "reference": "a"}, {"prediction": "null", "reference": reference}], text_task)
+
+
+def test_a_row_whose_id_is_null_has_none(text_task: TaskFile) -> None:
+    lines = [{"prediction": "a", "reference": "a", "id": name} for name in (None, None, "x")]
+    assert score_lines(lines, text_task)[1].ids == ("1", "2", "x")
+    assert in_order_of(Path("a"), lines, Path("b"), lines) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

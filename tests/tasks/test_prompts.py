@@ -247,6 +247,10 @@ class TestIdentity:
             task.target({"label": -1})
         with pytest.raises(SpecError, match="'label': -1 is no place"):
             prompts(target="{{ 'AB'[label | int] }}").target({"label": "-1"})
+        task = prompts(target="{{ ['no', 'yes'][label - 1] }}")
+        assert [task.target({"label": label}) for label in (1, 2)] == ["no", "yes"]
+        with pytest.raises(SpecError, match="'label': -1 is no place"):
+            task.target({"label": 0})
 
     def test_an_author_may_count_from_the_end(self, prompts: Make) -> None:
         row = {"turns": ["a", "b", "c"], "label": -1}

@@ -28,6 +28,7 @@ MOST_CHARACTERS = 30_000
 _BUILTINS = frozenset(dir(builtins))
 _ACTS = ast.Call | ast.Await | ast.NamedExpr | ast.Yield | ast.YieldFrom
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_DEFINES = re.compile(r"^[ \t]*(?:(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)|(\w+)[ \t]*=[ \t]*lambda\b)", re.MULTILINE)
 
 
 def read_code(text: str) -> str | None:
@@ -35,8 +36,9 @@ def read_code(text: str) -> str | None:
 
     One fenced block is the source as it stands. Of several, it is all those that define functions or classes, in their
     order, without a draft whose definitions a later complete block has again, and without blocks of tests; further
-    blocks count when they define a name that is needed. In a text without fences the prose around the source is left
-    out. A function's body alone keeps its indentation.
+    blocks count when they define a name that is needed, only import, or do something in front of the definitions that
+    needs none of them. A broken block counts as the draft only of what a later block defines. In a text without fences
+    the prose around the source is left out. A function's body alone keeps its indentation.
     """
     blocks = fenced_blocks(text)
     if len(blocks) == 1:
@@ -68,7 +70,8 @@ def _trimmed(source: str) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _Part:
     """A block that parses: the functions and classes that it defines in full, those it only sketches (with `...` for a
-    body), every name that it binds, and the names that it uses without binding them."""
+    body), every name that it binds, and the names that it uses without binding them; whether it is a test, whether it
+    does nothing but import, and whether it does nothing but import and call."""
 
     source: str
     defined: frozenset[str]
@@ -76,34 +79,55 @@ class _Part:
     bound: frozenset[str]
     used: frozenset[str]
     is_test: bool
+    imports: bool
+    prepares: bool
 
 
 def _together(blocks: Sequence[Block]) -> str | None:
     """The source of several blocks that belong to one program; None when a part of it is broken."""
     python = [block for block in blocks if block.language in _PYTHON] or list(blocks)
     parts: list[_Part] = []
-    broken: list[str] = []
+    broken: list[tuple[int, str]] = []
+    """Each with the number of the parts before it."""
     for block in python:
         part = _part(block.text)
         if part is not None:
             parts.append(part)
-        elif re.search(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w", block.text, re.MULTILINE):
-            broken.append(block.text)
-    complete = frozenset[str]().union(*(part.defined for part in parts))
-    if any(set(_names(source)) - complete for source in broken):
-        return _trimmed(broken[0]) if not complete and len(broken) == 1 else None
+        elif _DEFINES.search(block.text):
+            broken.append((len(parts), block.text))
+    if any(set(_names(source)) - _defined(parts[place:]) for place, source in broken):
+        return _trimmed(broken[0][1]) if not _defined(parts) and len(broken) == 1 else None
     main = [part for part in parts if part.defined]
     main = [part for part in main if not part.is_test] or main
+    main = main or [part for part in parts if not part.imports][:1] or parts[:1]
     if not main:
-        return _trimmed(parts[0].source if parts else python[0].text)
+        return _trimmed(python[0].text)
     chosen = [part for number, part in enumerate(main) if not _superseded(part, main[number + 1 :])]
     others = [part for part in parts if part not in main and not part.is_test]
+    chosen += _framing(parts[: parts.index(main[0])], others, main)
+    others = [part for part in others if part not in chosen]
     return _trimmed("\n\n".join(part.source.strip("\r\n").rstrip() for part in _with_needed(parts, chosen, others)))
 
 
+def _defined(parts: Sequence[_Part]) -> frozenset[str]:
+    return frozenset[str]().union(*(part.defined for part in parts))
+
+
 def _superseded(part: _Part, later: Sequence[_Part]) -> bool:
-    again = frozenset[str]().union(*(one.defined for one in later))
-    return part.defined | part.sketched <= again
+    return bool(part.defined) and part.defined | part.sketched <= _defined(later)
+
+
+def _framing(front: Sequence[_Part], others: Sequence[_Part], main: Sequence[_Part]) -> list[_Part]:
+    """The other parts that only import, but not what is defined here, and those in front that prepare something."""
+    found: list[_Part] = []
+    known: frozenset[str] = frozenset()
+    for part in others:
+        if part.bound & _defined(main):
+            continue
+        if part.imports or (part in front and part.prepares and part.used <= known):
+            found.append(part)
+            known |= part.bound
+    return found
 
 
 def _with_needed(parts: Sequence[_Part], chosen: list[_Part], others: list[_Part]) -> list[_Part]:
@@ -120,7 +144,7 @@ def _with_needed(parts: Sequence[_Part], chosen: list[_Part], others: list[_Part
 
 
 def _names(source: str) -> list[str]:
-    return re.findall(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", source, re.MULTILINE)
+    return [match[1] or match[2] for match in _DEFINES.finditer(source)]
 
 
 def _part(source: str) -> _Part | None:
@@ -131,6 +155,13 @@ def _part(source: str) -> _Part | None:
     if tree is None:
         return None
     definitions = [node for node in tree.body if isinstance(node, _Definition)]
+    lambdas = frozenset(
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    )
     sketched = frozenset(node.name for node in definitions if _is_sketch(node))
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
@@ -141,11 +172,14 @@ def _part(source: str) -> _Part | None:
         for alias in node.names
     }
     arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    defined = frozenset(node.name for node in definitions)
+    defined = lambdas | frozenset(node.name for node in definitions)
     bound = defined | stored | imported
     used = {node.id for node in names if isinstance(node.ctx, ast.Load)} - bound - arguments - _BUILTINS
-    is_test = bool(definitions) and all(_is_test(node) for node in definitions)
-    return _Part(source, defined - sketched, sketched, bound, frozenset(used), is_test)
+    is_test = bool(definitions) and not lambdas and all(_is_test(node) for node in definitions)
+    kinds = {type(node.value if isinstance(node, ast.Expr) else node) for node in tree.body}
+    imports = bool(kinds) and kinds <= {ast.Import, ast.ImportFrom}
+    prepares = bool(kinds) and kinds <= {ast.Import, ast.ImportFrom, ast.Call}
+    return _Part(source, defined - sketched, sketched, bound, frozenset(used), is_test, imports, prepares)
 
 
 def _is_sketch(node: _Definition) -> bool:

@@ -11,12 +11,14 @@ from typing import Any
 
 from harness.score.answers.fences import fenced_blocks, only_block
 from harness.score.answers.sql_statement import (
+    CONTINUES,
     MOST_CHARACTERS,
     SET_OPERATORS,
     first_sentence,
     is_query,
     significant,
     statement_at,
+    unfinished,
     whole_statement,
 )
 from harness.score.answers.structured import Unreadable, json_tree
@@ -28,6 +30,26 @@ _MOST_SCANNED = 2 * MOST_CHARACTERS
 """So many words "select" and "with" are looked at, and so much text behind them, before the search gives up."""
 # A query may begin at the beginning of a line or behind a colon, with markup, a list's number or a label in front.
 _INTRODUCED = re.compile(r"(?:\A|[\n:=>→])(?:[\s*_`\"'“”‘’(>#]|[-+] |[0-9]{1,3}[.)] )*\Z")
+_NAME = r"(?:[\w.$]++|\"[^\"\n]*+\"|`[^`\n]*+`|\[[^\]\n]*+\])"
+# A statement that writes, or explains, of which the query behind it is the last part.
+_WRITES = re.compile(
+    rf"(?:\b(?:INSERT(?:\s+OR\s+\w+)?|REPLACE)\s+INTO\s+{_NAME}\s*+(?:\([^()]*+\)\s*+)?"
+    rf"|\bCREATE\s[^;()]{{0,40}}?\b(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}\s*+(?:\([^()]*+\)\s*+)?AS\b"
+    r"|(?:\A|[\n;:`*\"'>(])[^\S\n]*EXPLAIN(?:\s+QUERY\s+PLAN\b|\s+ANALYZE\b|[^\S\n]++(?!\n)))[\s(]*+\Z",
+    re.IGNORECASE,
+)
+_COMPARED = r"[^\s<>=!]{1,60}[^\S\n]*(?:[<>!=]=|<>|(?<![=-])[<>]|=)"
+# What a query, or one in brackets, stands behind where it is a part of another statement.
+_PART = re.compile(
+    r"(?:\b(?:UNION|INTERSECT|EXCEPT)(?:\s+ALL)?|\b(?:EXISTS|FROM|IN|JOIN)"
+    rf"|\b(?:AND|HAVING|NOT|ON|OR|SET|WHERE)\s+{_COMPARED}"
+    r"|(?:\b(?:ALL|AND|ANY|AS|BETWEEN|BY|CASE|ELSE|HAVING|LIKE|LIMIT|NOT|ON|OR|SELECT|SET|SOME|THEN|USING|VALUES|WHEN"
+    rf"|WHERE)|\S\s+{_COMPARED})\s*\([\s(]*+)[\s(]*+\Z",
+    re.IGNORECASE,
+)
+_SQL_COMMENT = re.compile(r"--[^\n]*+|/\*.*?\*/", re.DOTALL)
+_NEAR = 200
+"""So many characters in front of a query say whether it is a part of another statement."""
 _LABEL = re.compile(r"[\s*_#`>(\"']*+(?:\w++[\s*_]*+:)?[\s*_`>(\"']*+")
 _WRAPPERS = dict(zip("\"'`“”‘«[$*_", "\"'`””’»]$*_", strict=True))
 
@@ -39,40 +61,46 @@ def read_sql(text: str) -> str | None:
     behind a colon, in inline code, quotation marks, brackets or bold, and in a sentence where SQLite parses it. It ends
     at a semicolon or a closing mark outside literals, at an empty line that no clause of a query follows, and at a line
     that cannot continue it. What SQLite parses goes before what it does not; of several queries, the first one counts.
-    Literals are never changed; empty lines outside of them and comments in front are left out.
+    Literals are never changed; empty lines outside of them and comments in front are left out. A part of another
+    statement is none: not a subquery of one that is broken or does not select, nor what a statement inserts, keeps as a
+    view or explains, which is no answer even where a query follows.
     """
     if not _START.search(text):
         return None
     in_json = _in_json(text)
     if in_json is not None:
         return in_json
-    for candidate in (*(block.text for block in fenced_blocks(text)), text):
-        found = _first(candidate)
-        if found is not None:
-            return found
-    return None
+    try:
+        candidates = (*(block.text for block in fenced_blocks(text)), text)
+        return next((found for one in candidates if (found := _first(one)) is not None), None)
+    except Unreadable:
+        return None
 
 
 def gold_sql(text: str) -> str:
     """Return the query that a right answer is: the whole text, or its only fenced block.
 
     Raises:
-        ValueError: it is not one query.
+        ValueError: it is not one query, or is cut off.
     """
     query = whole_statement(only_block(text))
     if query is None:
         raise ValueError("it is not one query, beginning with SELECT or WITH")
+    if reason := unfinished(query):
+        raise ValueError(f"it is not one query: {reason}")
     return query
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A query, where it ends in the text, whether it stands by itself there, and whether SQLite parses it."""
+    """A query, where it ends in the text, whether it stands by itself there, whether SQLite parses it, and whether it
+    is only a part of another statement."""
 
     text: str
     end: int
     alone: bool
     parses: bool
+    part: bool = False
 
 
 def _in_json(text: str) -> str | None:
@@ -99,12 +127,17 @@ def _texts(tree: Any) -> Iterator[str]:
 
 
 def _first(text: str) -> str | None:
-    """The text itself, or the first query in it that SQLite parses, else the first one that stands by itself."""
+    """The text itself, or the first query in it that SQLite parses, else the first one that stands by itself.
+
+    Raises:
+        Unreadable: a statement that writes comes before it, with a query in it.
+    """
     whole = whole_statement(text)
     if whole is not None and not whole.endswith(".") and is_query(whole):
         return whole
     others: list[str] = []
     end = scanned = 0
+    part = False
     for match in islice(_START.finditer(text), _MOST_STARTS):
         if match.start() < end:
             continue
@@ -114,7 +147,11 @@ def _first(text: str) -> str | None:
             return None
         if found is None:
             continue
+        gap = text[end : match.start()]
+        part = found.part or (part and not gap.strip(") \t\r\n") and "\n\n" not in gap)
         end = found.end
+        if part:
+            continue
         if found.parses:
             return found.text
         if found.alone:
@@ -129,6 +166,9 @@ def _at(text: str, start: int) -> tuple[_Found | None, int]:
     introduced = start == 0 or line.endswith("*/") or _INTRODUCED.search(text[max(0, start - 80) : start]) is not None
     if line.startswith("--"):
         return None, 0
+    near = _SQL_COMMENT.sub(" ", text[max(0, start - _NEAR) : start])
+    if _WRITES.search(near):
+        raise Unreadable("a part of a statement that writes")
     # In the middle of a sentence, "select" may be a word; WITH in its full form is none.
     is_word = not (introduced or before in _WRAPPERS or before == "(") and text[start : start + 6].islower()
     looked_at = 0
@@ -145,6 +185,8 @@ def _at(text: str, start: int) -> tuple[_Found | None, int]:
     looked_at += end - start
     if found is None:
         return None, looked_at
+    if _PART.search(near) or (bracketed and _continues(text, end)):
+        return _Found(found, end, alone=False, parses=False, part=True), looked_at
     if is_word and found[:4] != "with":
         return _Found(found, end, alone=False, parses=False), looked_at
     if is_query(found):
@@ -169,9 +211,18 @@ def _shorter(text: str, start: int, end: int, bracketed: bool) -> Iterator[tuple
 
 def _goes_on(text: str, bracket: int) -> bool:
     """Whether a query goes on behind the closing bracket that follows."""
+    return _behind(text, bracket).upper() in SET_OPERATORS | {"ORDER", "LIMIT"}
+
+
+def _continues(text: str, bracket: int) -> bool:
+    """Whether a statement around the query goes on behind the closing bracket that follows; words may be prose."""
+    return _behind(text, bracket) in CONTINUES
+
+
+def _behind(text: str, bracket: int) -> str:
     following = significant(text, bracket)
     closing_bracket, token = next(following, None), next(following, None)
-    return closing_bracket is not None and token is not None and token.keyword in SET_OPERATORS | {"ORDER", "LIMIT"}
+    return token.text if closing_bracket is not None and token is not None else ""
 
 
 def _inside(text: str, start: int, mark: str) -> tuple[str | None, int]:

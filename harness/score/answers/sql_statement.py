@@ -14,19 +14,19 @@ MOST_CHARACTERS = 10_000
 _CLOSES_SENTENCE = frozenset(".!?`\"'”’»*:")
 _FROM = re.compile(r"\bfrom\b", re.IGNORECASE)
 SET_OPERATORS = frozenset({"UNION", "INTERSECT", "EXCEPT", "ALL"})
-_CONTINUES = frozenset({
+CONTINUES = frozenset({
     "AND", "AS", "ASC", "BETWEEN", "COLLATE", "CROSS", "DESC", "ELSE", "END", "ESCAPE", "EXCEPT", "EXISTS", "FETCH",
     "FILTER", "FROM", "FULL", "GLOB", "GROUP", "HAVING", "ILIKE", "IN", "INNER", "INTERSECT", "IS", "JOIN", "LEFT",
     "LIKE", "LIMIT", "NATURAL", "NOT", "NULLS", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER", "QUALIFY", "REGEXP",
     "RIGHT", "SELECT", "THEN", "UNION", "USING", "VALUES", "WHEN", "WHERE", "WINDOW", "WITH",
 })  # fmt: skip
 # Words behind which a query cannot end.
-_UNFINISHED = _CONTINUES - {"END", "ASC", "DESC"} | {"BY", "DISTINCT", "CASE", "ALL"}
+_UNFINISHED = CONTINUES - {"END", "ASC", "DESC"} | {"BY", "DISTINCT", "CASE", "ALL"}
 _OPERATORS = frozenset(",.=<>+-/|%*(") | {"||", "<>", "<=", ">=", "!=", "==", "::"}
 # Behind a line break these continue a query; other operators begin a list or a new paragraph.
 _LINKS = frozenset(",)=</>%") | {"||", "<>", "<=", ">=", "!=", "==", ";"}
 _LINKS_BEFORE_FROM = frozenset("+-*(")
-_COMPARISONS = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "=="})
+COMPARISONS = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "=="})
 _NOT_SQL = (
     "syntax error",
     "incomplete input",
@@ -61,6 +61,28 @@ def whole_statement(text: str) -> str | None:
     if any(one.text == ";" for one in found) or (first.keyword == "WITH" and not _is_with(text, first.start)):
         return None
     return _joined(text, found) if len(found) > 1 else None
+
+
+def unfinished(query: str) -> str | None:
+    """What shows that a query is cut off: an open quotation mark or bracket, or an end that demands more; else None.
+
+    A mark behind a letter or digit (`O'Shea`, `5' 10"`) and a word behind a comparison may be a value without quotes.
+    """
+    found = list(significant(query, 0))
+    depth = 0
+    for token in found:
+        if token.text in ("'", '"', "`") and not query[token.start - 1 : token.start].isalnum():
+            return f"{token.text} at character {token.start + 1} is never closed"
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth < 0:
+            return f"the bracket at character {token.start + 1} was never opened"
+    if depth:
+        return "a bracket is never closed"
+    last = found[-1]
+    is_value = len(found) > 1 and found[-2].text in COMPARISONS
+    if (last.keyword in _UNFINISHED and not is_value) or last.text in _OPERATORS - {"*", "."}:
+        return f"it ends in {last.text}"
+    return None
 
 
 def _joined(text: str, found: Sequence[Token]) -> str:
@@ -119,7 +141,7 @@ def _breaks(gap: str, before: str, token: Token, seen_from: bool, strict_titles:
         return False
     if token.keyword:
         title = len(token.text) > 1 and token.text[0].isupper() and token.text[1:].islower()
-        return token.keyword not in _CONTINUES or (title and strict_titles)
+        return token.keyword not in CONTINUES or (title and strict_titles)
     return token.text not in _LINKS and (seen_from or gap.count("\n") > 1 or token.text not in _LINKS_BEFORE_FROM)
 
 
@@ -160,10 +182,10 @@ def first_sentence(text: str, start: int, end: int) -> tuple[str | None, int]:
     for token in significant(text[:end], start):
         ends = bool(found) and found[-1].text.endswith(".") and found[-1].end < token.start and token.text[0].isupper()
         if ends and not cut:
-            if len(found) > 2 and found[-2].kind == "word" and found[-3].text in _COMPARISONS:
+            if len(found) > 2 and found[-2].kind == "word" and found[-3].text in COMPARISONS:
                 return None, end  # a value without quotes, such as St. John's
             cut = len(found)
-        if cut and token.text in _COMPARISONS:
+        if cut and token.text in COMPARISONS:
             return None, end
         found.append(token)
     kept = _without_stop(found[:cut])

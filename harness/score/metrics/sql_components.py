@@ -43,7 +43,8 @@ def components(statement: str, values: bool, distinct: bool, join_conditions: bo
         return None
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
     try:
-        tree = parse_one(with_table_quoted(statement), dialect="sqlite")
+        statement = with_table_quoted(statement)
+        tree = _with_values(parse_one(statement, dialect="sqlite"), statement)
         reader = _Reader(values, distinct, join_conditions)
         return Components(reader.query(tree, {}, {}), reader.qualified) if isinstance(tree, exp.Query) else None
     except (SqlglotError, RecursionError):
@@ -75,6 +76,27 @@ def _levels(statement: str) -> int:
         depth += (token.text == "(" or token.keyword == "CASE") - (token.text == ")" or token.keyword == "END")
         deepest = max(deepest, depth)
     return deepest
+
+
+def _with_values(tree: exp.Expr, statement: str) -> exp.Expr:
+    """The tree with texts in double quotes that something is compared to as the values that SQLite takes them for.
+
+    SQLite does so where no column has the name, which is how much of Spider's gold writes its values.
+    """
+    from sqlglot import exp
+
+    for condition in list(tree.find_all(exp.Predicate)):
+        if isinstance(condition, exp.Binary):
+            operands = [condition.expression]
+        else:  # IN, BETWEEN
+            operands = [*condition.expressions, condition.args.get("low"), condition.args.get("high")]
+        for operand in operands:
+            value = operand and operand.unnest()
+            if isinstance(value, exp.Column) and not value.table:
+                start = value.this.meta.get("start")
+                if start is not None and statement[start] == '"':
+                    value.replace(exp.Literal.string(value.name))
+    return tree
 
 
 def _without_tables(form: Any) -> Any:
@@ -165,14 +187,16 @@ class _Reader:
         aliases: Mapping[str, Any],
         places: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """ORDER BY, with numbers and aliases of columns resolved, and LIMIT (whether there is one, or its value)."""
-        order, limit = tree.args.get("order"), tree.args.get("limit")
+        """ORDER BY, with numbers and aliases of columns resolved, LIMIT and OFFSET (whether there are any, or what)."""
+        order, limit, offset = (tree.args.get(name) for name in ("order", "limit", "offset"))
         terms = []
         for term in order.expressions if order else ():
             known = places.get(term.this.name) if term.this.is_number else aliases.get(term.this.name.casefold())
             terms.append((self._form(known or term.this, scope, named), bool(term.args.get("desc"))))
-        amount = limit.expression.sql() if limit and self._values and limit.expression else bool(limit)
-        return {"order": tuple(terms), "limit": amount}
+        amounts = (
+            one.expression.sql() if one and self._values and one.expression else bool(one) for one in (limit, offset)
+        )
+        return {"order": tuple(terms), "limit": tuple(amounts)}
 
     def _source(self, source: exp.Expression, named: Mapping[str, Any], outer: Mapping[str, Any]) -> Any:
         from sqlglot import exp

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import sys
 from collections import Counter
@@ -70,8 +71,9 @@ class Expected:
 def open_table(table: Any) -> sqlite3.Connection | None:
     """Return a read-only database with the table `{header, rows, types}`; None when it has no rows or is malformed.
 
-    Columns of type `real` hold numbers where they can; all others hold text that compares without case, because
-    WikiSQL's conditions are in lower case. A repeated column name gets a number.
+    Columns of type `real` hold numbers where they can, as whole numbers where a float would not hold one of them; all
+    others hold text that compares without case, because WikiSQL's conditions are in lower case. A repeated column name
+    gets a number.
     """
     header, rows = _part(table, "header"), _part(table, "rows")
     if not header or not rows or any(len(row) != len(header) for row in rows):
@@ -79,10 +81,11 @@ def open_table(table: Any) -> sqlite3.Connection | None:
     types = _part(table, "types") or ["text"] * len(header)
     columns = []
     seen: dict[str, int] = {}
-    for name, kind in zip(map(str, header), types, strict=False):
+    for place, (name, kind) in enumerate(zip(map(str, header), types, strict=False)):
         seen[name.lower()] = count = seen.get(name.lower(), 0) + 1
         unique = (name if count == 1 else f"{name} {count}").replace('"', '""')
-        columns.append(f'"{unique}" {"REAL" if kind in ("real", "number") else "TEXT COLLATE NOCASE"}')
+        number = "NUMERIC" if any(_is_beyond_floats(row[place]) for row in rows) else "REAL"
+        columns.append(f'"{unique}" {number if kind in ("real", "number") else "TEXT COLLATE NOCASE"}')
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.execute("PRAGMA temp_store = MEMORY")  # what is sorted goes into memory, which is bounded
@@ -95,6 +98,12 @@ def open_table(table: Any) -> sqlite3.Connection | None:
         return None
     _restrict(connection)
     return connection
+
+
+def _is_beyond_floats(value: Any) -> bool:
+    """Whether it is a whole number, or the text of one, that a float does not hold."""
+    text = str(value).strip()
+    return re.fullmatch("[-+]?[0-9]{16,19}", text) is not None and int(text) != int(float(text))
 
 
 def query(connection: sqlite3.Connection, statement: str) -> Result | None:
@@ -217,7 +226,7 @@ def _comparable(value: Any) -> str:
         rounded = float(f"{value:.{_DIGITS}g}")
         value = value if value.is_integer() else rounded
         return str(int(value)) if value.is_integer() else repr(value)
-    return "\x00null" if value is None else str(value).strip().casefold()
+    return "\x00null" if value is None else str(value).casefold()
 
 
 def judge(table: Any, golds: Sequence[str], answer: str | None) -> Iterator[bool]:

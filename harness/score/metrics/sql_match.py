@@ -55,10 +55,11 @@ def sql_exact_set_match(
     """Share of rows whose query has the same components as a gold query, for queries of several tables. Range [0, 1].
 
     The components are SELECT, FROM (the tables joined, and queries in their place), WHERE, GROUP BY, HAVING, ORDER BY
-    with its directions, LIMIT, and UNION, INTERSECT or EXCEPT; inside each, what has no order is compared as a set, and
-    nested queries in the same way. Aliases stand for their tables, names are compared without case, and a column
-    without its table matches one with it. `component` compares a single one. Exact set match as defined for Spider (T.
-    Yu et al., EMNLP 2018), where values, DISTINCT and the conditions of joins do not count;
+    with its directions, LIMIT and OFFSET, and UNION, INTERSECT or EXCEPT; inside each, what has no order is compared as
+    a set, and nested queries in the same way. Aliases stand for their tables, names are compared without case, and a
+    column without its table matches one with it. A text in double quotes that a column is compared to is a value.
+    `component` compares a single one. Exact set match as defined for Spider (T. Yu et al., EMNLP 2018), where values,
+    DISTINCT and the conditions of joins do not count;
     `values`, `distinct` and `join_conditions` let them count. Other than there, brackets around AND and OR matter.
     Queries that cannot be parsed are compared as normalised text.
     """

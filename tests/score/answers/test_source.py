@@ -20,6 +20,8 @@ def block(source: str, language: str = "python") -> str:
 F = "def f(x):\n    return x + 1"
 DRAFT = "def f(x):\n    return x"
 USES_H = "def f(x):\n    return h(x)"
+USES_SQRT = "def f(x):\n    return sqrt(x)"
+LIMIT = "import sys\nsys.setrecursionlimit(10**6)"
 H = "def h(x):\n    return x + 1"
 
 
@@ -46,7 +48,27 @@ H = "def h(x):\n    return x + 1"
             F,
         ),
         (block(F) + block("def test_f():\n    assert f(1) == 2\ntest_f()"), F),
-        (block(F) + block("def f(x:\n"), F),
+        (block("def f(x:\n") + "Corrected:\n" + block(F), F),
+        (block(F) + "Corrected:\n" + block("def f(x:\n"), None),
+        (block(F) + block("f = lambda x: (x\n"), None),
+        (block(DRAFT) + block("def f(x:\n") + block(F), F),
+        (block("from math import *") + block(USES_SQRT), f"from math import *\n\n{USES_SQRT}"),
+        (block(USES_SQRT) + "with\n" + block("from math import *"), f"{USES_SQRT}\n\nfrom math import *"),
+        (block("from solution import f") + block(F), F),
+        (block(LIMIT) + block(F), f"{LIMIT}\n\n{F}"),
+        (
+            block("import sys") + block("sys.setrecursionlimit(10**6)") + block(F),
+            f"import sys\n\nsys.setrecursionlimit(10**6)\n\n{F}",
+        ),
+        (block("print(f(1))") + block(F), F),
+        (block("print(other(1))") + block(F), F),
+        (block("'a text'") + block("2") + block(F), F),
+        (block(F) + block(LIMIT), F),
+        (block("# no code") + block(F), F),
+        (block("import math") + block("print(math.pi)") + block("3.14"), "import math\n\nprint(math.pi)"),
+        (block("print(1)") + block("print(2)"), "print(1)"),
+        (block("print(f(1))") + block("f = lambda x: x + 1"), "f = lambda x: x + 1"),
+        (block("f = lambda x: x") + "Fixed:\n" + block(F), F),
         (block("class A:\n    pass") + block("class B(A):\n    pass"), "class A:\n    pass\n\nclass B(A):\n    pass"),
         (f"{F}\n\nAnd a helper:\n\n{H}", f"{F}\n\n{H}"),
         (f"Sure\n\n{F}\n\nNote: this is fast", F),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -131,6 +133,57 @@ def test_prose_is_no_query(text: str) -> None:
     assert read_sql(text) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DELETE FROM t WHERE a IN (SELECT a FROM t)",
+        "delete from t where exists (with x as (select 1) select * from x)",
+        "UPDATE t SET a=(SELECT 1)",
+        "UPDATE t\nSET a = 1\nFROM (SELECT b FROM u) AS s",
+        "INSERT INTO x SELECT a FROM t",
+        "insert or replace into x (a, b) -- all\nselect a, b from t",
+        "INSERT INTO x VALUES ((SELECT MAX(a) FROM t))",
+        "CREATE VIEW v AS SELECT a FROM t; SELECT * FROM v",
+        "CREATE TEMP TABLE IF NOT EXISTS x AS (SELECT a FROM t);\n\nSELECT * FROM x",
+        "```sql\nCREATE TABLE x AS\nSELECT a FROM t;\n```\n```sql\nSELECT * FROM x\n```",
+        "EXPLAIN SELECT a FROM t",
+        "```sql\nEXPLAIN QUERY PLAN\nSELECT a FROM t\n```",
+        "SELEC name FROM t WHERE a = (SELECT max(a) FROM t)",
+        "SELEC name, (SELECT max(a) FROM t) FROM t",
+        "SELEC a FROM t UNION ALL SELECT b FROM u",
+        "SELECT a FROM t WHERE x = SELECT max(x) FROM u",
+        "SELECT a FROM t WHERE id IN SELECT id FROM u",
+        "select a from t where b = 1 and x >\n  select avg(x) from u",
+        "SELECT a FROM SELECT b FROM u",
+        "x AS (SELECT 1) SELECT * FROM x",
+        "WHERE id IN (SELECT id FROM u)",
+        "FROM (SELECT a FROM t) AS x",
+        '{"sql": "DELETE FROM t WHERE a IN (SELECT a FROM t)"}',
+    ],
+)
+def test_a_query_inside_another_statement_is_no_answer(text: str) -> None:
+    assert read_sql(text) is None
+    assert read_sql(f"Here it is:\n\n{text}\n\nDone.") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Keep WHERE id IN (SELECT id FROM u):\n\n{QUERY}",
+        f"CREATE TABLE t (a INT, b INT);\n\n{QUERY}",
+        f"{QUERY}\n\nThis is none: INSERT INTO x SELECT a FROM t",
+        f"Let me explain\n{QUERY}",
+        f"sql = ({QUERY})",
+        f"The final query = {QUERY}",
+        f"The query => ({QUERY})",
+        f"It is <sql>({QUERY})</sql>",
+        f"Here it is:\n> ({QUERY})",
+    ],
+)
+def test_a_query_beside_such_a_statement_or_behind_a_word_of_prose_is_one(text: str) -> None:
+    assert read_sql(text) == QUERY
+
+
 def test_a_commented_query_is_no_query() -> None:
     assert read_sql("-- SELECT old FROM t\nSELECT new FROM t") == "SELECT new FROM t"
 
@@ -144,6 +197,29 @@ def test_a_right_answer_is_one_query_as_a_whole(text: str) -> None:
 def test_a_right_answer_with_anything_else_in_it_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="not one query"):
         gold_sql(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"{QUERY} AND", "it ends in AND"),
+        ("SELECT a FROM t WHERE", "it ends in WHERE"),
+        ("SELECT a FROM t WHERE b =", "it ends in ="),
+        ("SELECT a,", "it ends in ,"),
+        ("SELECT a FROM t WHERE b = 'x", "' at character 27 is never closed"),
+        ('SELECT "a FROM t', '" at character 8 is never closed'),
+        ("SELECT a FROM t WHERE b IN (1, 2", "a bracket is never closed"),
+        ("SELECT a FROM t)", "the bracket at character 16 was never opened"),
+    ],
+)
+def test_a_right_answer_that_is_cut_off_is_an_error(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"not one query: {re.escape(reason)}"):
+        gold_sql(text)
+
+
+@pytest.mark.parametrize("value", ["O'Shea", "5' 10\"", "Left", "St. John's", "'('", "')'", "(1)", "t.*"])
+def test_a_right_answer_may_end_in_any_value(value: str) -> None:
+    assert gold_sql(f"SELECT a FROM t WHERE b = {value}") == f"SELECT a FROM t WHERE b = {value}"
 
 
 @pytest.mark.parametrize(

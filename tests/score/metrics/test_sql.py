@@ -119,6 +119,12 @@ def test_results_keep_every_digit_and_every_leading_zero() -> None:
     assert executed("SELECT 0.1234567891", "SELECT 0.1234567892") == 0
     assert executed("SELECT 9007199254740993", "SELECT 9007199254740992") == 0
     assert executed("SELECT 0.1 + 0.2", "SELECT 0.3") == 1
+    large = {"header": ["N", "M"], "types": ["real", "real"], "rows": [[9007199254740993, 1], ["9007199254740995", 2]]}
+    for number in (9007199254740993, 9007199254740995):
+        for other, same in ((number, 1), (number - 1, 0)):
+            assert executed(f'SELECT "N" FROM "table" WHERE "N" = {number}', f"SELECT {other}", large) == same
+    assert executed('SELECT 1 / "M" FROM "table"', "SELECT 1.0 UNION ALL SELECT 0.5", large) == 1
+    assert executed("SELECT ' x'", "SELECT 'x'") == 0
     codes = {"header": ["Code"], "types": ["text"], "rows": [["007"], ["7"]]}
     gold = """SELECT "Code" FROM "table" WHERE "Code" = '007'"""
     assert executed(gold.replace("007", "7"), gold, codes) == 0
@@ -270,6 +276,7 @@ SINGERS = (
         (SINGERS.replace("> 30", "> 31"), 1, 0),
         (SINGERS.replace("LIMIT 3", "LIMIT 4"), 1, 0),
         (SINGERS.replace(" LIMIT 3", ""), 0, 0),
+        (f"{SINGERS} OFFSET 1", 0, 0),
         (SINGERS.replace("DESC", "ASC"), 0, 0),
         (SINGERS.replace("AND", "OR"), 0, 0),
         (SINGERS.replace("> 30", ">= 30"), 0, 0),
@@ -313,6 +320,34 @@ def test_queries_of_several_tables_match_component_by_component(answer: str, sam
 )
 def test_nested_queries_match_by_their_components(one: str, other: str, same: bool) -> None:
     assert score("sql_exact_set_match", SQL, [one, other], [other, one]) == float(same)
+
+
+@pytest.mark.parametrize(
+    ("condition", "same_column", "other"),
+    [
+        ("x = 'A'", 'x = "A"', 'y = "A"'),
+        ("NOT x != ('A')", 'NOT x <> ("A")', 'x <> "A"'),
+        ("x NOT LIKE '%A%'", 'x NOT LIKE "%A%"', 'x LIKE "%A%"'),
+        ("x IN ('A', 'B')", 'x IN ("A", "B")', 'x NOT IN ("A", "B")'),
+        ("x BETWEEN '1' AND '2'", 'x BETWEEN "1" AND "2"', 'y BETWEEN "1" AND "2"'),
+        ("\"x y\" >= 'A' AND z IS 'B'", '"x y" >= "A" AND z IS "B"', '"x z" >= "A" AND z IS "B"'),
+        ("x = 'A'", 'x = "A"', "x = `A`"),
+        ("x = 'A'", 'x = "A"', "x = [A]"),
+        ("x = 'A'", 'x = "A"', 'x = t."A"'),
+        ("x = 'A'", 'x = "A"', "x = A"),
+    ],
+)
+def test_a_text_in_double_quotes_that_is_compared_to_is_a_value(condition: str, same_column: str, other: str) -> None:
+    gold = f"SELECT a FROM t WHERE {condition}"
+    answers = [f"SELECT a FROM t WHERE {one}" for one in (condition, same_column, other)]
+    for values in (False, True):
+        for one, right in zip(answers, (1, 1, 0), strict=True):
+            assert score("sql_exact_set_match", SQL, [one], [gold], values=values) == right, one
+            assert score("sql_exact_set_match", SQL, [gold], [one], values=values) == right, one
+    changed = same_column.replace('"A"', '"C"')
+    for values in (False, True):
+        same = not values or changed == same_column
+        assert score("sql_exact_set_match", SQL, [f"SELECT a FROM t WHERE {changed}"], [gold], values=values) == same
 
 
 def test_one_component_and_what_else_may_count() -> None:
