@@ -11,8 +11,8 @@ from harness.tasks.tags import is_tags
 from harness.tasks.task import EntitiesAnswer
 
 Entities = dict[str, tuple[str, ...]]
-_TEXT_KEYS = ("text", "name", "entity", "value", "word", "mention", "span")
-_TYPE_KEYS = ("type", "label", "category", "entity_type", "tag")
+_TEXT_KEYS = ("text", "name", "full name", "entity", "entity name", "entity text", "value", "word", "mention", "span")
+_TYPE_KEYS = ("type", "label", "category", "entity type", "tag")
 _SHORTEST_PREFIX = 3
 _MOST_LEVELS = 20
 
@@ -23,8 +23,8 @@ def read_entities(text: str, spec: EntitiesAnswer) -> Entities | tuple[str, ...]
     Types are compared without case; unknown ones are dropped, but an object with unknown types alone is None. A type
     that is written twice has both lists. A single value counts as a list of one; null and empty texts are left out;
     numbers become text as written. An object in place of a text is the text that it names (`{"text": "Ann", "start":
-    0}`). Where any part has no such reading (true, an object with two texts), all is None: no entity is ever lost from
-    an answer that counts as read.
+    0}`), and so is a list of a text and its two offsets (`["Ann", 0, 3]`). Where any part has no such reading (true, an
+    object with two texts), all is None: no entity is ever lost from an answer that counts as read.
 
     A list of tags (`["B-person", "I-person", "O"]`) is returned as a tuple of tags with the types of `spec`; a tag may
     shorten a type to three or more of its first letters (PER for person).
@@ -88,6 +88,8 @@ def _texts(value: Any, name: str, levels: int = 0) -> Iterator[str]:
     if isinstance(value, list):
         if levels > _MOST_LEVELS:
             raise Unreadable("too many levels")
+        if levels and any(isinstance(item, Number) for item in value):
+            value = _located(value)
         for item in value:
             yield from _texts(item, name, levels + 1)
     elif isinstance(value, str):
@@ -97,11 +99,25 @@ def _texts(value: Any, name: str, levels: int = 0) -> Iterator[str]:
         raise Unreadable(f"{value} is no text")
 
 
+def _located(items: list[Any]) -> list[str]:
+    """The text of an entity that is written with its offsets, or the numbers of a list of nothing else.
+
+    Raises:
+        Unreadable: it is neither.
+    """
+    texts = [item for item in items if not isinstance(item, Number)]
+    if not texts:
+        return items
+    if len(items) != 3 or len(texts) != 1 or not isinstance(texts[0], str):
+        raise Unreadable("a list of texts and numbers")
+    return texts
+
+
 def _named(members: Members, name: str) -> str:
     """The text of an entity that is written as an object: its only text, numbers and its own type aside.
 
     Raises:
-        Unreadable: it has none, or several.
+        Unreadable: it has none or several, or one of which its key does not say that it is the entity's.
     """
     rest = [
         (key, value)
@@ -109,7 +125,7 @@ def _named(members: Members, name: str) -> str:
         if not (isinstance(value, Number) and _folded(key) not in _TEXT_KEYS)
         and not (_folded(key) in _TYPE_KEYS and isinstance(value, str) and _folded(value) == _folded(name))
     ]
-    if len(rest) != 1 or not isinstance(rest[0][1], str):
+    if len(rest) != 1 or _folded(rest[0][0]) not in (*_TEXT_KEYS, _folded(name)) or not isinstance(rest[0][1], str):
         raise Unreadable("an object with no single text")
     return rest[0][1]
 

@@ -2,14 +2,16 @@
 
 A label counts where it stands as whole words, in any case, whatever punctuation, quotes or markup is around it. The
 longest label at a place wins ("not toxic" is no mention of "toxic"). "unknown" does not hold "no", nor "10" a "1";
-"non-toxic" does not hold "toxic", and "not toxic" does not either where only "toxic" is a label. Scripts without spaces
-have no word boundaries; Korean endings may follow a label.
+"non-toxic" does not hold "toxic", and "not toxic" does not either where only "toxic" is a label; nor does "C++" hold
+"C", or ">1" a "1". An answer that denies a label from further away ("it does not contain toxic content") is not read.
+Scripts without spaces have no word boundaries; Korean endings may follow a label.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,19 +32,56 @@ _BETWEEN = frozenset({"a", "an", "the", "really", "clearly", "necessarily", "be"
 _DENYING_PREFIX = ("不是", "並非", "并非", "不", "非", "没有", "沒有", "没", "沒", "ไม่")
 _WINDOW = 60
 """Characters in front of a label in which a "not" is looked for."""
+_DENYING_WINDOW = 16
+"""The same for a label that denies itself: "not offensive and not toxic" says the second "not" again."""
+_DENIES_ITSELF = re.compile(r"(?:no|not|non|never)\b", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"(?:n't|\b(?:not(?!\s(?:only|just|merely)\b)|no(?!\s(?:doubt|question|wonder)\b)|non|never|neither|nor|cannot"
+    r"|(?:is|are|was|do|does|did|ca|wo)nt|nothing|hardly|barely|scarcely|unlikely|lack(?:s|ing)?|except|excluding"
+    r"|without(?!\s(?:an?y?\s)?(?:doubt|question)\b)|rather\sthan|instead\sof|far\sfrom|free\s(?:of|from)"
+    r"|(?:all|anything|everything)\sbut|nicht|kein\w{0,2}|ohne|pas|não|не))\b",
+    re.IGNORECASE,
+)
+_DENIAL_BEHIND = re.compile(
+    r"[\"'`*_)\]]{0,4}\s(?:is|are|was|would\sbe|seems)(?:n't\b|\s(?:not|also\snot|clearly\snot|incorrect|wrong)\b)",
+    re.I,
+)
+_CLAUSE_END = re.compile(
+    r"[,;.:!?\n()\u2014]|\s-\s|\b(?<!all\s)(?<!anything\s)(?<!everything\s)but\b"
+    r"|\b(?:so|because|since|thus|therefore|hence|however|although|while|and\s(?:is|it|this|that|the|I|we))\b",
+    re.IGNORECASE,
+)
+# "The one that is not a mammal is B" denies another thing.
+_OTHER_SUBJECT = re.compile(r"\b(?:that|which|who)\s(?:\w+\s)?\w*$", re.IGNORECASE)
+_VERB_IN_FRONT = re.compile(r"\b(?:is|are)(?:\s(?:option|choice|letter))?$", re.IGNORECASE)
+_DENYING_PART = re.compile(r"\b(?:non|not)[^\w\s]{1,4}\s?$", re.IGNORECASE)
 _DENIED_BEHIND = re.compile(r"(?:이|가|은|는|적이지)?\s?(?:아니|아닙|않)|(?:では|じゃ)\s?(?:ない|なく|あり?ません)")
 # Between the marker of an answer and the label.
 _FILLER = re.compile(
     r"(?:[\s\"'`*_(\[{:]{1,8}|(?:option|choice|letter|label|the|clearly|definitely|simply|indeed)\s){0,8}", re.I
 )
-_OR = re.compile(r"[\"'`*_)\]}]{0,4}(?:\s?,?\s?(?:or|and|and/or)\s|\s?[&/|]\s?)[\"'`*_(\[]{0,4}", re.IGNORECASE)
-_LISTED = re.compile(r"[\"'`*_)\]}]{0,4},\s?[\"'`*_(\[]{0,4}")
-_LIST_END = re.compile(r"[\W_]*+(?:$|(?:or|and)\b)", re.IGNORECASE)
+_OR = re.compile(
+    r"[\"'`*_)\]}]{0,4}(?:\s?,?\s?(?:or|and|and/or|plus|as\swell\sas),?\s"
+    r"(?:(?:\w{1,12}ly|also|maybe|perhaps|even|then),?\s)?|\s?[&/|+]\s?)",
+    re.IGNORECASE,
+)
+_LISTED = re.compile(r"[\"'`*_)\]}]{0,4}(?:[,;]\s?|\s|(?<=[)\]}])(?=[(\[{]))")
+_LIST_END = re.compile(r"[\W_]*+(?:$|(?:or|and|because|since|as|both)\b)", re.IGNORECASE)
 _OPTION = re.compile(r"[\W_]{0,4}([^\W\d_])[.):\]](?=\s|$)")
 # The article, which begins many sentences, unless a word follows that can only follow the label.
-_NO_ARTICLE = r"(?!\s+(?!(?:is|as|and|or|because|since|seems|would|makes)\b)[a-z])"
+_NO_ARTICLE = r"(?!\s+(?!(?:is|as|and|or|because|since|seems|would|makes|then|plus|not)\b)[a-z])"
 _NO_PRONOUN = r"(?!\s+(?!is\b)[a-z]|,\s)"
 _NO_CONTRACTION = r"(?!'[a-z])"
+_NO_INITIAL = r"(?!\.(?:[a-z]|[A-Z](?![\w\s])))"
+_NO_DETERMINER = r"(?!\s(?:idea|clue|answer|one|doubt|question|problem)\b|\.[0-9])"
+_NO_MAGNITUDE = r"(?!\s?(?:hundred|thousand|million|billion|trillion|dozen)s?\b)"
+# Signs that make another thing of what they touch; an arrow ("->", "=>") in front of a number is none.
+_SIGN_BEFORE = re.compile(r"[°&+¬~±≤≥≈≠]$")
+_SIGN_BEFORE_NUMBER = re.compile(r"(?:[-\u2014$€£¥₹<]|(?<![-=])>)$")
+_SIGN_BEHIND = re.compile(r"[+#%‰°^&]")
+_SIGNED_NUMBER = re.compile(r"[-\u2014+<>≤≥≈~±$€£¥₹]\s{0,2}[0-9]")
+_PAIRS = ("<>", "$$", "||")
+_NO_PUNCTUATION = frozenset("#%‰&@/\\")
 
 _UNSPACED = (
     r"\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -58,8 +97,12 @@ _MARKS = (
 _WORDS = {"": rf"[^\W_{_UNSPACED}{_HANGUL}]", "hangul": rf"[^\W_{_UNSPACED}]"}
 
 _SEPARATOR = re.compile(r"[^\S\n]*+(?:[,;|\n/&]|(?:and|or)\b)[\s,]*+(?:(?:and|or|&)\s++)?", re.IGNORECASE)
-_AROUND_ITEM = re.compile(r"[\s\"'`*_\[\](){}•.]++|-")
+_AROUND_ITEM = re.compile(r"(?:[^\S\n]|[\"'`*_\[\](){}•.])++|-")
 _BULLET = re.compile(r"\s*+(?:[-*•]|\d{1,3}[.)])\s")
+# What sets the lines behind a list of labels apart from it.
+_APART = re.compile(
+    r"[^\S\n]*+(?:\n|$|[*_]{0,2}(?:explanation|reason|rationale|because|note|justification))", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -75,29 +118,41 @@ class _Reader:
     meanings: tuple[str, ...]
     cores: dict[str, tuple[tuple[str, str], ...]]
 
-    def exact(self, text: str) -> str | None:
-        """The label that the text is, apart from punctuation and markup around it."""
+    def exact(self, text: str, *, strict: bool = False) -> str | None:
+        """The label that the text is, apart from punctuation and markup around it.
+
+        `strict` refuses all else around it: a list's dash, a heading's "#", an emoji.
+        """
         before, inner, after = core(text)
         for spelling, label in self.cores.get(label_core(inner), ()):
-            lead, _, tail = core(spelling)
-            if inner and before.rstrip().endswith(lead) and after.lstrip().startswith(tail):
-                if inner[0].isdigit() and not lead and before.endswith("-"):
-                    continue  # a negative number
-                return label
-            if not inner and spelling in text:
+            left, right = before, after
+            if inner:
+                lead, _, tail = core(spelling)
+                if lead:
+                    left = left.rstrip()
+                if tail:
+                    right = right.lstrip()
+                if not (left.endswith(lead) and right.startswith(tail)):
+                    continue
+                left, right = left.removesuffix(lead), right.removeprefix(tail)
+            elif spelling in text:
+                left, _, right = text.partition(spelling)
+            else:
+                continue
+            if not _part(left[-2:], spelling, right[:1]) and not (strict and not _punctuation(left + right)):
                 return label
         return None
 
-    def mentions(self, text: str) -> Iterator[str]:
-        """The labels in the text, in their order, without those that are denied."""
+    def mentions(self, text: str) -> Iterator[str | None]:
+        """The labels in the text, in their order, without those that are denied; None where that is unclear."""
         for match in self.mention.finditer(text):
             if not _denied(text, match):
-                yield self.meaning(match)
+                yield None if self.torn(match) or _doubted(text, match) else self.meaning(match)
 
-    def last(self, text: str) -> str | None:
-        """The last of the mentions."""
-        found = (match for match in reversed(list(self.mention.finditer(text))) if not _denied(text, match))
-        return next(map(self.meaning, found), None)
+    def torn(self, match: re.Match[str]) -> bool:
+        """Whether a sign makes another thing of what a pattern has found."""
+        start, end = match.span()
+        return _part(match.string[max(0, start - 2) : start], match[0], match.string[end : end + 1])
 
     def meaning(self, match: re.Match[str]) -> str:
         """The label that a match of one of the patterns means."""
@@ -144,7 +199,7 @@ def gold_label(reference: str, spec: LabelAnswer) -> str | tuple[str, ...]:
     behind = after_marker(reference, spec.after)
     text = (fold(reference) if behind is None else behind).strip()
     if not spec.many:
-        label = reader.exact(text)
+        label = reader.exact(text, strict=True)
         if label is None:
             raise ValueError(f"it is not one of the labels{nearest(text[:100], spec.labels)}")
         return label
@@ -170,11 +225,44 @@ def _denied(text: str, label: re.Match[str]) -> bool:
     return bool(words) and (words[-1] in _DENYING or words[-1].endswith("n't"))
 
 
+def _doubted(text: str, label: re.Match[str]) -> bool:
+    """Whether a "not" stands further away in the clause of a label, or behind it ("B is wrong")."""
+    if _DENIAL_BEHIND.match(text, label.end()):
+        return True
+    window = _DENYING_WINDOW if _DENIES_ITSELF.match(label[0]) else _WINDOW
+    before = text[max(0, label.start() - window) : label.start()]
+    if _DENYING_PART.search(before):
+        return True
+    clause = _CLAUSE_END.split(before.rstrip("\"'`*_([ "))[-1]
+    denial = _DENIAL.search(clause)
+    if denial is None:
+        return False
+    return not (_VERB_IN_FRONT.search(clause) and _OTHER_SUBJECT.search(clause[: denial.start()]))
+
+
+def _part(before: str, label: str, behind: str) -> bool:
+    """Whether a label is only a part of what stands there, by the characters it touches: "C++", ">1", "°C"."""
+    if before[-1:] + behind in _PAIRS:
+        return False
+    signed = _SIGN_BEFORE.search(before) or (label[:1].isdigit() and _SIGN_BEFORE_NUMBER.search(before))
+    return bool(signed or _SIGN_BEHIND.match(behind))
+
+
+def _punctuation(text: str) -> bool:
+    """Whether a text is nothing but spaces, quotation marks, brackets, markup and the marks of a sentence."""
+    return all(
+        char.isspace()
+        or char == "`"
+        or (char not in _NO_PUNCTUATION and (kind := unicodedata.category(char))[0] == "P" and kind != "Pd")
+        for char in text
+    )
+
+
 def _only(reader: _Reader, text: str, spec: LabelAnswer) -> str | None:
     """The single label mentioned in a text, or the one of several that `pick` names."""
-    if spec.pick == "last" and (label := reader.last(text)) is not None:
-        return label
-    found: list[str] = []
+    if spec.pick == "last" and (mentions := list(reader.mentions(text))):
+        return mentions[-1]
+    found: list[str | None] = []
     start = _OPTION.match(text)
     if start is not None and start[1].islower() and (label := reader.exact(start[1])) is not None:
         found.append(label)  # "b. 4 apples": a small letter counts at the start, as it does alone
@@ -187,20 +275,26 @@ def _only(reader: _Reader, text: str, spec: LabelAnswer) -> str | None:
 
 def _stated(text: str, reader: _Reader, spec: LabelAnswer) -> str | None:
     """The label that a marked text begins with, else the single one that its sentence mentions."""
-    filler = _FILLER.match(text)
-    begin = filler.end() if filler else 0
+    begin = _over_filler(text, 0)
     match = reader.head.match(text, begin)
-    if match is None or _DENIED_BEHIND.match(text, match.end()):
+    if match is None and _SIGNED_NUMBER.match(text, begin):
+        return reader.exact(text, strict=True)
+    if match is None or _DENIED_BEHIND.match(text, match.end()) or _DENIAL_BEHIND.match(text, match.end()):
         return reader.exact(text) or _only(reader, text, spec)
+    if reader.torn(match):
+        return None
     if spec.pick == "only":
         also = _OR.match(text, match.end())
-        listed = _LISTED.match(text, match.end())
-        other = (
-            reader.head.match(text, also.end()) if also else reader.head.match(text, listed.end()) if listed else None
-        )
+        joint = also or _LISTED.match(text, match.end())
+        other = reader.head.match(text, _over_filler(text, joint.end())) if joint else None
         if other and reader.meaning(other) != reader.meaning(match) and (also or _LIST_END.match(text, other.end())):
             return None
     return reader.meaning(match)
+
+
+def _over_filler(text: str, place: int) -> int:
+    filler = _FILLER.match(text, place)
+    return filler.end() if filler else place
 
 
 def _set(text: str, reader: _Reader) -> tuple[str, ...] | None:
@@ -208,14 +302,14 @@ def _set(text: str, reader: _Reader) -> tuple[str, ...] | None:
 
     A list that names anything else is not read, for what it names is a part of the answer.
     """
-    for reading in _readings(text):
+    for reading in _readings(text, reader):
         found, rest = _items(reading, reader)
         if found and not rest:
             return tuple(sorted(found))
     return None
 
 
-def _readings(text: str) -> Iterator[str]:
+def _readings(text: str, reader: _Reader) -> Iterator[str]:
     """Where a list of labels may stand in an answer, the most explicit place first."""
     yield text
     mark: Marked | None = marked(text)
@@ -230,14 +324,19 @@ def _readings(text: str) -> Iterator[str]:
     if bullets:
         yield "\n".join(bullets)
         return
-    for line in _ends(text):
+    for line in _ends(text, reader):
         yield line
         yield re.split(r":|\b(?:are|is)\b", line, maxsplit=1)[-1]
 
 
-def _ends(text: str) -> Iterable[str]:
-    """The first line of a text and its last."""
-    return dict.fromkeys((text.split("\n", 1)[0], text.rstrip().rsplit("\n", 1)[-1]))
+def _ends(text: str, reader: _Reader) -> Iterator[str]:
+    """The first line of a text and its last, unless the lines next to them name labels, too."""
+    first, _, rest = text.partition("\n")
+    if _APART.match(rest) or not reader.mention.search(rest):
+        yield first
+    rest, _, last = text.rstrip().rpartition("\n")
+    if not rest or rest.endswith("\n") or not reader.mention.search(rest):
+        yield last
 
 
 def _items(text: str, reader: _Reader) -> tuple[set[str], str]:
@@ -292,10 +391,12 @@ def _pattern(spelling: str, *, expected: bool = False) -> str:
         for index, part in enumerate(words)
     )
     if len(spelling) == 1 and spelling.isascii() and spelling.isalpha():
-        guard = {"A": _NO_ARTICLE, "I": _NO_PRONOUN}.get(spelling.upper(), "") + _NO_CONTRACTION + r"(?!\.[a-z])"
+        guard = {"A": _NO_ARTICLE, "I": _NO_PRONOUN}.get(spelling.upper(), "") + _NO_CONTRACTION + _NO_INITIAL
         upper, lower = re.escape(spelling.upper()), re.escape(spelling.lower())
         running = rf"(?:(?-i:{upper}){guard}|(?-i:{lower})(?=\s?\)))"
-        body = rf"(?-i:[{upper}{lower}]{guard})" if expected else running
+        body = r"(?<!\b[A-Za-z]\.)" + (rf"(?-i:[{upper}{lower}]{guard})" if expected else running)
+    elif spelling.casefold() == "no":
+        body += _NO_DETERMINER
     return _before(spelling) + body + _behind(spelling)
 
 
@@ -304,7 +405,7 @@ def _before(spelling: str) -> str:
     if not first.isalnum() or re.match(f"[{_UNSPACED}]", first):
         return ""
     word = _WORDS["hangul" if re.match(f"[{_HANGUL}]", first) else ""]
-    number = r"(?<![0-9][.,/:'])(?<!-)" if first.isdigit() else ""
+    number = r"(?<![0-9][.,/:'])(?<!-)(?<!\bminus\s)(?<!\bnegative\s)" if first.isdigit() else ""
     return rf"(?<!{word})(?<![^\W_]-)" + number
 
 
@@ -314,5 +415,5 @@ def _behind(spelling: str) -> str:
         return ""
     if re.match(f"[{_HANGUL}]", last):
         return rf"(?=[{_ENDINGS}]|[^{_HANGUL}]|$)"
-    number = r"(?![.,/:'][0-9])(?! [0-9]{3}(?![0-9]))" if last.isdigit() else ""
+    number = r"(?![.,/:'][0-9])(?! [0-9]{3}(?![0-9]))" + _NO_MAGNITUDE if last.isdigit() else ""
     return rf"(?!{_WORDS['']}|[{_MARKS}])(?!-[^\W_])" + number

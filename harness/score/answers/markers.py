@@ -9,12 +9,14 @@ import re
 from dataclasses import dataclass
 
 _IS = r"(?:\s{0,3}(?::|=(?!=))|\s{1,3}(?:is|are|would\sbe|should\sbe|must\sbe)\b(?:\s?:)?)"
+# The choice that a prompt offers: "Answer (yes/no): no". "(B)" is an answer itself.
+_CHOICE = r"(?:\s?\([^()\n/|]{1,30}(?:/|\||\sor\s)[^()\n]{1,30}\))?"
 _MARK = re.compile(
     r"(?P<box>\\(?:boxed|fbox)\s?\{)|(?P<tag><answer>)|(?P<hash>(?<!\#)\#{4}(?!\#))"
     r"|(?P<stated>\b(?:final|correct|right|best)\s{1,3}(?:answer|choice|option|label|category|class|result|value|number)"
-    rf"[\"'*_`)]{{0,4}}{_IS})"
+    rf"[\"'*_`)]{{0,4}}{_CHOICE}{_IS})"
     r"|(?P<answer>\banswers?(?:\s(?:choice|option|letter|to\s(?:the|this|that|your)\s(?:question|problem)))?"
-    rf"[\"'*_`)]{{0,4}}{_IS})"
+    rf"[\"'*_`)]{{0,4}}{_CHOICE}{_IS})"
     r"|(?P<native>(?:答案|答え|정답|답변|답)\s?(?:应该)?(?:是|为|為|は|은|는|:)"
     r"|\b(?:antwort|réponse|respuesta|risposta|resposta)(?:\s{1,3}(?:ist|lautet|est|es|è|é)\b|\s{0,3}:))",
     re.IGNORECASE,

@@ -10,8 +10,8 @@ from harness.models.entry import Thinking
 from harness.score.answers.thinking import without_thinking
 from harness.tasks.task import RegexAnswer, TextAnswer
 
-# A full stop that belongs to the word in front of it: "U.S.", an ellipsis, an initial.
-_ABBREVIATED = re.compile(r"(?:\.|\.\w|\b[A-Z])\.$")
+# A full stop that belongs to the word in front of it: "U.S.", an ellipsis, an initial; not the one behind "3.5".
+_ABBREVIATED = re.compile(r"(?:\.|\.[^\W\d]|\b[A-Z])\.$")
 
 
 def text_of(completion: str, thinking: Thinking | None = None) -> str:

@@ -1,8 +1,9 @@
 """What a model thought, taken off a completion before its answer is read.
 
-Known are `<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<scratchpad>`, `<seed:think>`, `[THINK]`, `◁think▷`,
-`<|begin_of_thought|>`, `<|START_THINKING|>` and gpt-oss's channels, with their special tokens or with what is left of
-them where a server prints only the plain text. An entry of models.yaml may name the markers of its own model.
+Known are `<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<scratchpad>`, `<seed:think>`, `<longcat_think>`,
+`<|thinking|>`, `[THINK]`, `◁think▷`, `<|begin_of_thought|>`, `<|START_THINKING|>`, `<｜begin▁of▁thinking｜>`, Gemma's
+`<|channel>thought` and `<unused94>`, and gpt-oss's channels, with their special tokens or with what is left of them
+where a server prints only the plain text. An entry of models.yaml may name the markers of its own model.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from harness.models.entry import Thinking
 
 _PAIRS = (
     *((rf"<{name}\s{{0,2}}>", rf"</{name}\s{{0,2}}>") for name in (
-        "think", "thinking", "thoughts?", "reasoning", "scratchpad", "seed:think",
+        "think", "thinking", "thoughts?", "reasoning", "scratchpad", "seed:think", "longcat_think",
     )),
+    (r"<\|think(?:ing)?\|>", r"<\|/think(?:ing)?\|>"),
     (r"\[THINK\]", r"\[/THINK\]"),
     ("◁think▷", "◁/think▷"),
     (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    ("<｜begin▁of▁thinking｜>", "<｜end▁of▁thinking｜>"),
+    (r"<\|channel>", r"<channel\|>"),
+    ("<unused94>", "<unused95>"),
 )  # fmt: skip
 _CHANNEL = "<|channel|>"
 _MESSAGE = "<|message|>"
