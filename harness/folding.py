@@ -59,11 +59,11 @@ _TOKEN = re.compile(
     r"|\[EOS\]"
 )
 _LONGEST_TOKEN = 60
-# Where a turn ends or the next one begins. `</s>` ends one unless it closes a `<s>`, which strikes a word out.
+# Where a turn ends or the next one begins. `</s>` does not by itself: in HTML it ends what is struck out.
 _END = re.compile(
-    r"(?P<struck><s>[^<]{1,80}</s>)|</s>|<eos>|<end_of_turn>|<｜(?:end▁of▁sentence|User|Assistant)｜>"
-    r"|<\|(?:im_end|eot_id|endoftext|end_of_text|eom_id|end_of_turn|END_OF_TURN_TOKEN|return|end|EOT|eot|eos|user)\|>"
-    r"|(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>)user"
+    r"<(?:/s>(?=\s{0,3}(?:<s>|\[INST\]))|eos>|end_of_turn>|｜(?:end▁of▁sentence|User|Assistant)｜>"
+    r"|\|(?:im_end|eot_id|endoftext|end_of_text|eom_id|end_of_turn|END_OF_TURN_TOKEN|return|end|EOT|eot|eos|user)\|>"
+    r"|(?:\|im_start\||\|start_header_id\||start_of_turn)>user)"
 )
 
 
@@ -78,8 +78,8 @@ def fold(text: str) -> str:
     the digits of any script as ASCII; every space but line breaks a plain one, and nothing of no width; Markdown's
     escapes undone. What follows an end-of-text token is another turn, and goes.
     """
-    end = next((match.start() for match in _END.finditer(text) if match["struck"] is None), None)
-    text = text[:end]
+    if (end := _END.search(text)) is not None:
+        text = text[: end.start()]
     if not text.isascii():
         text = unicodedata.normalize("NFC", _LONG_RUN.sub(_bounded, text)).translate(_PLAIN)
     return _ESCAPED.sub(r"\1", text) if "\\" in text else text

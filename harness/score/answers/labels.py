@@ -74,12 +74,15 @@ _NO_PRONOUN = r"(?!\s+(?!is\b)[a-z]|,\s)"
 _NO_CONTRACTION = r"(?!'[a-z])"
 _NO_INITIAL = r"(?!\.(?:[a-z]|[A-Z](?![\w\s])))"
 _NO_DETERMINER = r"(?!\s(?:idea|clue|answer|one|doubt|question|problem)\b|\.[0-9])"
-_NO_MAGNITUDE = r"(?!\s?(?:hundred|thousand|million|billion|trillion|dozen)s?\b)"
-# Signs that make another thing of what they touch; an arrow ("->", "=>") in front of a number is none.
-_SIGN_BEFORE = re.compile(r"[°&+¬~±≤≥≈≠]$")
-_SIGN_BEFORE_NUMBER = re.compile(r"(?:[-\u2014$€£¥₹<]|(?<![-=])>)$")
-_SIGN_BEHIND = re.compile(r"[+#%‰°^&]")
-_SIGNED_NUMBER = re.compile(r"[-\u2014+<>≤≥≈~±$€£¥₹]\s{0,2}[0-9]")
+# What makes another thing of a label that it touches. An arrow ("->", "=>") in front of a number does not.
+_TIED_BEFORE = re.compile(r"[°&+¬~±≤≥≈≠]$")
+_TIED_BEFORE_LETTER = re.compile(r"\b[A-Za-z]\.$")
+_TIED_BEFORE_NUMBER = re.compile(r"(?:[-\u2014$€£¥₹<]|(?<![-=])>|\b(?:minus|negative)\s)$", re.IGNORECASE)
+_TIED_BEHIND = re.compile(r"[+#%‰°^&]")
+_MAGNITUDE = re.compile(r"\s?(?:hundred|thousand|million|billion|trillion|dozen)", re.IGNORECASE)
+_REACH = 10
+"""Characters before and behind a label in which such a thing is looked for."""
+_SIGNED_NUMBER = re.compile(r"[-\u2014+<>≤≥≈~±]\s{0,2}[0-9]")
 _PAIRS = ("<>", "$$", "||")
 _NO_PUNCTUATION = frozenset("#%‰&@/\\")
 
@@ -135,11 +138,11 @@ class _Reader:
                 if not (left.endswith(lead) and right.startswith(tail)):
                     continue
                 left, right = left.removesuffix(lead), right.removeprefix(tail)
-            elif spelling in text:
-                left, _, right = text.partition(spelling)
             else:
-                continue
-            if not _part(left[-2:], spelling, right[:1]) and not (strict and not _punctuation(left + right)):
+                left, found, right = text.partition(spelling)
+                if not found or not _punctuation(left + right):
+                    continue
+            if not _part(left[-_REACH:], spelling, right[:_REACH]) and (not strict or _punctuation(left + right)):
                 return label
         return None
 
@@ -150,9 +153,9 @@ class _Reader:
                 yield None if self.torn(match) or _doubted(text, match) else self.meaning(match)
 
     def torn(self, match: re.Match[str]) -> bool:
-        """Whether a sign makes another thing of what a pattern has found."""
+        """Whether what a pattern has found is only a part of what stands there."""
         start, end = match.span()
-        return _part(match.string[max(0, start - 2) : start], match[0], match.string[end : end + 1])
+        return _part(match.string[max(0, start - _REACH) : start], match[0], match.string[end : end + _REACH])
 
     def meaning(self, match: re.Match[str]) -> str:
         """The label that a match of one of the patterns means."""
@@ -241,11 +244,14 @@ def _doubted(text: str, label: re.Match[str]) -> bool:
 
 
 def _part(before: str, label: str, behind: str) -> bool:
-    """Whether a label is only a part of what stands there, by the characters it touches: "C++", ">1", "°C"."""
-    if before[-1:] + behind in _PAIRS:
+    """Whether a label is only a part of what stands there, by what it touches: "C++", ">1", "minus 1", "A.C.", "°C"."""
+    if before[-1:] + behind[:1] in _PAIRS:
         return False
-    signed = _SIGN_BEFORE.search(before) or (label[:1].isdigit() and _SIGN_BEFORE_NUMBER.search(before))
-    return bool(signed or _SIGN_BEHIND.match(behind))
+    if label[:1].isdigit():
+        tied = _TIED_BEFORE_NUMBER.search(before) or _MAGNITUDE.match(behind)
+    else:
+        tied = _TIED_BEFORE_LETTER.search(before) if len(label) == 1 else None
+    return bool(tied or _TIED_BEFORE.search(before) or _TIED_BEHIND.match(behind))
 
 
 def _punctuation(text: str) -> bool:
@@ -394,7 +400,7 @@ def _pattern(spelling: str, *, expected: bool = False) -> str:
         guard = {"A": _NO_ARTICLE, "I": _NO_PRONOUN}.get(spelling.upper(), "") + _NO_CONTRACTION + _NO_INITIAL
         upper, lower = re.escape(spelling.upper()), re.escape(spelling.lower())
         running = rf"(?:(?-i:{upper}){guard}|(?-i:{lower})(?=\s?\)))"
-        body = r"(?<!\b[A-Za-z]\.)" + (rf"(?-i:[{upper}{lower}]{guard})" if expected else running)
+        body = rf"(?-i:[{upper}{lower}]{guard})" if expected else running
     elif spelling.casefold() == "no":
         body += _NO_DETERMINER
     return _before(spelling) + body + _behind(spelling)
@@ -405,7 +411,7 @@ def _before(spelling: str) -> str:
     if not first.isalnum() or re.match(f"[{_UNSPACED}]", first):
         return ""
     word = _WORDS["hangul" if re.match(f"[{_HANGUL}]", first) else ""]
-    number = r"(?<![0-9][.,/:'])(?<!-)(?<!\bminus\s)(?<!\bnegative\s)" if first.isdigit() else ""
+    number = r"(?<![0-9][.,/:'])(?<!-)" if first.isdigit() else ""
     return rf"(?<!{word})(?<![^\W_]-)" + number
 
 
@@ -415,5 +421,5 @@ def _behind(spelling: str) -> str:
         return ""
     if re.match(f"[{_HANGUL}]", last):
         return rf"(?=[{_ENDINGS}]|[^{_HANGUL}]|$)"
-    number = r"(?![.,/:'][0-9])(?! [0-9]{3}(?![0-9]))" + _NO_MAGNITUDE if last.isdigit() else ""
+    number = r"(?![.,/:'][0-9])(?! [0-9]{3}(?![0-9]))" if last.isdigit() else ""
     return rf"(?!{_WORDS['']}|[{_MARKS}])(?!-[^\W_])" + number

@@ -62,11 +62,12 @@ def without_thinking(completion: str, markers: Thinking | None = None) -> str:
 @lru_cache(maxsize=32)
 def _pattern(markers: Thinking | None) -> re.Pattern[str]:
     """All markers, each in a group `o` or `c` with the number of its pair."""
-    pairs = list(_PAIRS)
+    groups = [f"(?P<o{n}>{opening})|(?P<c{n}>{closing})" for n, (opening, closing) in enumerate(_PAIRS)]
+    pattern = rf"(?=[<\[◁])(?:{'|'.join(groups)})"
     if markers is not None:
-        pairs.append((re.escape(markers.open) if markers.open else r"(?!)", re.escape(markers.close)))
-    groups = (f"(?P<o{n}>{opening})|(?P<c{n}>{closing})" for n, (opening, closing) in enumerate(pairs))
-    return re.compile("|".join(groups), re.IGNORECASE)
+        opening = re.escape(markers.open) if markers.open else r"(?!)"
+        pattern += f"|(?P<o{len(groups)}>{opening})|(?P<c{len(groups)}>{re.escape(markers.close)})"
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def _final_channel(completion: str) -> str:

@@ -26,6 +26,7 @@ HOSTILE = [
     "<think>", "</think>", "<|channel|>", "</s>", "answer is ", "A, ", "A or ", "not ", "corn, ", "- corn\n",
     "\\boxed{",
     "a\u0301", "\u0301\u0327", "٤", "\\_", "<", "yes and ", "the ",
+    "not A ", "C++ ", "(A)", "A; ", "answer (a/", "<s>", "</s><s>", "<|channel>", "corn\n", "1 million ", "no ",
 ]  # fmt: skip
 
 

@@ -233,6 +233,12 @@ def test_a_set_is_a_list_of_nothing_but_labels(text: str, labels: tuple[str, ...
         ("<thought>no</thought>yes", "yes"),
         ("<|begin_of_thought|>no<|end_of_thought|><|begin_of_solution|>yes<|end_of_solution|>", "yes"),
         ("◁think▷no◁/think▷yes", "yes"),
+        ("<|channel>thought\nno\n<channel|>yes", "yes"),
+        ("<unused94>thought\nno<unused95>yes", "yes"),
+        ("<|thinking|>no<|/thinking|>yes", "yes"),
+        ("<longcat_think>no</longcat_think>yes", "yes"),
+        ("no<｜end▁of▁thinking｜>yes", "yes"),
+        ("<|channel>thought\ncut off, no", ""),
         ("<|channel|>analysis<|message|>no<|end|><|start|>assistant<|channel|>final<|message|>yes<|return|>", "yes"),
         ("analysisCould be no.assistantfinalyes", "yes"),
         ("<|channel|>analysis<|message|>cut off, no", ""),
@@ -243,6 +249,22 @@ def test_a_set_is_a_list_of_nothing_but_labels(text: str, labels: tuple[str, ...
 )
 def test_thinking_and_template_tokens_are_no_part_of_the_text(completion: str, text: str) -> None:
     assert text_of(completion) == text
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "<eos>", "</s><s>", "</s>\n<s>", "<|EOT|>", "<｜User｜>", "<|user|>\n", "<end_of_turn>", "<|eot_id|>",
+        "<|im_start|>user\n", "<start_of_turn>user\n", "<｜end▁of▁sentence｜>",
+    ],
+)  # fmt: skip
+def test_what_follows_the_end_of_a_turn_is_no_part_of_the_answer(end: str) -> None:
+    assert read(f"yes{end}no", spec("label", labels=["yes", "no"])) == "yes"
+    assert read(f"5{end}6", NUMBER) == 5
+
+
+def test_a_word_that_is_struck_out_is_no_answer() -> None:
+    assert read("<s>no</s> yes", spec("label", labels=["yes", "no"])) is None
 
 
 def test_a_models_own_thinking_markers_are_known_by_its_entry() -> None:
@@ -256,6 +278,7 @@ def test_a_text_behind_a_marker_ends_without_the_full_stop_of_its_sentence() -> 
     answer = spec("text", after="answer is")
     assert read("The answer is Paris.", answer) == read_gold("Paris", answer) == "Paris"
     assert read("The answer is the U.S.", answer) == "the U.S."
+    assert read("The answer is 3.5.", answer) == read_gold("3.5", answer) == "3.5"
     assert read("It is Paris.", spec("text")) == "It is Paris."
 
 
