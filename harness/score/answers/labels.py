@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -100,7 +101,7 @@ _MARKS = (
 _WORDS = {"": rf"[^\W_{_UNSPACED}{_HANGUL}]", "hangul": rf"[^\W_{_UNSPACED}]"}
 
 _SEPARATOR = re.compile(r"[^\S\n]*+(?:[,;|\n/&]|(?:and|or)\b)[\s,]*+(?:(?:and|or|&)\s++)?", re.IGNORECASE)
-_AROUND_ITEM = re.compile(r"(?:[^\S\n]|[\"'`*_\[\](){}•.])++|-")
+_AROUND_ITEM = re.compile(r"[ \t\r\"'`*_\[\](){}•.]++|-")
 _BULLET = re.compile(r"\s*+(?:[-*•]|\d{1,3}[.)])\s")
 # What sets the lines behind a list of labels apart from it.
 _APART = re.compile(
@@ -146,11 +147,13 @@ class _Reader:
                 return label
         return None
 
-    def mentions(self, text: str) -> Iterator[str | None]:
+    def mentions(self, text: str, *, backwards: bool = False) -> Iterator[str | None]:
         """The labels in the text, in their order, without those that are denied; None where that is unclear."""
-        for match in self.mention.finditer(text):
+        denials = [match.end() for match in _DENIAL.finditer(text)]
+        found = self.mention.finditer(text)
+        for match in reversed(list(found)) if backwards else found:
             if not _denied(text, match):
-                yield None if self.torn(match) or _doubted(text, match) else self.meaning(match)
+                yield None if self.torn(match) or _doubted(text, match, denials) else self.meaning(match)
 
     def torn(self, match: re.Match[str]) -> bool:
         """Whether what a pattern has found is only a part of what stands there."""
@@ -228,12 +231,19 @@ def _denied(text: str, label: re.Match[str]) -> bool:
     return bool(words) and (words[-1] in _DENYING or words[-1].endswith("n't"))
 
 
-def _doubted(text: str, label: re.Match[str]) -> bool:
-    """Whether a "not" stands further away in the clause of a label, or behind it ("B is wrong")."""
+def _doubted(text: str, label: re.Match[str], denials: Sequence[int]) -> bool:
+    """Whether a word that denies (they end at `denials`) stands in the clause of a label, or "is wrong" behind it.
+
+    A word further away than the window in front of the label does not count.
+    """
     if _DENIAL_BEHIND.match(text, label.end()):
         return True
     window = _DENYING_WINDOW if _DENIES_ITSELF.match(label[0]) else _WINDOW
-    before = text[max(0, label.start() - window) : label.start()]
+    start = max(0, label.start() - window)
+    place = bisect_right(denials, label.start())
+    if not place or denials[place - 1] <= start:
+        return False
+    before = text[start : label.start()]
     if _DENYING_PART.search(before):
         return True
     clause = _CLAUSE_END.split(before.rstrip("\"'`*_([ "))[-1]
@@ -266,15 +276,15 @@ def _punctuation(text: str) -> bool:
 
 def _only(reader: _Reader, text: str, spec: LabelAnswer) -> str | None:
     """The single label mentioned in a text, or the one of several that `pick` names."""
-    if spec.pick == "last" and (mentions := list(reader.mentions(text))):
-        return mentions[-1]
+    if spec.pick == "last" and (last := next(reader.mentions(text, backwards=True), "")) != "":
+        return last
     found: list[str | None] = []
     start = _OPTION.match(text)
     if start is not None and start[1].islower() and (label := reader.exact(start[1])) is not None:
         found.append(label)  # "b. 4 apples": a small letter counts at the start, as it does alone
     for label in reader.mentions(text):
         found.append(label)
-        if spec.pick == "first" or label != found[0]:
+        if spec.pick == "first" or label is None or label != found[0]:
             break
     return found[0] if found and found[-1] == found[0] else None
 
