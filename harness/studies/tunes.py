@@ -187,7 +187,9 @@ def _scores(results: Path, tasks_folder: TaskFolders) -> Iterator[dict[str, Any]
         return
     for run, row in zip(runs, frame[frame["is_main"]].to_dict("records"), strict=True):
         adapter = str(run.manifest.model_settings.get("adapter") or "").replace("{task}", run.manifest.task)
-        yield {**{str(key): value for key, value in row.items()}, "rows": run.manifest.rows, "adapter": adapter}
+        base = run.manifest.model_settings.get("base")  # the frame has NaN for none where other models have one
+        shown = {str(key): value for key, value in row.items()}
+        yield {**shown, "base": base, "rows": run.manifest.rows, "adapter": adapter}
 
 
 def _unusable(row: Mapping[str, Any]) -> str:

@@ -218,6 +218,18 @@ def test_the_cells_of_a_sweep_are_read(sweep: Path, small: Small) -> None:
     assert [spread.what for spread in made.spreads] == ["seed"]
 
 
+def test_a_tuned_model_among_models_without_a_base(small: Small, loopback: Loopback) -> None:
+    """Of one bench with base, adapter and a third model nothing was found: "its base nan was not asked"."""
+    loopback.answer = right
+    for name, settings in (("base", {}), ("other", {}), ("tuned", {"base": "base"})):
+        small.model(name, loopback.openai_url, **settings)
+    small.bench()
+    found = from_results([small.results], PUBLISHED, small.folder / "tasks")
+    assert [(one.base, one.tuned, one.before) for one in found.tunes] == [("base", 1.0, 1.0)]
+    assert found.references["small"] == {"other": 1.0}
+    assert not found.left_out
+
+
 def test_the_command_prints_and_writes_the_study(harness: Command, sweep: Path, small: Small, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, shown, _ = harness("study", str(sweep), "--tasks", str(small.folder / "tasks"), "--out", str(out))
