@@ -26,6 +26,8 @@ from harness.sweep.places import CELLS, SWEEP
 GPT = "gpt-4"
 LENGTH_P95, TRAINING_ROWS = "Example length p95", "# training examples"
 SHOWN = ("gpt-4", "mistral-7b-lora")
+IN_PROCESS = ("llamacpp", "local")
+"""Backends whose `model` is the weights."""
 """The published models that stand beside learning curves."""
 
 
@@ -106,8 +108,9 @@ def _gpt(tables: Tables) -> dict[str, dict[str, float]]:
 def from_results(folders: Sequence[Path], figures: Path, tasks_folder: TaskFolders = None) -> Evidence:
     """The tuned models of results of `harness sweep` or `harness bench`.
 
-    A tuned model is one that names its base, which was asked the same task. Incomplete runs are left out, and so are
-    tasks whose metric has no highest value. `figures` is the folder of published figures, some of which are references.
+    A tuned model is one that names its base, which was asked the same task in the same folder. A base that runs in this
+    process is known by its weights, others by the name of their entry. Incomplete runs are left out, and so are tasks
+    whose metric has no highest value. `figures` is the folder of published figures, some of which are references.
 
     Raises:
         UserError: a folder is not there, or nothing is tuned in any.
@@ -116,10 +119,10 @@ def from_results(folders: Sequence[Path], figures: Path, tasks_folder: TaskFolde
     variables: dict[str, dict[str, float]] = {}
     references: dict[str, dict[str, float]] = {}
     left_out: dict[str, None] = {}
-    before: dict[tuple[str, str], float] = {}
-    waiting: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
+    before: dict[tuple[Path, str, str], float] = {}
+    waiting: list[tuple[dict[str, Any], tuple[Path, str, str], dict[str, Any]]] = []
     published = read(figures)
-    for results, about in _results(folders):
+    for folder, results, about in _results(folders):
         for row in _scores(results, tasks_folder):
             if reason := _unusable(row):
                 left_out[f"{row['task']}, {row['model']}: {reason}"] = None
@@ -129,24 +132,24 @@ def from_results(folders: Sequence[Path], figures: Path, tasks_folder: TaskFolde
                 rows = read_rows(results, task, row["rows"])
                 variables[task] = measure((one.prompt, one.references[0]) for one in rows)
                 references[task] = _published(published.get(task, []), row)
-            base = str(row["base"] or row["model"])
+            asked = folder, task, str(about.get("base") or row["base"] or row["model"])
             if row["base"]:
-                waiting.append((row, about.get("base") or base, about))
+                waiting.append((row, asked, about))
             else:
-                before[task, about.get("base") or base] = _share(row, row["score"])
-    for row, base, about in waiting:
-        if (str(row["task"]), base) in before:
-            tunes.append(_tune(row, base, before[str(row["task"]), base], about))
+                before[asked] = _share(row, row["score"])
+    for row, asked, about in waiting:
+        if asked in before:
+            tunes.append(_tune(row, before[asked], about))
         else:
-            left_out[f"{row['task']}, {row['model']}: its base {base} was not asked"] = None
+            left_out[f"{row['task']}, {row['model']}: its base {asked[2]} was not asked"] = None
     if not tunes:
         raise UserError(
             f"{', '.join(map(str, folders))}: no tuned model with its base is recorded here; run `harness sweep`, or "
             "`harness bench` with an adapter whose entry names its `base`, and the base itself"
         )
-    bases = {tune.base for tune in tunes}
-    for (task, model), score in before.items():
-        if model not in bases:
+    bases = {asked for _, asked, _ in waiting}
+    for (folder, task, model), score in before.items():
+        if (folder, task, model) not in bases:
             references.setdefault(task, {})[model] = score
     for task in variables:
         if learned := [tune.rows for tune in tunes if tune.task == task and tune.rows]:
@@ -162,17 +165,17 @@ def _published(found: Sequence[Published], row: Mapping[str, Any]) -> dict[str, 
     return {one.label: one.score for one in shown if counterpart(one, [str(row["metric"])])}
 
 
-def _results(folders: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The folders of recorded runs, each with what a sweep says of it."""
+def _results(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, dict[str, Any]]]:
+    """The folders of recorded runs, each with the folder that was named and what a sweep says of it."""
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; expected results of `harness sweep` or `harness bench`")
         if not (folder / SWEEP).is_file():
-            yield folder, {}
+            yield folder, folder, {}
             continue
         for done in sorted(folder.glob(f"{CELLS}/*/{DONE}")):
             try:
-                yield done.parent / RESULTS, dict(json.loads(done.read_text(encoding="utf-8")))
+                yield folder, done.parent / RESULTS, dict(json.loads(done.read_text(encoding="utf-8")))
             except (OSError, ValueError) as error:
                 warn(f"{done}: left out: {error}")
 
@@ -187,9 +190,12 @@ def _scores(results: Path, tasks_folder: TaskFolders) -> Iterator[dict[str, Any]
         return
     for run, row in zip(runs, frame[frame["is_main"]].to_dict("records"), strict=True):
         adapter = str(run.manifest.model_settings.get("adapter") or "").replace("{task}", run.manifest.task)
-        base = run.manifest.model_settings.get("base")  # the frame has NaN for none where other models have one
+        settings = run.manifest.model_settings
+        weights = settings.get("model") if settings.get("backend") in IN_PROCESS else None
         shown = {str(key): value for key, value in row.items()}
-        yield {**shown, "base": base, "rows": run.manifest.rows, "adapter": adapter}
+        # The frame has NaN for no base where other models have one.
+        more = {"base": settings.get("base"), "weights": weights, "rows": run.manifest.rows, "adapter": adapter}
+        yield {**shown, **more}
 
 
 def _unusable(row: Mapping[str, Any]) -> str:
@@ -203,7 +209,7 @@ def _share(row: Mapping[str, Any], value: float) -> float:
     return share if row["higher_is_better"] else 1 - share
 
 
-def _tune(row: Mapping[str, Any], base: str, before: float, about: Mapping[str, Any]) -> Tune:
+def _tune(row: Mapping[str, Any], before: float, about: Mapping[str, Any]) -> Tune:
     learned, seed, options = about.get("rows"), about.get("seed"), dict(about.get("train") or {})
     card = Path(row["adapter"]) / CARD
     if not about and card.is_file():
@@ -212,7 +218,7 @@ def _tune(row: Mapping[str, Any], base: str, before: float, about: Mapping[str, 
     return Tune(
         task=str(row["task"]),
         category=str(row["category"]),
-        base=base,
+        base=str(about.get("base") or row["weights"] or row["base"]),
         tuned=_share(row, row["score"]),
         before=before,
         n=int(row["n"]),
