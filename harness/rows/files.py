@@ -85,28 +85,9 @@ def _float(digits: str) -> float:
     raise ValueError(f"{digits:.40} is beyond the numbers that a float can hold; quote it as a text")
 
 
+# A key that is listed twice and a number that becomes another are errors.
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float)
-# An escape in a JSON text; group 1 is half of a character whose other half does not follow or precede it.
-_ESCAPE = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-)
 _SPACE = " \t\r\n"
-
-
-def _value(text: str) -> Any:
-    """The value of a JSON text. A key that is listed twice, a number that becomes another, and a lone surrogate (half
-    of a character, which no UTF-8 can hold) are errors.
-    """
-    value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
-    if rest := text[end:].lstrip(_SPACE):
-        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
-    if "\\ud" in text or "\\uD" in text:
-        for escape in _ESCAPE.finditer(text):
-            if escape[1]:
-                raise json.JSONDecodeError(
-                    f"{escape[0]} is half of a character (a lone surrogate)", text, escape.start()
-                )
-    return value
 
 
 def _line_of_failure(text: str) -> int:
@@ -125,7 +106,7 @@ def jsonl(path: Path) -> Iterator[Row]:
     """Read a JSONL file line by line.
 
     Raises:
-        DataError: a line is not a JSON object in UTF-8, or has a value that would be changed (see `_value`).
+        DataError: a line is not a JSON object in UTF-8, or has a value that would be changed (see `_DECODER`).
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -133,7 +114,7 @@ def jsonl(path: Path) -> Iterator[Row]:
                 continue
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                row = _value(text.rstrip("\r\n"))
+                row = _DECODER.decode(text.rstrip("\r\n"))
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}:{number}: not valid JSON: {error.msg} at column {error.colno}") from None
             except UnicodeDecodeError as error:
@@ -212,7 +193,7 @@ def _json(path: Path) -> Split:
     """A file that is one JSON array of objects, which is read whole."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        rows = _value(text)
+        rows = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         hint = "; name a file with one object a line .jsonl" if error.msg == "Extra data" else ""
         raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg} at column {error.colno}{hint}") from None
