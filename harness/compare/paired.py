@@ -313,7 +313,7 @@ def _of_resampled(pair: Pair, seen: Resampled, swapped: float) -> Comparison:
     if reason := too_few(fewer):  # of which nothing is claimed, whatever a test would say
         whole = known(low=-span, high=span, unseen=span, rests_on=rests_on(fewer), reason=reason)
         return replace(whole, p_value=1.0, rows_needed=None)
-    reach = unseen([fewer], confidence)
+    reach = unseen(fewer, confidence)
     low, high = seen.interval(confidence)
     if low == high and math.isfinite(span):
         # No resample differs, so the interval comes from how many rows may differ when none of n does.
@@ -324,14 +324,10 @@ def _of_resampled(pair: Pair, seen: Resampled, swapped: float) -> Comparison:
     return known(low=low, high=high, unseen=reach, rests_on=rests_on(fewer))
 
 
-def unseen(samples: Sequence[Sample], confidence: float) -> float:
-    """How far scores may be moved by rows like none of those that were seen, by the sample with the fewest that count.
-
-    Infinite for a metric without a range.
-    """
-    metric = samples[0].metric
-    fewest = min(map(counting, samples))
-    return (metric.high - metric.low) * wilson(0, max(round(fewest), 1), confidence).high
+def unseen(sample: Sample, confidence: float) -> float:
+    """How far a score may be moved by rows like none of those that were seen; infinite for a metric without a range."""
+    metric = sample.metric
+    return (metric.high - metric.low) * wilson(0, max(round(counting(sample)), 1), confidence).high
 
 
 def counting(sample: Sample) -> float:

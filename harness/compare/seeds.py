@@ -166,7 +166,7 @@ def _difference(
     row_error = jackknife(left_out[0] - left_out[1])
     span = metric.high - metric.low
     confidence = 1 - ALPHA / together
-    reach = unseen([fewest], confidence)
+    reach = unseen(fewest, confidence)
     if constant := row_error == 0 and math.isfinite(span):  # no row differs, of those that were asked
         row_error = reach / quantile(confidence)
     scores = tuple(tuple(one.value for one in side) for side in sides)

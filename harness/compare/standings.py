@@ -367,21 +367,21 @@ def _mean_gain(found: Sequence[tuple[Comparison, float]]) -> Estimate:
     answer would have been, and is that of one comparison: the intervals of a family are drawn in for it.
     """
     if len(found) == 1:
-        return _gain(*found[0])
-    measured = _mean_of([_gain(one, size) for one, size in found])
+        return gain(*found[0])
+    measured = _mean_of([gain(one, size) for one, size in found])
     worst, best = (
-        _mean_of([_gain(_alone(one.bounds[case] if one.bounds else one), size) for one, size in found])
+        _mean_of([gain(_alone(one.bounds[case] if one.bounds else one), size) for one, size in found])
         for case in (0, 1)
     )
     value = measured.value
     return Estimate(value, min(worst.low, value), max(best.high, value), measured.n)
 
 
-def _gain(found: Comparison, size: float) -> Estimate:
+def gain(found: Comparison, size: float) -> Estimate:
     """The gain of a comparison as a share of the scale."""
-    sign = 1 if found.higher_is_better else -1
+    value = found.difference if found.higher_is_better else 0.0 - found.difference
     low, high = found.gain
-    return Estimate(sign * found.difference / size, low / size, high / size, found.n, found.rests_on, found.reason)
+    return Estimate(value / size, low / size, high / size, found.n, found.rests_on, found.reason)
 
 
 def _alone(found: Comparison) -> Comparison:

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.compare.intervals import Estimate
 from harness.compare.paired import Comparison, ModelPair, by_task, compare_model_pairs, scale
-from harness.compare.standings import Lead, Standing, Standings, is_baseline, lead, scores_of, standings
+from harness.compare.standings import Lead, Standing, Standings, gain, is_baseline, lead, scores_of, standings
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun
 
@@ -220,8 +220,8 @@ class Scoreboard:
         metric = self.metric(task)
         if not math.isfinite(metric.high):
             return None
-        better = found.difference if metric.higher_is_better else 0.0 - found.difference
-        return 100 * better / scale(metric), 100 * found.gain[0] / scale(metric), 100 * found.gain[1] / scale(metric)
+        share = gain(found, scale(metric))
+        return 100 * share.value, 100 * share.low, 100 * share.high
 
     @property
     def references(self) -> list[str]:

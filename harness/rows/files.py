@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import math
 import re
 import sys
 from collections import Counter
@@ -80,7 +81,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Row:
 
 def _float(digits: str) -> float:
     found = float(digits)
-    if (found and found - found == 0) or not (found or re.match("[-0.]*[1-9]", digits)):
+    if math.isfinite(found) and (found or not re.match("[-0.]*[1-9]", digits)):
         return found
     raise ValueError(f"{digits:.40} is beyond the numbers that a float can hold; quote it as a text")
 

@@ -26,9 +26,9 @@ from harness.sweep.places import CELLS, SWEEP
 GPT = "gpt-4"
 LENGTH_P95, TRAINING_ROWS = "Example length p95", "# training examples"
 SHOWN = ("gpt-4", "mistral-7b-lora")
+"""The published models that stand beside learning curves."""
 IN_PROCESS = ("llamacpp", "local")
 """Backends whose `model` is the weights."""
-"""The published models that stand beside learning curves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _OPERATORS = frozenset(",.=<>+-/|%*(") | {"||", "<>", "<=", ">=", "!=", "==", ":
 # Behind a line break these continue a query; other operators begin a list or a new paragraph.
 _LINKS = frozenset(",)=</>%") | {"||", "<>", "<=", ">=", "!=", "==", ";"}
 _LINKS_BEFORE_FROM = frozenset("+-*(")
-COMPARISONS = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "=="})
+_COMPARISONS = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "=="})
 _NOT_SQL = (
     "syntax error",
     "incomplete input",
@@ -79,7 +79,7 @@ def unfinished(query: str) -> str | None:
     if depth:
         return "a bracket is never closed"
     last = found[-1]
-    is_value = len(found) > 1 and found[-2].text in COMPARISONS
+    is_value = len(found) > 1 and found[-2].text in _COMPARISONS
     if (last.keyword in _UNFINISHED and not is_value) or last.text in _OPERATORS - {"*", "."}:
         return f"it ends in {last.text}"
     return None
@@ -182,10 +182,10 @@ def first_sentence(text: str, start: int, end: int) -> tuple[str | None, int]:
     for token in significant(text[:end], start):
         ends = bool(found) and found[-1].text.endswith(".") and found[-1].end < token.start and token.text[0].isupper()
         if ends and not cut:
-            if len(found) > 2 and found[-2].kind == "word" and found[-3].text in COMPARISONS:
+            if len(found) > 2 and found[-2].kind == "word" and found[-3].text in _COMPARISONS:
                 return None, end  # a value without quotes, such as St. John's
             cut = len(found)
-        if cut and token.text in COMPARISONS:
+        if cut and token.text in _COMPARISONS:
             return None, end
         found.append(token)
     kept = _without_stop(found[:cut])
