@@ -12,6 +12,9 @@ from harness.report.words import plural
 from harness.studies.study import Point, Study
 
 COLUMNS = 3
+WIDTH, LEGEND = 2.8, 3.0
+"""Inches of a task's plot, and of the legend beside all of them."""
+DASHES = ("--", ":", "-.", (0, (8, 2)), (0, (1, 3)), (0, (4, 1, 1, 1, 1, 1)), (0, (8, 2, 1, 2)))
 
 
 def draw(study: Study, folder: Path, before: str = "") -> list[Path]:
@@ -50,34 +53,48 @@ def _curves(study: Study, path: Path) -> list[Path]:
 
     tasks = list(dict.fromkeys(point.task for point in study.curves))
     series = list(dict.fromkeys((point.base, point.options) for point in study.curves))
-    down = math.ceil(len(tasks) / COLUMNS)
+    lines = {task: {**study.evidence.references.get(task, {}), **_before(study, task)} for task in tasks}
+    names = sorted({name for found in lines.values() for name in found})
+    across = min(COLUMNS, len(tasks))
+    down = math.ceil(len(tasks) / across)
     with style():
-        figure = Figure(figsize=(9.0, 2.5 * down + 0.8), facecolor="white")
+        width, height = WIDTH * across + LEGEND, 2.5 * down + 0.8
+        figure = Figure(figsize=(width, height), facecolor="white")
         for place, task in enumerate(tasks):
-            axes = figure.add_subplot(down, COLUMNS, place + 1)
+            axes = figure.add_subplot(down, across, place + 1)
+            for name, score in sorted(lines[task].items()):
+                axes.axhline(
+                    score, color=INK, linewidth=0.9, linestyle=DASHES[names.index(name) % len(DASHES)], label=name
+                )
             for number, (base, options) in enumerate(series):
                 points = [p for p in study.curves if (p.task, p.base, p.options) == (task, base, options)]
                 _curve(axes, points, *look(number))
-            others = study.evidence.references.get(task, {})
-            lines = {**others, **{f"{base}, not tuned": score for base, score in _before(study, task).items()}}
-            for number, (name, score) in enumerate(sorted(lines.items())):
-                axes.axhline(score, color=INK, linewidth=0.8, linestyle=("--", ":", "-.")[number % 3], label=name)
+            axes.margins(x=0.12)
             logarithmic(axes)
             axes.grid(axis="y", **FAINT)
             axes.set_title(short(task, 30), fontsize=9)
             axes.set_xlabel("training rows", fontsize=8)
-            axes.legend(fontsize=6, frameon=False, loc="best")
         figure.subplots_adjust(
-            left=0.07, right=0.98, bottom=0.5 / figure.get_figheight() + 0.03, wspace=0.25, hspace=0.6
-        )
-        figure.subplots_adjust(top=1 - 0.75 / figure.get_figheight())
+            left=0.55 / width, right=1 - LEGEND / width, bottom=0.6 / height, top=1 - 0.9 / height,
+            wspace=0.25, hspace=0.6,
+        )  # fmt: skip
+        # One legend for all tasks, beside them: inside, lines cross its words.
+        known = {
+            label: handle
+            for axes in figure.axes
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            known.values(), known.keys(), loc="center left", bbox_to_anchor=(1 - (LEGEND - 0.15) / width, 0.5),
+            fontsize=7.5, frameon=False, handlelength=3,
+        )  # fmt: skip
         title = "Score by training rows"
         titles(figure, title, ["points: seeds' mean; bars: their standard deviation; lines: models not tuned here"])
         return save(figure, path, False, title, f"{title} on {plural(len(tasks), 'task')}.")
 
 
 def _before(study: Study, task: str) -> dict[str, float]:
-    return {tune.base: tune.before for tune in study.evidence.tunes if tune.task == task}
+    return {f"{tune.base}, not tuned": tune.before for tune in study.evidence.tunes if tune.task == task}
 
 
 def _curve(axes: object, points: list[Point], colour: str, marker: str) -> None:
