@@ -101,6 +101,8 @@ def _id(line: Mapping[str, Any], number: int) -> str:
 def column(path: Path, lines: list[dict[str, Any]], name: str) -> list[str]:
     """Return a column's value in each line, as text: a key beside `prediction`, or one of a reference's object.
 
+    Different values have different texts: beside a null, the text "null" is in quotation marks.
+
     Raises:
         DataError: a line has no such key.
     """
@@ -111,8 +113,9 @@ def column(path: Path, lines: list[dict[str, Any]], name: str) -> list[str]:
         if name not in row:
             known = [key for key in row if key not in ("prediction", "reference")]
             raise DataError(f"{path}:{number}: no column '{name}' to group by{nearest(name, known)}")
-        values.append(_text(row[name]))
-    return values
+        values.append(row[name])
+    written = {_text(value) for value in values if not isinstance(value, str)}
+    return [json.dumps(value) if isinstance(value, str) and value in written else _text(value) for value in values]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -115,6 +115,16 @@ def test_rows_are_grouped_by_a_column_of_the_lines_or_of_their_references(harnes
     assert "kind = easy: n = 1, 1 ok" in out
 
 
+def test_a_null_is_another_group_than_its_name(harness: Command, folder: Path) -> None:
+    path = answers(folder / "a.jsonl", ["yes", "no", "no"], ["yes", "no", "yes"], part=[None, "null", "x"])
+    _, out, _ = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--json", "--by", "part")
+    assert {name: group["n"] for name, group in json.loads(out)["by"]["part"].items()} == {
+        "null": 1,
+        '"null"': 1,
+        "x": 1,
+    }
+
+
 def test_a_column_that_is_not_there_is_named(harness: Command, folder: Path) -> None:
     path = answers(folder / "a.jsonl", ["yes"], ["yes"], part=["x"])
     code, _, err = harness("score", "t", "--predictions", path, "--tasks", str(folder), "--by", "prat")

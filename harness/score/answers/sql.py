@@ -31,11 +31,13 @@ _MOST_SCANNED = 2 * MOST_CHARACTERS
 # A query may begin at the beginning of a line or behind a colon, with markup, a list's number or a label in front.
 _INTRODUCED = re.compile(r"(?:\A|[\n:=>→])(?:[\s*_`\"'“”‘’(>#]|[-+] |[0-9]{1,3}[.)] )*\Z")
 _NAME = r"(?:[\w.$]++|\"[^\"\n]*+\"|`[^`\n]*+`|\[[^\]\n]*+\])"
-# A statement that writes, or explains, of which the query behind it is the last part.
+# A statement that writes, or explains, of which the query behind it is the last part, or that it comes after.
 _WRITES = re.compile(
     rf"(?:\b(?:INSERT(?:\s+OR\s+\w+)?|REPLACE)\s+INTO\s+{_NAME}\s*+(?:\([^()]*+\)\s*+)?"
     rf"|\bCREATE\s[^;()]{{0,40}}?\b(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}\s*+(?:\([^()]*+\)\s*+)?AS\b"
-    r"|(?:\A|[\n;:`*\"'>(])[^\S\n]*EXPLAIN(?:\s+QUERY\s+PLAN\b|\s+ANALYZE\b|[^\S\n]++(?!\n)))[\s(]*+\Z",
+    r"|(?:\A|[\n;:`*\"'>(])[^\S\n]*EXPLAIN(?:\s+QUERY\s+PLAN\b|\s+ANALYZE\b|[^\S\n]++(?!\n))"
+    rf"|(?:\A|[\n;:`*\"'>])[^\S\n]*(?:(?:DELETE\s+FROM|(?:INSERT|REPLACE)\s+(?:OR\s+\w+\s+)?INTO|UPDATE"
+    rf"|(?:ALTER|DROP|TRUNCATE)\s+TABLE(?:\s+IF\s+EXISTS)?)\s+{_NAME}[^;]*+;))[\s(]*+\Z",
     re.IGNORECASE,
 )
 _COMPARED = r"[^\s<>=!]{1,60}[^\S\n]*(?:[<>!=]=|<>|(?<![=-])[<>]|=)"
