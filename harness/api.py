@@ -117,7 +117,7 @@ def bench(
         Interrupted: the user stopped it.
     """
     from harness.ask.run import BenchOptions, bench
-    from harness.report.history import record
+    from harness.report.trend import record
     from harness.score.rules import current_rules
     from harness.score.scoring import score_all
 

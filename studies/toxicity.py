@@ -21,7 +21,7 @@ from harness.errors import UserError
 from harness.models.entry import OpenAIModel, Price
 from harness.models.local import CARD
 from harness.models.prices import busy_seconds, price_of
-from harness.report.classification import label_tables
+from harness.report.label_tables import label_tables
 from harness.report.tables import score_points
 from harness.report.words import comparison, family, interval, number, small
 from harness.rows.explained import ANSWERS, EVALUATED, TEACHERS

@@ -45,7 +45,7 @@ def command(
     """
     from harness.ask.run import BenchOptions
     from harness.commands.output import UNANSWERED
-    from harness.report.classification import label_tables
+    from harness.report.label_tables import label_tables
     from harness.report.tables import score_points
     from harness.report.words import interval, small
     from harness.score.scoring import score_all

@@ -26,7 +26,7 @@ def command(task: str | None, model: str | None, results: Path, plot: Path | Non
     """
     import json
 
-    from harness.report.history import history, table
+    from harness.report.trend import history, table
 
     if plot is not None and task is None:
         raise click.UsageError("--plot shows one task: name it")
@@ -34,7 +34,7 @@ def command(task: str | None, model: str | None, results: Path, plot: Path | Non
     print(json.dumps([cell.as_json() for cell in found], ensure_ascii=False) if as_json else table(found))
     if plot is not None:
         from harness.errors import UserError
-        from harness.report.plots.history import history_plot
+        from harness.report.plots.score_over_time import history_plot
 
         kind = found[0].kind  # benchmark rows come first
         shown = [cell for cell in found if cell.kind == kind]

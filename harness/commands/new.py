@@ -32,7 +32,7 @@ def command(name: str, rows: Path, held_out: Path | None, target: str | None, ta
     from harness.check import all_problems, check, describe
     from harness.errors import UserError
     from harness.proposal import propose
-    from harness.store.files import replace_file
+    from harness.store.atomic import replace_file
     from harness.tasks.catalog import NAME
 
     if not NAME.fullmatch(name):

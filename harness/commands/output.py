@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.ask.run import BenchOptions
-    from harness.judge.findings import Findings
+    from harness.judge.outcome import Findings
     from harness.plan.plan import Plan
     from harness.score.scoring import ScoredRun
     from harness.store.results import Manifest
@@ -55,7 +55,7 @@ def ask(
         return stop.exit_code
     # Imported only here: the packages for scoring take as long to load as the first answers take to arrive.
     from harness.report.findings import long_frame
-    from harness.report.history import looks, record
+    from harness.report.trend import looks, record
     from harness.report.words import doubts, looked_at
     from harness.score.rules import current_rules
     from harness.score.scoring import score_all
@@ -130,8 +130,8 @@ def shown(asked: Sequence[ScoredRun], before: Sequence[ScoredRun], frame: pd.Dat
 
 def print_votes(found: Findings, plot: Path | None, *, as_json: bool) -> int:
     """Print what votes show, and draw the win rates of all that is pooled where a path is given."""
-    from harness.judge.tables import as_json as whole
-    from harness.judge.tables import text
+    from harness.judge.summary import as_json as whole
+    from harness.judge.summary import text
 
     print(json.dumps(whole(found), ensure_ascii=False) if as_json else text(found))
     if plot is not None:

@@ -57,7 +57,7 @@ def command(
     from dataclasses import asdict
 
     from harness.compare.classification import parts
-    from harness.report.classification import label_tables
+    from harness.report.label_tables import label_tables
     from harness.report.words import comparison
     from harness.score.metrics.text import dropped_scripts
     from harness.score.predictions import column, in_order_of, pairs, read_lines, right_answers, score_lines

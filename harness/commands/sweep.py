@@ -12,7 +12,7 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.sweep.plan import SweepPlan
+    from harness.sweep.estimate import SweepPlan
 
 CELLS_FAILED = 3
 """Exit code when cells failed, or a limit left some."""

@@ -28,7 +28,7 @@ from harness.models.prices import usd_of
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers.thinking import without_thinking
 from harness.shipped import TaskFolders
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 from harness.store.results import Manifest, Response, answered_rows, chosen_runs, drop_rows, write_rows
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.task import Task

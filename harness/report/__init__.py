@@ -76,11 +76,11 @@ def write_report(
     from harness.errors import UserError
     from harness.report.export import export_scored
     from harness.report.findings import find, long_frame
-    from harness.report.history import cells
     from harness.report.markdown import Section
     from harness.report.page import page
     from harness.report.plots.draw import draw_aside, drawings
     from harness.report.published import read
+    from harness.report.trend import cells
     from harness.report.words import doubts, task_verdicts
     from harness.score.scoring import score_all
     from harness.shipped import published
@@ -147,7 +147,7 @@ def write_tables(
 
 def _label_tables(results: Path, runs: Sequence[ScoredRun], out: Path) -> list[Path]:
     """Write `classification.md` where a task's answers are labels."""
-    from harness.report.classification import page
+    from harness.report.label_tables import page
 
     path, text = out / "classification.md", page(results, runs)
     if not text:

@@ -36,7 +36,7 @@ from harness.report.words import plural
 from harness.serve.arrivals import Assign, Heard, Load, assigned, poisson
 from harness.serve.load_figures import LATE_MS, costs, figures
 from harness.shipped import TaskFolders
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 from harness.store.provenance import git_state, versions
 from harness.tasks.catalog import TaskFile, load_task, task_names
 

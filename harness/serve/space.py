@@ -20,7 +20,7 @@ from harness.models.local import CARD
 from harness.serve.choice import TASK, adapters_of
 from harness.serve.demo import DemoOptions, gradio
 from harness.shipped import TASKS
-from harness.store.files import new_folder
+from harness.store.atomic import new_folder
 from harness.tasks.catalog import load_task, task_folders
 
 _APP = '''\

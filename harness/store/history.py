@@ -1,7 +1,7 @@
 """`results/history.jsonl`: one line for each run that was finished and scored, which no later run replaces.
 
 It is here, beside the manifests, because every command that asks writes it; what a history shows is computed further
-down (`report/history.py`).
+down (`report/trend.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import warn
-from harness.store.files import LineFile, utf8
+from harness.store.atomic import LineFile, utf8
 
 HISTORY = "history.jsonl"
 Finite = Annotated[float, Field(allow_inf_nan=False)]

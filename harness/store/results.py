@@ -26,7 +26,7 @@ from harness.models.entry import Thinking
 from harness.models.prices import Priced
 from harness.rows.evaluation import EvaluationRow
 from harness.rows.origin import KINDS, Kind, Place
-from harness.store.files import LineFile, replace_file, utf8
+from harness.store.atomic import LineFile, replace_file, utf8
 from harness.tasks.task import Task
 
 RESPONSES = "responses.jsonl"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 from harness.store.results import RESPONSES
 
 FOLDER = "_running"

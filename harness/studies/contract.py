@@ -27,7 +27,7 @@ from harness.rows.files import jsonl
 from harness.rows.training import Pair as TrainingPair
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun, score_all
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 from harness.store.results import answered_rows
 from harness.train.recipe import Curve, Hyperparameters, Trained
 

@@ -21,7 +21,7 @@ from harness.errors import DataError, HarnessError, UserError
 from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.engines.known_bases import is_gguf
 from harness.models.local import CARD
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 from harness.sweep.grid import Cell
 from harness.train import card
 from harness.train.checkpoint import unfinished

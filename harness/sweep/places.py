@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from harness.errors import BusyError, UserError
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 
 CELLS, SWEEP, RUNNING, INDEX = "cells", "sweep.json", "running.json", "index.json"
 S3 = ("s3://", "s3a://")

@@ -15,10 +15,10 @@ from harness.errors import SpecError, UserError
 from harness.models.engines.known_bases import KNOWN, weight_bytes
 from harness.shipped import TaskFolders
 from harness.sweep.cell import Work
+from harness.sweep.estimate import SweepPlan, left_seconds, plan
 from harness.sweep.file import SweepFile, load_sweep
 from harness.sweep.grid import MOST_CELLS, Cell, cells_of, grid_size, tasks_of
 from harness.sweep.places import SWEEP, Place
-from harness.sweep.plan import SweepPlan, left_seconds, plan
 from harness.sweep.sweep import Ended, Progress, Say, Stopped, Threads, Workers, found_before, only, run_sweep
 from harness.tasks.catalog import task_files
 from harness.tasks.yaml import Source

@@ -26,7 +26,7 @@ from harness.rows.origin import locate
 from harness.rows.training import learnable_rows
 from harness.score.answers import text_of
 from harness.score.scoring import reading_of
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 from harness.store.results import Manifest, Response, answered_rows, write_rows
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.messages import as_chat

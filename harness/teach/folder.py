@@ -17,7 +17,7 @@ from harness.rows import chunks
 from harness.rows.examples import CARD
 from harness.rows.origin import KINDS
 from harness.rows.training import Pair, completion
-from harness.store.files import new_folder
+from harness.store.atomic import new_folder
 from harness.store.results import Manifest, read_responses
 from harness.tasks.catalog import TaskFile
 from harness.teach.answers import Answer

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Self
 from harness.errors import UserError
 from harness.models.events import DONE, Body
 from harness.secrets import SHORTEST, SHORTEST_IN_ANSWERS, masked
-from harness.store.files import LineFile, utf8
+from harness.store.atomic import LineFile, utf8
 from harness.teach.whole_reply import says_something, whole_reply
 
 LOG = "requests.jsonl"

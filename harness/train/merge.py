@@ -23,7 +23,7 @@ from harness.hashing import file_sha256
 from harness.models.engines.adapter_files import WEIGHTS, LoraWeights, read_lora, write_lora
 from harness.models.local import CARD
 from harness.printable import printable
-from harness.store.files import new_folder
+from harness.store.atomic import new_folder
 from harness.store.provenance import git_state, versions
 from harness.train.shrink import truncated
 

@@ -9,7 +9,7 @@ from sklearn.metrics import classification_report, cohen_kappa_score
 
 from harness.compare.classification import Part, parts
 from harness.compare.intervals import wilson
-from harness.report.classification import label_tables
+from harness.report.label_tables import label_tables
 from harness.rows.evaluation import EvaluationRow
 from harness.store.results import Answers, Response
 from harness.tasks.task import Task

@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.sweep.cell import Work
+from harness.sweep.estimate import left_seconds
 from harness.sweep.places import Place
-from harness.sweep.plan import left_seconds
 from harness.sweep.sweep import Ended, Progress, Stopped, found_before, only, run_sweep
 from tests.sweep.cells import WORK, finished, tuned, write_finished
 

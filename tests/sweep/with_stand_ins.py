@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import BusyError
-from harness.store.files import replace_file
+from harness.store.atomic import replace_file
 from harness.sweep.cell import Work
 from harness.sweep.places import Place
 from harness.sweep.sweep import Threads, found_before, run_sweep

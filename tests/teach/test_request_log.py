@@ -86,7 +86,7 @@ def test_a_body_that_is_not_json_is_kept_as_text() -> None:
 
 @pytest.mark.parametrize("value", ["\ud800", "x" * 10, ["[" * 100]])
 def test_odd_values_can_be_written(value: Any) -> None:
-    from harness.store.files import utf8
+    from harness.store.atomic import utf8
     from harness.teach.request_log import _encode
 
     found = logged(json.dumps({"choices": value}).encode())

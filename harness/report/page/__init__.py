@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report.findings import Findings
-from harness.report.history import Cell
 from harness.report.page.evidence import evidence
 from harness.report.page.overview import overview
 from harness.report.page.script_json import script_json
@@ -23,9 +22,10 @@ from harness.report.page.sources import of_all
 from harness.report.page.task_view import task_view
 from harness.report.published import Published
 from harness.report.tables import plot_name
+from harness.report.trend import Cell
 from harness.report.words import INTERVALS, number, small, task_verdicts
 from harness.score.scoring import ScoredRun
-from harness.store.files import utf8
+from harness.store.atomic import utf8
 
 if TYPE_CHECKING:
     import pandas as pd

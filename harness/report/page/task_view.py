@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.compare.slices import Slice
 from harness.report.findings import Findings
-from harness.report.history import Cell
 from harness.report.page.overview import View
 from harness.report.page.sources import one_line, provenance
 from harness.report.plots.draw import history_name
@@ -26,6 +25,7 @@ from harness.report.tables import (
     sources,
     version_of,
 )
+from harness.report.trend import Cell
 from harness.report.words import (
     ABSENT,
     against,

@@ -13,10 +13,10 @@ from typing import Protocol
 import pandas as pd
 
 from harness.report import plots
-from harness.report.history import Cell
 from harness.report.published import Published
 from harness.report.scoreboard import Overall
 from harness.report.tables import plot_name, tasks_of
+from harness.report.trend import Cell
 from harness.rows.origin import KINDS
 
 FEW = 12

@@ -11,8 +11,8 @@ from tabulate import tabulate
 from harness.compare.intervals import Estimate
 from harness.judge.agreement import Agreement
 from harness.judge.faults import Faults
-from harness.judge.findings import Findings
 from harness.judge.judge import Judged
+from harness.judge.outcome import Findings
 from harness.judge.ranking import ANCHOR_ELO, Ranking
 from harness.report.words import capital, interval, number, plural, small
 

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from numpy.typing import NDArray
 
-from harness.report.history import Cell
 from harness.report.plots.style import FAINT, GREY, VERMILION, canvas, look, model_legend, save, style, titles
+from harness.report.trend import Cell
 from harness.report.words import plural
 from harness.store.history import PastRun
 

@@ -14,8 +14,8 @@ import pytest
 
 from harness.compare.intervals import wilson
 from harness.report.findings import long_frame
-from harness.report.history import cells, record, table
-from harness.report.plots.history import history_plot
+from harness.report.plots.score_over_time import history_plot
+from harness.report.trend import cells, record, table
 from harness.store.history import HISTORY, PastRun, append, read
 from tests.commands.conftest import Command, harness, small
 from tests.loopback import Loopback
@@ -131,7 +131,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from harness.store.history import append
-from tests.report.test_history import past
+from tests.report.test_trend import past
 for number in range(150):
     append(Path(sys.argv[1]), [replace(past(1, 1), model=f"{sys.argv[2]}-{number}")])
 """
