@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,9 +60,13 @@ def parts(
     spec = task.answer
     if not isinstance(spec, LabelAnswer) or spec.many:
         return []
+    read: dict[Any, tuple[str, str | None]] = {}  # labels repeat by the thousand
     found: dict[str, list[_Row]] = {"all rows": []}
     for row, answers in answered:
-        gold, answer = gold_and_answer(example_of(task, row, answers[0], thinking)[1])
+        said = row.references, answers[0] and (answers[0].status, answers[0].completion)
+        if said not in read:
+            read[said] = gold_and_answer(example_of(task, row, answers[0], thinking)[1])
+        gold, answer = read[said]
         pair = _Row(gold, answer, row.cluster if task.evaluation.cluster else None)
         names = [f"{column} = {row.fields[column]}" for column in task.slices if column in row.fields]
         for name in ("all rows", *names):

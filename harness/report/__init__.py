@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from harness.report.markdown import Section
     from harness.report.published import Published
     from harness.score.rules import Rules
-    from harness.score.scoring import ScoredRun
     from harness.store.results import Manifest
 
 
@@ -74,10 +73,10 @@ def write_report(
     """
     # pandas and matplotlib take a second to import, which only this command should pay.
     from harness.errors import UserError
-    from harness.report.export import export_scored
     from harness.report.findings import find, long_frame
     from harness.report.markdown import Section
     from harness.report.page import page
+    from harness.report.page.rows import row_files
     from harness.report.plots.draw import draw_aside, drawings
     from harness.report.published import read
     from harness.report.trend import cells
@@ -95,10 +94,9 @@ def write_report(
     history = cells(read_history(results))
     overall = {one.kind: one.board.overall for one in found}
     plots = draw_aside(drawings(frame, figures, overall, history), out / "plots")
-    pages = page(found, frame, figures, results, out, lambda: plots().svgs(), history=history, single_file=single_file)
-    rows = out / "rows.parquet"
-    export_scored(results, runs, rows)
-    drawn = plots()
+    rows = row_files(found, results, out, single_file=single_file)
+    drawn = plots()  # what is drawn aside meanwhile
+    index = page(found, frame, figures, out, drawn.svgs(), rows.inline, history=history)
     sections = {
         one.kind: Section(
             one.board.standings,
@@ -110,11 +108,11 @@ def write_report(
         for one in found
     }
     return [
-        *pages,
+        index,
+        *rows.data,
         *write_tables(frame, figures, sections, out),
-        *_label_tables(results, runs, out),
+        *rows.beside,
         *drawn.paths,
-        rows,
     ]
 
 
@@ -143,17 +141,6 @@ def write_tables(
         for ending in ("csv", "tex"):
             (out / f"leaderboard-sample.{ending}").unlink(missing_ok=True)  # of an earlier report
     return written
-
-
-def _label_tables(results: Path, runs: Sequence[ScoredRun], out: Path) -> list[Path]:
-    """Write `classification.md` where a task's answers are labels."""
-    from harness.report.label_tables import page
-
-    path, text = out / "classification.md", page(results, runs)
-    if not text:
-        path.unlink(missing_ok=True)  # of an earlier report
-        return []
-    return [_write(path, text)]
 
 
 def _write(path: Path, text: str) -> Path:

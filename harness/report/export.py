@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import UserError
-from harness.rows.evaluation import EvaluationRow
 from harness.score.metrics.base import Metric, only_mean
 from harness.score.metrics.registry import build_all
 from harness.score.rules import RECORDED, Rules
 from harness.score.scoring import ScoredRun, score_run
-from harness.store.results import Answers, answered_rows, chosen_runs, read_rows
+from harness.store.results import AnsweredRow, answered_rows, chosen_runs, read_rows
 
 ROWS_AT_ONCE = 1000
 DICTIONARY = 64 * 1024 * 1024
@@ -37,19 +37,31 @@ def export(results: Path, tasks: Sequence[str], models: Sequence[str], out: Path
     """
     runs = rules(chosen_runs(results, tasks, models), lambda line: None)
     names = {metric.name for run in runs for metric in _by_row(build_all(run.spec.metrics, run.spec.answer))}
-    return _write(results, (score_run(results, run) for run in runs), names, out)
+    written = 0
+    with rows_file(out, names) as add:
+        for (task, rows), group in groupby(runs, key=lambda run: (run.task, run.rows)):
+            scored = [score_run(results, run) for run in group]
+            longest = max((len(row.prompt) for row in read_rows(results, task, rows)), default=0)
+            written += add(scored, [answered_rows(results, run.manifest) for run in scored], longest)
+    return written
 
 
-def export_scored(results: Path, runs: Sequence[ScoredRun], out: Path) -> int:
-    """Write runs that are scored already, in the order given, as `export` does.
+class _Add(Protocol):
+    """Adds runs on the same rows, each with its rows and answers; `longest` are the characters of the longest prompt.
+
+    Returns the number of lines.
+    """
+
+    def __call__(self, runs: Sequence[ScoredRun], answered: Sequence[Iterable[AnsweredRow]], longest: int) -> int: ...
+
+
+@contextmanager
+def rows_file(out: Path, metrics: Collection[str]) -> Iterator[_Add]:
+    """A Parquet file of runs, there once the block has ended without an error; `metrics` has all that score rows.
 
     Raises:
-        UserError: the rows of a run are not there any more, or the file cannot be written.
+        UserError: the file cannot be written.
     """
-    return _write(results, runs, {metric.name for run in runs for metric in _by_row(run.metrics)}, out)
-
-
-def _write(results: Path, runs: Iterable[ScoredRun], metrics: Collection[str], out: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -63,22 +75,31 @@ def _write(results: Path, runs: Iterable[ScoredRun], metrics: Collection[str], o
         ("output_tokens", whole),
         *((SCORE + name, number) for name in sorted(metrics)),
     ]
-    schema, written = pa.schema(columns), 0
+    schema = pa.schema(columns)
     part = out.with_name(f".{out.name}.{os.getpid()}")
+    # Prompts are the same for all models of a task: the dictionary of a row group must have room for them.
+    settings = {"compression": "zstd", "dictionary_pagesize_limit": DICTIONARY}
     try:
-        # Prompts are the same for all models of a task: the dictionary of a row group must have room for them.
-        settings = {"compression": "zstd", "dictionary_pagesize_limit": DICTIONARY}
         with pq.ParquetWriter(part, schema, **settings) as file:
-            for _, group in groupby(runs, key=lambda run: (run.manifest.task, run.manifest.rows)):
-                for lines in _pieces(results, list(group)):
+
+            def add(runs: Sequence[ScoredRun], answered: Sequence[Iterable[AnsweredRow]], longest: int) -> int:
+                written = 0
+                for lines in _pieces(runs, answered, longest):
                     file.write_table(pa.Table.from_pylist(lines, schema))
                     written += len(lines)
+                return written
+
+            yield add
         os.replace(part, out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
-    return written
+
+
+def row_metrics(runs: Iterable[ScoredRun]) -> set[str]:
+    """The names of the metrics that have a column in `rows_file`."""
+    return {metric.name for run in runs for metric in _by_row(run.metrics)}
 
 
 def _by_row(metrics: Sequence[Metric]) -> list[Metric]:
@@ -86,17 +107,17 @@ def _by_row(metrics: Sequence[Metric]) -> list[Metric]:
     return [metric for metric in metrics if metric.kind != "corpus" and metric.summary is only_mean]
 
 
-def _pieces(results: Path, runs: Sequence[ScoredRun]) -> Iterator[list[dict[str, Any]]]:
+def _pieces(
+    runs: Sequence[ScoredRun], answered: Sequence[Iterable[AnsweredRow]], longest: int
+) -> Iterator[list[dict[str, Any]]]:
     """The lines of runs on the same rows: all runs on the first thousand rows or fewer, then all on the next."""
-    manifest = runs[0].manifest
-    longest = max((len(row.prompt) for row in read_rows(results, manifest.task, manifest.rows)), default=0)
     size = max(1, min(ROWS_AT_ONCE, TEXT_AT_ONCE // max(1, longest * len(runs))))
-    answered = [_lines(run, answered_rows(results, run.manifest)) for run in runs]
-    while lines := [line for run in answered for line in islice(run, size)]:
+    written = [_lines(*pair) for pair in zip(runs, answered, strict=True)]
+    while lines := [line for run in written for line in islice(run, size)]:
         yield lines
 
 
-def _lines(run: ScoredRun, answered: Iterable[tuple[EvaluationRow, Answers]]) -> Iterator[dict[str, Any]]:
+def _lines(run: ScoredRun, answered: Iterable[AnsweredRow]) -> Iterator[dict[str, Any]]:
     manifest = run.manifest
     scores = {SCORE + metric.name: run.rows.stats[metric.name][:, 0].tolist() for metric in _by_row(run.metrics)}
     each = ((index, row, *one) for index, (row, of_row) in enumerate(answered) for one in enumerate(of_row))
@@ -121,4 +142,4 @@ def _lines(run: ScoredRun, answered: Iterable[tuple[EvaluationRow, Answers]]) ->
 
 def _text(text: str) -> str:
     """A text that Parquet can carry: half a surrogate pair, which JSON may hold, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import zip_longest
-from pathlib import Path
 
 from tabulate import tabulate
 
 from harness.compare.classification import Classification, Part, parts
 from harness.models.entry import Thinking
 from harness.report.words import ABSENT, incomplete, interval, number
-from harness.rows.evaluation import EvaluationRow
 from harness.score.scoring import ScoredRun
-from harness.store.results import Answers, answered_rows
+from harness.store.results import AnsweredRow
 from harness.tasks.task import Task
 
 _INTRODUCTION = """\
@@ -25,25 +23,29 @@ are such answers, "dropped" stands for the figures as they are usually published
 _HEADERS = ("precision", "recall", "F1", "rows")
 
 
-def page(results: Path, runs: Sequence[ScoredRun]) -> str:
-    """Return the tables of all runs on tasks of single labels as Markdown, "" where there is none.
+def page(of_runs: Iterable[str]) -> str:
+    """Return the tables of all runs, each as `run_tables` makes them, as one Markdown text, "" where there is none."""
+    found = [text for text in of_runs if text]
+    return "\n\n".join([_INTRODUCTION, *found]) + "\n" if found else ""
+
+
+def run_tables(run: ScoredRun, answered: Iterable[AnsweredRow]) -> str:
+    """Return the tables of a run as Markdown below its title, "" where its task's answers are not single labels.
 
     Raises:
-        UserError: the rows of a run are not there any more.
+        UserError: a right answer is not understood.
     """
-    found = []
-    for run in runs:
-        manifest = run.manifest
-        tables = label_tables(manifest.spec, answered_rows(results, manifest), manifest.thinking, "github")
-        if tables:
-            title = f"## {manifest.task}: {manifest.model}, {manifest.source}"
-            found += [title, *([incomplete(manifest.model, run.incomplete)] if run.incomplete else []), *tables]
-    return "\n\n".join([_INTRODUCTION, *found]) + "\n" if found else ""
+    manifest = run.manifest
+    tables = label_tables(manifest.spec, answered, manifest.thinking, "github")
+    if not tables:
+        return ""
+    title = f"## {manifest.task}: {manifest.model}, {manifest.source}"
+    return "\n\n".join([title, *([incomplete(manifest.model, run.incomplete)] if run.incomplete else []), *tables])
 
 
 def label_tables(
     task: Task,
-    answered: Iterable[tuple[EvaluationRow, Answers]],
+    answered: Iterable[AnsweredRow],
     thinking: Thinking | None = None,
     form: str = "simple",
 ) -> list[str]:

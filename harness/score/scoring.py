@@ -36,6 +36,8 @@ from harness.tasks.templates import BoundedEnvironment
 
 PIECE = 10_000
 """Rows that are in memory at once while a run is scored."""
+SHORT = 200
+"""Characters of an answer up to which it is quicker to keep it than to cut it off."""
 WITHIN = "within:"
 Status = Literal["ok", "unparsed", "truncated", "refused", "failed"]
 STATUSES: tuple[Status, ...] = ("ok", "unparsed", "truncated", "refused", "failed")
@@ -385,7 +387,7 @@ def _metrics(manifest: Manifest) -> tuple[tuple[Metric, ...], list[str]]:
 
 
 def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str, Doubts]:
-    """The responses to a run's prompts, each once and without its text, and what is doubtful about them.
+    """The responses to a run's prompts, each once and without its text where that is long, and what is doubtful.
 
     Between them comes a hash of all that the run's scores depend on.
     """
@@ -401,7 +403,8 @@ def _recorded(results: Path, manifest: Manifest) -> tuple[list[Response], str, D
             doubter.see(response)
             said.add("" if response is None else f"{response.status}{response.completion}")
             if response is not None and response.key not in given:
-                given[response.key] = replace(response, completion="")
+                short = len(response.completion) <= SHORT
+                given[response.key] = response if short else replace(response, completion="")
                 yield f"{response.key}{response.status}{response.completion}"
 
     state = digest_all(parts())

@@ -31,8 +31,10 @@ from harness.tasks.task import Task
 
 RESPONSES = "responses.jsonl"
 RESERVE = 1 << 16  # bytes
-SMALL_FILE = 1 << 25
+SMALL_FILE = 1 << 26
 """Bytes of rows up to which they are kept in memory for the next model; more are read from disk each time."""
+FEW_ANSWERS = 1 << 23
+"""Bytes of answers up to which they are kept in memory while rows are joined to them; of more, only their places."""
 LABELS_ONLY = "no answer but one of the task's labels was allowed (decode: labels)"
 """What is said of a run wherever its score is shown with others, when `Manifest.labels_only`."""
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -236,6 +238,9 @@ def _parsed(line: bytes) -> Response:
     Raises:
         ValueError: the line holds no answer; says why.
     """
+    with contextlib.suppress(ValidationError):
+        return _RESPONSE.validate_json(line)
+    # Half a surrogate pair, which is valid here, and what is wrong with a line are only known to the slower parser.
     try:
         return _RESPONSE.validate_python(json.loads(line))
     except (ValueError, RecursionError) as error:
@@ -301,11 +306,17 @@ def drop_rows(results: Path, task: str, fingerprints: Iterable[str]) -> None:
 
 
 def read_rows(results: Path, task: str, fingerprint: str) -> Iterator[EvaluationRow]:
-    """Yield the rows of a run.
+    """Yield the rows of a run, from memory while they are few, because all models of a task share them.
 
     Raises:
         UserError: the file is missing, or at its end: it is not the one that was written, by its hash.
     """
+    path = rows_path(results, task, fingerprint)
+    few = path.is_file() and path.stat().st_size <= SMALL_FILE
+    yield from _few_rows(results, task, fingerprint) if few else _rows_of_file(results, task, fingerprint)
+
+
+def _rows_of_file(results: Path, task: str, fingerprint: str) -> Iterator[EvaluationRow]:
     path = rows_path(results, task, fingerprint)
     running, number = Digest(), 0
     try:
@@ -337,12 +348,13 @@ def keyed_rows(
     Raises:
         UserError: the rows are missing or were cut.
     """
-    for row in _rows(results, task, rows):
+    for row in read_rows(results, task, rows):
         yield row, [response_key(settings, row.prompt, sample) for sample in range(samples)]
 
 
 Answers = tuple[Response | None, ...]
 """What a model answered to one row, once for each time it was asked; None: there is no answer."""
+AnsweredRow = tuple[EvaluationRow, Answers]
 
 
 def completions(answers: Answers, shown: Callable[[str], str] = str) -> str | None:
@@ -353,10 +365,10 @@ def completions(answers: Answers, shown: Callable[[str], str] = str) -> str | No
     return "\n".join(f"[answer {place} of {len(answers)}] {text}" for place, text in texts) or None
 
 
-def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[EvaluationRow, Answers]]:
+def answered_rows(results: Path, manifest: Manifest) -> Iterator[AnsweredRow]:
     """Yield each row of a run, in the order asked, with its last answer, which may be a failure; several if sampled.
 
-    This is the one place where rows and answers meet. Of the answers, memory holds one at a time and where the others
+    This is the one place where rows and answers meet. Of many answers, memory holds one at a time and where the others
     are in their file. What attempts without an answer took is summed over all that is recorded of the row.
 
     Raises:
@@ -369,14 +381,14 @@ def answered_rows(results: Path, manifest: Manifest) -> Iterator[tuple[Evaluatio
         yield from ((row, (None,) * len(keys)) for row, keys in asked)
         return
     with path.open("rb") as file:
-        places, lost = _places(file, path)
+        last, lost = _last_answers(file, path, few=path.stat().st_size <= FEW_ANSWERS)
 
         def answer(key: str) -> Response | None:
-            if (place := places.get(key)) is None:
-                return None
-            file.seek(place)
-            response = _parsed(file.readline())
-            return replace(response, lost=lost[key]) if key in lost else response
+            found = last.get(key)
+            if isinstance(found, int):
+                file.seek(found)
+                found = _parsed(file.readline())
+            return replace(found, lost=lost[key]) if found is not None and key in lost else found
 
         for row, keys in asked:
             yield row, tuple(map(answer, keys))
@@ -395,29 +407,24 @@ def _counted(
         raise UserError(f"{path}: {manifest.kind}.n is {manifest.n}, but the run has {count} rows; it was edited")
 
 
-def _places(file: BinaryIO, path: Path) -> tuple[dict[str, int], dict[str, tuple[int, int, float]]]:
-    """Where the last answer to each key begins, in bytes, and what was lost on it in all, where anything was."""
-    places: dict[str, int] = {}
+def _last_answers(
+    file: BinaryIO, path: Path, *, few: bool
+) -> tuple[dict[str, Response | int], dict[str, tuple[int, int, float]]]:
+    """The last answer to each key, or the byte at which it begins, and all that was lost on it, where anything was."""
+    last: dict[str, Response | int] = {}
     lost: dict[str, tuple[int, int, float]] = {}
     for place, response in _readable(file, path):
-        places[response.key] = place
+        last[response.key] = response if few else place
         if response.lost:
             (a, b, c), (d, e, f) = lost.get(response.key, (0, 0, 0.0)), response.lost
             lost[response.key] = a + d, b + e, c + f
-    return places, lost
-
-
-def _rows(results: Path, task: str, fingerprint: str) -> Iterable[EvaluationRow]:
-    """The rows of a run, from memory while they are few, because all models of a task share them."""
-    path = rows_path(results, task, fingerprint)
-    few = path.is_file() and path.stat().st_size <= SMALL_FILE
-    return _few_rows(results, task, fingerprint) if few else read_rows(results, task, fingerprint)
+    return last, lost
 
 
 @lru_cache(maxsize=2)
 def _few_rows(results: Path, task: str, fingerprint: str) -> tuple[EvaluationRow, ...]:
     """Rows in memory; the fingerprint is the hash of what they hold."""
-    return tuple(read_rows(results, task, fingerprint))
+    return tuple(_rows_of_file(results, task, fingerprint))
 
 
 def _manifest_path(results: Path, task: str, model: str) -> Path:

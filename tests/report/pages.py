@@ -13,6 +13,7 @@ from typing import Any
 from harness.ask.run import BenchOptions, bench
 from harness.report.findings import find, long_frame
 from harness.report.page import page
+from harness.report.page.rows import row_files
 from harness.report.plots.draw import draw, drawings
 from harness.report.published import Published
 from harness.score.scoring import score_all
@@ -117,4 +118,5 @@ def make_page(results: Path, out: Path, *, single_file: bool = False) -> list[Pa
     found, frame = find(results, runs), long_frame(runs)
     asked = drawings(frame, FIGURES, {one.kind: one.board.overall for one in found})
     svgs = draw(asked, results.parent / "plots").svgs
-    return page(found, frame, FIGURES, results, out, svgs, single_file=single_file)
+    rows = row_files(found, results, out, single_file=single_file)
+    return [page(found, frame, FIGURES, out, svgs(), rows.inline), *rows.data]

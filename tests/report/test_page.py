@@ -21,7 +21,7 @@ from harness.report.page.script_json import script_json
 from harness.report.scoreboard import Scoreboard, break_even
 from harness.report.words import headline, signed
 from harness.score.scoring import STATUSES, ScoredRun, score_all
-from harness.store.results import read_manifests
+from harness.store.results import answered_rows, read_manifests
 from tests.report.pages import FIGURES, PLANTED, ROWS, make_page, make_results
 
 
@@ -96,10 +96,12 @@ def data(path: Path) -> dict[str, Any]:
 
 def test_one_page_and_a_file_of_rows_for_each_task_and_kind(out: Path) -> None:
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
+        "classification.md",
         "data/colours-benchmark.js",
         "data/small-sample.js",
         "data/stories-benchmark.js",
         "index.html",
+        "rows.parquet",
     ]
 
 
@@ -269,7 +271,7 @@ def test_below_the_scores_stands_who_was_allowed_labels_only(
         else run
         for run in runs
     ]
-    page(find(results, constrained), long_frame(constrained), {}, results, tmp_path, dict)
+    page(find(results, constrained), long_frame(constrained), {}, tmp_path, {})
     made = (tmp_path / "index.html").read_text(encoding="utf-8")
     note = "plain on colours: no answer but one of the task's labels was allowed (decode: labels)."
     board = part(made, 'id="board-benchmark"', "<h3>Cost")
@@ -343,7 +345,7 @@ def test_a_row_that_a_model_was_not_asked_is_none_not_wrong(results: Path, bench
             stats={name: values[1:] for name, values in second.rows.stats.items()},
         ),
     )
-    found = evidence(results, [first, fewer])
+    found = evidence([first, fewer], [list(answered_rows(results, run.manifest)) for run in (first, fewer)])
     assert found["models"][1]["status"][0] is None
     assert found["models"][1]["score"][0] is None
     assert None not in found["models"][0]["status"]
@@ -374,7 +376,7 @@ def test_a_single_file_holds_the_rows(results: Path, tmp_path: Path) -> None:
 
 
 def test_without_runs_the_page_says_so(frame: pd.DataFrame, tmp_path: Path) -> None:
-    page([], frame.head(0), {}, tmp_path, tmp_path, dict)
+    page([], frame.head(0), {}, tmp_path, {})
     assert "No runs are recorded." in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report.findings import Findings
-from harness.report.page.evidence import evidence
 from harness.report.page.overview import overview
-from harness.report.page.script_json import script_json
 from harness.report.page.sources import of_all
 from harness.report.page.task_view import task_view
 from harness.report.published import Published
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from markupsafe import Markup
 
-DATA = "data"
 _ASSETS = files("harness.report.page") / "assets"
 
 
@@ -39,39 +36,23 @@ def page(
     found: Sequence[Findings],
     frame: pd.DataFrame,
     published: Mapping[str, Sequence[Published]],
-    results: Path,
     out: Path,
-    plots: Callable[[], Mapping[str, str]],
+    plots: Mapping[str, str],
+    inline: Sequence[tuple[str, str]] | None = None,
     *,
     history: Sequence[Cell] = (),
-    single_file: bool = False,
-) -> list[Path]:
-    """Write `index.html` and `data/<task>-<kind>.js` into `out` and return the files written.
+) -> Path:
+    """Write `index.html` into `out` and return it.
 
-    `frame` is the long form of the runs, `history` their past; rows and answers are read from `results`. `plots` gives
-    the SVG files of the plots by name; it is called last, for they may still be being drawn. With `single_file` the
-    rows are in the page itself. Data files of an earlier report are removed.
-
-    Raises:
-        UserError: the rows of a run are not there any more.
+    `frame` is the long form of the runs, `history` their past, `plots` the SVG files of the plots by name. The rows are
+    in the page itself where `inline` has them, as `row_files` gives them, else in their own files.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    for old in (out / DATA).glob("*.js"):
-        old.unlink()
-    written, inline = [], []
-    for key, text in _row_data(found, results):
-        if single_file:
-            inline.append((key, text))
-        else:
-            (out / DATA).mkdir(exist_ok=True)
-            path = out / DATA / f"{key}.js"
-            path.write_bytes(utf8(f"harnessRows({script_json(key)},{text});\n"))
-            written.append(path)
     sections = [_section(one, frame[frame["kind"] == one.kind], published, history) for one in found]
     index = out / "index.html"
     runs = [run for one in found for run in one.runs]
-    index.write_bytes(utf8(_render(sections, runs, inline, plots(), single_file)))
-    return [index, *written]
+    out.mkdir(parents=True, exist_ok=True)
+    index.write_bytes(utf8(_render(sections, runs, inline, plots)))
+    return index
 
 
 def _section(
@@ -85,19 +66,11 @@ def _section(
     return {"kind": found.kind, "overview": overview(found.board, frame, figures), "tasks": tasks}
 
 
-def _row_data(found: Sequence[Findings], results: Path) -> Iterator[tuple[str, str]]:
-    """Name and JSON of each task's rows, one task at a time because all of them would not fit in memory."""
-    for one in found:
-        for task, runs in one.board.tasks.items():
-            yield f"{task}-{one.kind}", script_json(evidence(results, list(runs.values())))
-
-
 def _render(
     sections: Sequence[Mapping[str, Any]],
     runs: Sequence[ScoredRun],
-    inline: Sequence[tuple[str, str]],
+    inline: Sequence[tuple[str, str]] | None,
     plots: Mapping[str, str],
-    single_file: bool,
 ) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
@@ -122,8 +95,8 @@ def _render(
         policy=policy,
         style=Markup(_asset("page.css")),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704
-        inline=[(key, Markup(text)) for key, text in inline],  # noqa: S704 - escaped by script_json
-        single_file=single_file,
+        inline=[(key, Markup(text)) for key, text in inline or ()],  # noqa: S704 - escaped by script_json
+        single_file=inline is not None,
         intervals=INTERVALS,
     )
 

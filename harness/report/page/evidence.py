@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from harness.score.answers import read, read_gold
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import per_class
 from harness.score.scoring import STATUSES, RowScores, ScoredRun
-from harness.store.results import Answers, Response, answered_rows, completions
+from harness.store.results import AnsweredRow, Response, completions
 from harness.tasks.prompts import common_start
 from harness.tasks.task import LabelAnswer, Task
 
@@ -36,17 +35,14 @@ _SHORT_ANSWERS = ("label", "number", "regex")
 """Answer types whose extracted value is worth showing beside the completion."""
 
 
-def evidence(results: Path, runs: Sequence[ScoredRun]) -> dict[str, Any]:
-    """Return all rows of one task and kind with every model's answers, for `script_json`.
+def evidence(runs: Sequence[ScoredRun], answered: Sequence[Sequence[AnsweredRow]]) -> dict[str, Any]:
+    """Return all rows of one task and kind with every model's answers, for `script_json`; `answered` has those of each.
 
     `rows` holds ids, prompts (without the shared `prefix` and `suffix`) and references; `models` for each run the
     answers in the order of `rows`, None where the model was not asked the row.
-
-    Raises:
-        UserError: the rows of a run are not there any more.
     """
-    answered = [{row.id: (row, line) for row, line in answered_rows(results, run.manifest)} for run in runs]
-    rows = {name: row for found in answered for name, (row, _) in found.items()}
+    by_id = [{row.id: (row, line) for row, line in of_run} for of_run in answered]
+    rows = {name: row for found in by_id for name, (row, _) in found.items()}
     ids = list(rows)
     prompts = [row.prompt for row in rows.values()]
     prefix, suffix = shared_ends(prompts)
@@ -59,7 +55,7 @@ def evidence(results: Path, runs: Sequence[ScoredRun]) -> dict[str, Any]:
         "prompts": [clip(prompt[len(prefix) : len(prompt) - len(suffix)]) for prompt in prompts],
         "references": [[clip(reference) for reference in row.references] for row in rows.values()],
         "statuses": list(STATUSES),
-        "models": [_answers(run, found, ids, golds) for run, found in zip(runs, answered, strict=True)],
+        "models": [_answers(run, found, ids, golds) for run, found in zip(runs, by_id, strict=True)],
     }
 
 
@@ -101,9 +97,7 @@ def clip(text: str) -> str:
     return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters are left out of this page …]\n{text[-half:]}"
 
 
-def _answers(
-    run: ScoredRun, answered: Mapping[str, tuple[EvaluationRow, Answers]], ids: Sequence[str], golds: Reading
-) -> dict[str, Any]:
+def _answers(run: ScoredRun, answered: Mapping[str, AnsweredRow], ids: Sequence[str], golds: Reading) -> dict[str, Any]:
     manifest = run.manifest
     lines = {name: answers[0] if len(answers) == 1 else None for name, (_, answers) in answered.items()}
     said = {name: completions(answers, clip) for name, (_, answers) in answered.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.report.plots.cost import frontier_plot, latency_plot
-from harness.report.plots.duel import verdict_plot
+from harness.report.plots.forest import verdict_plot
 from harness.report.plots.overall import calibration_plot, heat_plot, overview_plot
 from harness.report.plots.score_over_time import history_plot
 from harness.report.plots.style import WATERMARK
