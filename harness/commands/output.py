@@ -123,7 +123,7 @@ def shown(asked: Sequence[ScoredRun], before: Sequence[ScoredRun], frame: pd.Dat
             compared_with(board.standings),
         ]
         parts.append("\n".join([*lines, " ".join(filter(None, [headline(board), lead(board)]))]) + "\n")
-    if several:
+    if several or not quiet:
         parts.append(NEXT)
     return "\n".join(parts)
 
