@@ -9,7 +9,7 @@ from harness.train.batches import Encoded
 from harness.train.recipe import ALL_LINEAR, Hyperparameters
 
 BASE = "smollm2-135m"
-RANK, SHIPPED_RANK = 8, 2
+RANK = 8
 
 # A round reads about so many tokens; each later round goes on from the adapter of the one before.
 TOKENS = (40_000, 80_000, 160_000, 320_000, 640_000)
@@ -20,30 +20,37 @@ ENOUGH = 0.01  # a round that lowers the validation loss by a smaller share is t
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a task is trained. `share` is of a round's tokens, `longest` the most tokens of a row, prompt and answer."""
+    """How a task is trained and shipped.
+
+    `share` is of a round's tokens, `longest` the most tokens of a row, prompt and answer, `shipped` the rank that the
+    adapter is cut to.
+    """
 
     share: float = 1.0
     longest: int = 640
+    shipped: int = 2
 
 
 # Cheap and telling tasks first. Pairs, entities, SQL and structured text take longer to learn than topics and moods.
 _SLOW = Plan(share=1.5)
+# Of these a cut to rank 2 loses answers: wikisql 7 of 99. All adapters together may take 45 MB.
+_EXACT = Plan(share=1.5, shipped=4)
 PLANS = {
     # The first ten were trained when a round was longer.
     "glue_sst2": Plan(share=4.5),
     "ag_news": Plan(share=6.0),
     "jigsaw": Plan(),
     "e2e_nlg": Plan(),
-    "conllpp": _SLOW,
-    "viggo": _SLOW,
+    "conllpp": _EXACT,
+    "viggo": _EXACT,
     "toxic_chat": Plan(),
     "glue_qqp": _SLOW,
     "dbpedia": Plan(),
     "covid": Plan(),
-    "wikisql": _SLOW,
+    "wikisql": _EXACT,
     "webnlg": _SLOW,
     "glue_cola": Plan(),
-    "bc5cdr": _SLOW,
+    "bc5cdr": _EXACT,
     "glue_mrpc": _SLOW,
     "glue_qnli": _SLOW,
     "glue_stsb": _SLOW,

@@ -28,7 +28,7 @@ from harness.train.fingerprint import write_fingerprint
 from harness.train.recipe import Hyperparameters, rows_per_update
 from harness.train.shrink import truncated
 from harness.train.train import TrainOptions, train
-from studies.landscape.recipes import BASE, ENOUGH, PLANS, SHIPPED_RANK, recipe
+from studies.landscape.recipes import BASE, ENOUGH, PLANS, recipe
 
 Say = Callable[[str], None]
 
@@ -104,7 +104,7 @@ def _round(study: Study, task: str, number: int) -> None:
     shipped = study.out / task
     if not _is_shipped(folder, shipped):
         lost = _ship(file, folder, shipped, say)
-        say(f"round {number}: {shipped}, {lost:.1%} of the energy lost by the cut to rank {SHIPPED_RANK}")
+        say(f"round {number}: {shipped}, {lost:.1%} of the energy lost by the cut to rank {PLANS[task].shipped}")
 
 
 def _finished(folder: Path, file: TaskFile) -> bool:
@@ -119,7 +119,11 @@ def _is_shipped(folder: Path, shipped: Path) -> bool:
     if not (shipped / FINGERPRINT).is_file():
         return False
     ours, theirs = read(folder), read(shipped)
-    return ours.prompt_hash == theirs.prompt_hash and ours.recipe["seed"] <= theirs.recipe["seed"]
+    return (
+        ours.prompt_hash == theirs.prompt_hash
+        and ours.recipe["seed"] <= theirs.recipe["seed"]
+        and theirs.shrunk_to == PLANS[theirs.task].shipped
+    )
 
 
 def _recipe(study: Study, file: TaskFile, cards: Sequence[Card], start: str | None, say: Say) -> Hyperparameters | None:
@@ -143,10 +147,11 @@ def _ship(file: TaskFile, folder: Path, shipped: Path, say: Say) -> float:
 
     The fingerprint's prompts are the training rows among the sample rows that are shipped with the task.
     """
+    rank = PLANS[file.name].shipped
     (shipped / FINGERPRINT).unlink(missing_ok=True)
-    cut, lost = truncated(read_lora(folder), SHIPPED_RANK)
+    cut, lost = truncated(read_lora(folder), rank)
     write_lora(shipped, cut)
-    write(replace(read(folder), shrunk_to=SHIPPED_RANK, energy_lost=round(lost, 4)), shipped)
+    write(replace(read(folder), shrunk_to=rank, energy_lost=round(lost, 4)), shipped)
     prompts, _ = training_rows(file, Prompts(file), locate(file, "sample"))
     write_fingerprint(BASE, shipped, prompts, say)
     return lost

@@ -14,7 +14,7 @@ from harness.rows.training import training_rows
 from harness.tasks.catalog import load_task
 from harness.tasks.prompts import Prompts
 from harness.train.card import read
-from studies.landscape.recipes import BASE, SHIPPED_RANK
+from studies.landscape.recipes import BASE, PLANS
 
 ROOT = Path(__file__).parents[3]
 ADAPTERS = sorted(path for path in (ROOT / "adapters" / BASE).iterdir() if path.is_dir())
@@ -23,10 +23,18 @@ ADAPTERS = sorted(path for path in (ROOT / "adapters" / BASE).iterdir() if path.
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
 def test_an_adapter_was_trained_on_the_tasks_present_prompt_and_is_small(adapter: Path) -> None:
     card = read(adapter)
-    assert (card.task, card.base, card.shrunk_to) == (adapter.name, BASE, SHIPPED_RANK)
+    assert (card.task, card.base, card.shrunk_to) == (adapter.name, BASE, PLANS[adapter.name].shipped)
     assert card.prompt_hash == load_task(ROOT / "tasks", adapter.name).prompt_hash
-    assert read_lora(adapter).rank == SHIPPED_RANK
-    assert sum(path.stat().st_size for path in adapter.iterdir()) < 1.5e6
+    assert read_lora(adapter).rank == PLANS[adapter.name].shipped
+    assert _bytes(adapter) < 0.75e6 * PLANS[adapter.name].shipped
+
+
+def test_all_adapters_together_take_at_most_45_megabytes() -> None:
+    assert sum(map(_bytes, ADAPTERS)) < 45e6
+
+
+def _bytes(adapter: Path) -> int:
+    return sum(path.stat().st_size for path in adapter.iterdir())
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
