@@ -74,6 +74,8 @@ class AskError(HarnessError):
         usage: Tokens read and written, where the failed answer says so.
         answered: Whether a server answered at all.
         loading: Whether the server says that it still loads the model.
+        unread: Whether the server has closed a kept connection, so that the request that was sent on it was not read.
+        final: Whether the row is not asked again by the backend itself.
     """
 
     def __init__(self, message: str, *, quota: tuple[Quota, ...] = ()) -> None:
@@ -83,6 +85,8 @@ class AskError(HarnessError):
         self.usage: tuple[int, int] | None = None
         self.answered = True
         self.loading = False
+        self.unread = False
+        self.final = True
 
 
 class Throttled(AskError):
@@ -108,6 +112,10 @@ class Unavailable(AskError):
 
 class BadReply(AskError):
     """The server answered with something that is not a completion."""
+
+
+MOST_DOUBTS = 2
+"""Attempts after which a refusal without a reason, or an answer that was paid for and not understood, is final."""
 
 
 class NotUnderstood(BadReply):

@@ -15,6 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from harness.ask.limiter import EndpointLimiter, GiveUpAfter, Stopped
 from harness.errors import (
+    MOST_DOUBTS,
     AskError,
     BadReply,
     Doubtful,
@@ -31,8 +32,6 @@ from harness.store.results import Response, ResponseStatus
 
 AGAIN = (Throttled, Unavailable, BadReply, Doubtful)
 LOADING = 600.0
-MOST_DOUBTS = 2
-"""Attempts after which a refusal without a reason, or an answer that was paid for and not understood, is final."""
 
 
 _STATUS: dict[str, ResponseStatus] = {"length": "truncated", "refusal": "refused"}
@@ -115,7 +114,16 @@ class Attempts:
         return replace(failure(self._key, self._request, error, attempts=self.attempts), lost=self.lost)
 
     async def _attempt(self) -> Reply:
-        """Ask once, as soon as the limiter lets it through."""
+        """Ask once, and at once again where the request was not read: each time one kept connection fewer is left."""
+        while True:
+            try:
+                return await self._sent()
+            except AskError as error:
+                if not error.unread:
+                    raise
+
+    async def _sent(self) -> Reply:
+        """Send a request, as soon as the limiter lets it through."""
         sent = await self._limiter.enter()
         try:
             if self._job.stopped:
@@ -159,6 +167,8 @@ class Attempts:
             ModelRejected: the server asks for so long a pause that it amounts to a refusal.
         """
         self._job.count_trouble(error)
+        if error.unread:
+            return
         loading = self._job.limits.loading if error.loading else None
         if isinstance(error, Throttled):
             longest = loading or self._give_up.longest_pause
@@ -171,9 +181,11 @@ class Attempts:
         elif isinstance(error, Unavailable):
             if error.overloaded:
                 self._limiter.halve(sent)
-            self._limiter.failed(str(error), answered=error.answered, absent=error.absent, patience=loading)
+            self._limiter.failed(
+                str(error), answered=error.answered, absent=error.absent, patience=loading, row=self._key
+            )
             # While the whole endpoint is down, or the model not yet loaded, it is not the row's fault.
-            self._faults += not (self._limiter.down or loading)
+            self._faults += not (self._limiter.blamed(self._key) or loading)
         else:
             self._limiter.reachable()
             self._faults += 1

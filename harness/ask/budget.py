@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,12 @@ class Budget:
         longest = most_output(entry, request.max_tokens) if entry else request.max_tokens
         return len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN + 1, longest or request.max_tokens
 
+    def lost_tokens(self, model: str, request: Request) -> tuple[int, int]:
+        """Return the tokens, read and written, of an attempt that may be charged and whose tokens are not known."""
+        factor = self._factors.get(model, 1.0)
+        read, written = (math.ceil(tokens * factor) for tokens in self.worst_tokens(model, request))
+        return read, written
+
     def worst_case(self, model: str, request: Request) -> float:
         """Return the maximum cost of one attempt, in USD, were all counts right."""
         priced = self.price(model, request.task)
@@ -87,6 +94,7 @@ class Budget:
         """Return the cost of an answer, in USD; the worst case when the server does not count its tokens."""
         priced, worst = self.price(model, request.task), self.worst_case(model, request)
         if priced is None or priced.price is None or reply.input_tokens is None or reply.output_tokens is None:
+            self._proved.add(model)  # which does not count its tokens: nothing is to be learnt of it
             return worst * self._factors.get(model, 1.0)
         found = priced.price.usd(reply.input_tokens, reply.output_tokens)
         self._learn(model, worst, found)
@@ -112,17 +120,15 @@ class Budget:
         self._open[model] += 1
         return True
 
-    def charge_lost(self, model: str, task: str, worst: float, usage: tuple[int, int] | None = None) -> bool:
+    def charge_lost(self, model: str, task: str, worst: float, usage: tuple[int, int], *, counted: bool = True) -> bool:
         """Count an attempt without an answer as charged; return whether all reservations still fit.
 
-        `usage` are the tokens read and written, None where they are not known and the worst case is counted.
+        `usage` are the tokens read and written, as the server has `counted` them, else `lost_tokens`.
         """
         priced = self.price(model, task)
-        if usage and priced and priced.price:
-            found = priced.price.usd(*usage)
+        found = priced.price.usd(*usage) if priced and priced.price else 0.0
+        if counted:
             self._learn(model, worst, found)
-        else:
-            found = worst * self._factors.get(model, 1.0)
         self.spent += found
         return self.cap is None or self._now() + self._reservations() <= self.cap
 

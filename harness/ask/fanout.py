@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
@@ -186,10 +186,9 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
 
     def lost(error: AskError) -> None:
         # The row's own reservation stands for its next attempt, which must still fit beside this one.
-        if not budget.charge_lost(job.model, job.task, worst, error.usage):
-            run.brake.pull(budget.explanation())
+        _charge(run, job, worst, error, most())
 
-    most = partial(budget.worst_tokens, job.model, request)
+    most = partial(budget.lost_tokens, job.model, request)
     row = Attempts(job, key, request, endpoint.limiter(job), run.give_up, endpoint.hire, lost, most)
     spent = 0.0
     try:
@@ -207,6 +206,14 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
         return row.failure(error)
     finally:
         budget.book(job.model, worst, spent)
+
+
+def _charge(run: _Run, job: Job, worst: float, error: AskError, most: tuple[int, int]) -> tuple[int, int]:
+    """Book an attempt that may have been charged, and return its tokens; `most` where the server does not tell them."""
+    usage = error.usage or most
+    if not run.budget.charge_lost(job.model, job.task, worst, usage, counted=error.usage is not None):
+        run.brake.pull(run.budget.explanation())
+    return usage
 
 
 async def _ask_lists(job: Job, jobs: Sequence[Job], run: _Run) -> None:
@@ -246,14 +253,23 @@ async def _affordable(job: Job, run: _Run) -> dict[Request, tuple[str, float]]:
 async def _ask_list(job: Job, jobs: Sequence[Job], rows: dict[Request, tuple[str, float]], run: _Run) -> None:
     """Ask rows as one list, and save each as its answer comes. Answers that are not saved are collected again."""
     assert isinstance(job.backend, ListBackend)
+    lost: dict[Request, tuple[int, int, float]] = {}
     try:
         async with contextlib.aclosing(job.backend.ask_all(list(rows))) as outcomes:
             async for request, outcome in outcomes:
+                if isinstance(outcome, AskError) and outcome.charged:
+                    read, written = _charge(
+                        run, job, rows[request][1], outcome, run.budget.lost_tokens(job.model, request)
+                    )
+                    before = lost.get(request, (0, 0, 0.0))
+                    lost[request] = before[0] + read, before[1] + written, 0.0
+                if isinstance(outcome, AskError) and not outcome.final:
+                    continue
                 key, worst = rows.pop(request)
                 job.in_flight -= 1
                 spent = run.budget.cost(job.model, request, outcome) if isinstance(outcome, Reply) else 0.0
                 run.budget.book(job.model, worst, spent)
-                response = _listed(job, jobs, key, request, outcome)
+                response = _listed(job, jobs, key, request, outcome, lost.pop(request, None))
                 if response is not None and not _save(run, job, response):
                     return
     except ModelRejected as error:
@@ -271,16 +287,24 @@ def _in_flight(job: Job) -> Callable[[], int]:
     return lambda: job.in_flight
 
 
-def _listed(job: Job, jobs: Sequence[Job], key: str, request: Request, outcome: Reply | AskError) -> Response | None:
+def _listed(
+    job: Job,
+    jobs: Sequence[Job],
+    key: str,
+    request: Request,
+    outcome: Reply | AskError,
+    lost: tuple[int, int, float] | None,
+) -> Response | None:
     """Return the response of a row of a list; None when it stays unanswered, to be asked by the next run."""
     if isinstance(outcome, Reply):
         # How long a list waits at the vendor says nothing about the model.
-        return answer(key, request, outcome, latency_s=None, attempts=1)
+        return replace(answer(key, request, outcome, latency_s=None, attempts=1), lost=lost)
     job.count_trouble(outcome)
     if refuses_all(job, outcome):
         reject(jobs, job, str(outcome))
-        return None
-    return failure(key, request, outcome, attempts=1)
+        if lost is None:
+            return None
+    return replace(failure(key, request, outcome, attempts=1), lost=lost)
 
 
 def _save(run: _Run, job: Job, response: Response) -> bool:

@@ -62,6 +62,8 @@ class GiveUpAfter:
 class Breaker:
     """Whether something fails everything, since when, and when to try it again.
 
+    A row that has failed while others were answered says nothing about it: the fault is the row's own.
+
     Args:
         name: Its name in messages.
         give_up: When it is given up.
@@ -73,6 +75,8 @@ class Breaker:
         self.reached = False
         self._name, self._give_up, self._notice = name, give_up, notice
         self._failures = 0
+        self._failing: set[str] = set()
+        self._alone: set[str] = set()
         self._since = self._probe_wait = 0.0
 
     @property
@@ -86,10 +90,19 @@ class Breaker:
         if self.down:
             self._notice(f"{self._name} answers again")
         self._failures = 0
+        self._alone |= self._failing
+        self._failing.clear()
         self._since = self.probe_at = self._probe_wait = 0.0
 
-    def failed(self, reason: str, patience: float | None = None) -> str | None:
+    def blamed(self, row: str) -> bool:
+        """Whether a failure of a row is not its own: the last requests have failed, those of other rows among them."""
+        return self.down and bool(self._failing - {row})
+
+    def failed(self, reason: str, patience: float | None = None, row: str = "") -> str | None:
         """Count a failure; return why it is to be given up, if it is. `patience` replaces the usual one, in seconds."""
+        if row in self._alone:
+            return None
+        self._failing.add(row)
         now = time.monotonic()
         self._failures += 1
         self._since = self._since or now
@@ -175,6 +188,10 @@ class EndpointLimiter:
     def down(self) -> bool:
         """Whether the last requests, of this model or of all, have all failed."""
         return self._breaker.down or self._gate.breaker.down
+
+    def blamed(self, row: str) -> bool:
+        """Whether a failure of a row is the model's, or the endpoint's."""
+        return self._breaker.blamed(row) or self._gate.breaker.blamed(row)
 
     @property
     def resting(self) -> bool:
@@ -264,21 +281,27 @@ class EndpointLimiter:
             self._halved_at = time.monotonic()
 
     def failed(
-        self, reason: str, *, answered: bool = True, absent: bool = False, patience: float | None = None
+        self,
+        reason: str,
+        *,
+        answered: bool = True,
+        absent: bool = False,
+        patience: float | None = None,
+        row: str = "",
     ) -> None:
-        """A request has failed: the server answered with an error, for this model, or not at all.
+        """A row's request has failed: the server answered with an error, for this model, or not at all.
 
         `absent` says that nothing listens at its address, which soon decides where it has never answered. `patience` is
         how long it may go on, in seconds, where it is not the usual time.
         """
         if answered:
             self._gate.breaker.reachable()
-            if (given_up := self._breaker.failed(reason, patience)) is not None:
+            if (given_up := self._breaker.failed(reason, patience, row)) is not None:
                 self.stop(given_up)
             return
         breaker, give_up = self._gate.breaker, self._gate.give_up
         soon = min(give_up.absent, give_up.never_reached) if absent and not breaker.reached else None
-        if (given_up := breaker.failed(reason, soon)) is not None:
+        if (given_up := breaker.failed(reason, soon, "" if absent else row)) is not None:
             self._gate.stop(given_up)
 
     def read_quota(self, quota: Iterable[Quota]) -> None:

@@ -223,9 +223,10 @@ def _refuse_unpriced(jobs: Sequence[Job], budget: Budget, options: BenchOptions)
     endless = dict.fromkeys(job.model for job in left if job.model in priced and not budget.limited(job.model))
     if options.max_usd is not None and endless:
         raise UserError(
-            f"--max-usd cannot be kept for {', '.join(endless)}: `omit: [max_tokens]` lets an answer be of any length; "
-            f"in {options.models_file} take max_tokens out of omit, set max_tokens_key: max_completion_tokens, or give "
-            "a limit under the server's own name in extra; nothing was asked"
+            f"--max-usd cannot be kept for {', '.join(endless)}: with `omit: [max_tokens]`, or a limit in extra that "
+            f"is no positive number, an answer may be of any length; in {options.models_file} take max_tokens out of "
+            "omit, set max_tokens_key: max_completion_tokens, or give a limit under the server's own name in extra; "
+            "nothing was asked"
         )
 
 

@@ -149,12 +149,13 @@ def parse(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Reply:
         NotUnderstood: it holds no list of blocks.
     """
     blocks = reply.get("content")
-    if not isinstance(blocks, list):
+    if not isinstance(blocks, (list, str)):
         raise late_failure(reply, secrets)
+    text = text_of(blocks)
     usage = reply.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     counts = [found for name in _INPUT if (found := count(usage.get(name))) is not None]
     tokens = sum(counts) if counts else None, count(usage.get("output_tokens"))
-    # A message need not say why it ended: it came as a whole.
-    reason = reply.get("stop_reason") or "end_turn"
-    return reply_of(text_of(blocks), reason, tokens, model=name_of(reply), secrets=secrets)
+    # A message need not say why it ended, where it says anything: it came as a whole.
+    reason = reply.get("stop_reason") or ("end_turn" if blocks else "")
+    return reply_of(text, reason, tokens, model=name_of(reply), secrets=secrets)

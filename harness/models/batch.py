@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 
-from harness.errors import AskError, ModelRejected, Rejected, Unavailable
+from harness.errors import MOST_DOUBTS, AskError, ModelRejected, NotUnderstood, Rejected, Unavailable
 from harness.models import openai
 from harness.models.backend import Reply, Request
-from harness.models.batch_api import PASSING, UNFINISHED, VALIDATING, Batch, BatchApi, BatchCalls, Pace
+from harness.models.batch_api import PASSING, VALIDATING, Batch, BatchApi, BatchCalls, Pace
 from harness.models.entry import OpenAIModel
 from harness.models.http_errors import Filtered, failure
 from harness.models.openai import OpenAIBackend
@@ -33,12 +33,16 @@ Outcome = Reply | AskError
 
 @dataclass(eq=False, slots=True)
 class _Line:
-    """A line of a batch's file: its id, the requests that it stands for, its size in bytes, and its batches so far."""
+    """A line of a batch's file: its id, the requests that it stands for, its size in bytes, its batches so far.
+
+    `doubts` are those of them whose answer was not understood.
+    """
 
     id: str
     requests: list[Request]
     size: int
     tries: int = 0
+    doubts: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -93,7 +97,7 @@ class BatchBackend:
         Raises:
             Rejected: as `ask_all` yields it.
         """
-        [outcome] = [outcome async for _, outcome in self.ask_all([request])]
+        *_, outcome = [outcome async for _, outcome in self.ask_all([request])]
         if isinstance(outcome, Reply):
             return outcome
         raise outcome
@@ -103,7 +107,8 @@ class BatchBackend:
 
         A request that failed for a passing reason, or that an expired batch has left over, goes into the next batch, up
         to the model's `attempts`; calls that fail are repeated. An error that is yielded is final, therefore: Rejected
-        for the request, ModelRejected when the batch or the model is at fault.
+        for the request, ModelRejected when the batch or the model is at fault; but for one that only says that an
+        attempt may have been charged (`AskError.final`).
 
         Whoever stops iterating stops waiting: batches that are submitted go on, and the next call for the same requests
         collects their answers.
@@ -222,7 +227,7 @@ class _Asking:
         if sent.batch.status == "completed" and not (sent.batch.output_file or sent.batch.error_file):
             sent.without_files = sent.without_files or time.monotonic()
             return time.monotonic() - sent.without_files >= self._pace.give_up
-        return sent.batch.status not in UNFINISHED
+        return sent.batch.finished
 
     async def _resume(self, file: str, lines: list[_Line]) -> None:
         """Wait for a batch of an earlier run; ask its lines again if it was never submitted."""
@@ -300,12 +305,18 @@ class _Asking:
             return [*found, *((line, unwritten) for line, _ in unanswered)]
         for line, error in unanswered:
             line.tries += 1
-            if not isinstance(error, PASSING):
+            line.doubts += isinstance(error, NotUnderstood)
+            if not isinstance(error, PASSING) or line.doubts >= MOST_DOUBTS:
                 found.append((line, error))
             elif line.tries < self._backend.model.attempts:
                 self._waiting.append(line)
+                if error.charged:
+                    error.final = False
+                    found.append((line, error))
             else:
-                found.append((line, Rejected(f"no answer in {line.tries} batches: {error}")))
+                last = Rejected(f"no answer in {line.tries} batches: {error}")
+                last.charged, last.usage = error.charged, error.usage
+                found.append((line, last))
         return found
 
     def _wait_for_queue(self, sent: _Sent) -> list[_Found]:
@@ -343,7 +354,9 @@ class _Asking:
             return str(line.get("custom_id")), read(self._backend.model.api, line, secrets)
 
         for file in filter(None, (batch.output_file, batch.error_file)):
-            found.update(await self._calls.lines(file, batch, take))
+            for custom_id, outcome in await self._calls.lines(file, batch, take):
+                if not isinstance(found.get(custom_id), Reply):  # an answer counts, whatever else is said of the row
+                    found[custom_id] = outcome
         return {line.id: missing(batch, found.get(line.id)) for line in lines}
 
 

@@ -31,7 +31,8 @@ QUEUE_FULL = "token_limit_exceeded"
 MOST_ROWS = 50_000
 MOST_BYTES = 200_000_000
 VALIDATING = frozenset({"validating"})
-UNFINISHED = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+WORKING = frozenset({"in_progress", "finalizing", "cancelling"})
+FINISHED = frozenset({"completed", "failed", "expired", "cancelled"})
 PASSING = (Throttled, Unavailable, BadReply)
 
 
@@ -45,6 +46,13 @@ class Batch:
     output_file: str | None = None
     error_file: str | None = None
     errors: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come of it. A status that is not OpenAI's is that of a batch at work, unless it has
+        brought something: to take it for an end would be to ask, and pay, for all its rows again."""
+        known = self.status in VALIDATING or self.status in WORKING
+        return self.status in FINISHED or (not known and bool(self.output_file or self.error_file or self.errors))
 
     @property
     def queue_full(self) -> bool:
@@ -146,7 +154,7 @@ def batch_of(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Batch:
     data = errors.get("data") if isinstance(errors, dict) else None
     return Batch(
         id=_text(reply, "id"),
-        status=_text(reply, "status"),
+        status=_text(reply, "status").lower().replace("canceled", "cancelled"),
         input_file=_text(reply, "input_file_id"),
         output_file=reply.get("output_file_id"),
         error_file=reply.get("error_file_id"),

@@ -14,30 +14,41 @@ from harness.models.http_errors import clean, late_failure
 # The words of OpenAI, Azure, Anthropic, Mistral, Gemini, Cohere, Bedrock, Zhipu, DeepSeek, vLLM, TGI and LoRAX.
 _ENDS: dict[str, FinishReason | Literal["failed"]] = {
     **dict.fromkeys(("stop", "stop_sequence", "end_turn", "eos", "eos_token", "end", "complete", "completed"), "stop"),
-    **dict.fromkeys(("finish", "finished", "done"), "stop"),
+    **dict.fromkeys(("finish", "finished", "done", "endoftext", "end_of_text"), "stop"),
     # These ask for a next turn, of which there is none here.
     **dict.fromkeys(("tool_calls", "tool_use", "function_call", "pause_turn"), "unknown"),
     **dict.fromkeys(("length", "model_length", "max_tokens", "max_output_tokens", "max_length"), "length"),
+    **dict.fromkeys(("max_new_tokens", "error_limit"), "length"),
     **dict.fromkeys(("model_context_window_exceeded", "context_length", "token_limit", "incomplete"), "length"),
     **dict.fromkeys(("content_filter", "content_filtered", "refusal", "safety", "image_safety"), "refusal"),
     **dict.fromkeys(("prohibited_content", "blocklist", "spii", "recitation", "sensitive"), "refusal"),
     **dict.fromkeys(("guardrail_intervened", "error_toxic", "blocked", "moderation"), "refusal"),
+    **dict.fromkeys(("policy_violation", "content_policy_violation", "language"), "refusal"),
     **dict.fromkeys(("error", "failed", "insufficient_system_resource", "network_error", "server_error"), "failed"),
     **dict.fromkeys(("abort", "aborted", "cancelled", "canceled", "timeout", "malformed_function_call"), "failed"),
+    **dict.fromkeys(("user_cancel", "time_limit", "not_finished", "malformed_response"), "failed"),
 }
 _THOUGHTS = ("think", "thought", "reason", "analysis")
 _MOST_TOKENS = 10**9
 _SUFFIX = re.compile(r"[-:@.]")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _END_OF_THINKING = "</think>"
 
 
 def finish_of(reason: Any) -> FinishReason | Literal["failed"]:
     """Return what a server's finish reason means; `failed` when generation broke off."""
-    return _ENDS.get(_word(reason), "unknown")
+    return _ENDS.get(word_of(reason), "unknown")
 
 
-def _word(reason: Any) -> str:
-    return reason.partition(":")[0].strip().lower().replace("-", "_") if isinstance(reason, str) else ""
+def word_of(reason: Any) -> str:
+    """Return a finish reason in the form of `_ENDS`; "" where there is none. SGLang and AI21 send an object."""
+    if isinstance(reason, dict):
+        reason = reason.get("type") or reason.get("reason")
+    if not isinstance(reason, str):
+        return ""
+    snake = _CAMEL.sub("_", reason.partition(":")[0].strip()).lower().replace("-", "_")
+    word = snake.rpartition(".")[2].removeprefix("finish_reason_")
+    return "" if word in ("null", "none") else word
 
 
 def text_of(content: Any) -> str | None:
@@ -53,19 +64,23 @@ def text_of(content: Any) -> str | None:
         content = [content]
     if not isinstance(content, list):
         return None
-    return "".join(_part(part) for part in content)
+    parts = [_part(part) for part in content]
+    return None if None in parts else "".join(part for part in parts if part)
 
 
-def _part(part: Any) -> str:
+def _part(part: Any) -> str | None:
+    """The text of a part, "" where it is no text's part, such as a thought's; None: it is, and is not understood."""
     if isinstance(part, str):
         return part
-    kind = str(part.get("type", "text")).lower() if isinstance(part, dict) else "other"
-    if kind == "other" or kind == "refusal" or any(name in kind for name in _THOUGHTS) or part.get("thought") is True:
+    if not isinstance(part, dict):
+        return None
+    kind = str(part.get("type", "text")).lower()
+    if kind == "refusal" or any(name in kind for name in _THOUGHTS) or part.get("thought") is True:
         return ""
-    text = part.get("text")
+    text = next((part[name] for name in ("text", "content") if part.get(name) is not None), None)
     if isinstance(text, dict):  # OpenAI's assistants: {"value": …}
         text = text.get("value")
-    return text if isinstance(text, str) else ""
+    return text if isinstance(text, str) else None if kind.endswith("text") else ""
 
 
 def tokens_of(usage: Any) -> tuple[int | None, int | None]:
@@ -123,7 +138,7 @@ def reply_of(
             raise late_failure({"error": error}, secrets)
         if finish == "failed":
             raise Unavailable(f"the server gave the answer up (finish reason: {clean(reason, secrets)})")
-        if text is None or (not text and not refused and _word(reason) not in _ENDS):
+        if text is None or (not text and not refused and word_of(reason) not in _ENDS):
             raise NotUnderstood("the reply's choice holds no text")
         try:
             text.encode()

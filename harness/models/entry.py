@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import Field, JsonValue, PrivateAttr, ValidationInfo, field_validator
 
 from harness.errors import SpecError, UserError, nearest
 from harness.models.given import FORMS, settings_of
@@ -148,7 +149,9 @@ class Sampled(Common):
     )
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers, such as Azure's `api-key`.")
     query: dict[str, str] = Field(default_factory=dict, description="Further parameters of the URL.")
-    extra: dict[str, Any] = Field(default_factory=dict, description="Further keys of the request body, as they are.")
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Further keys of the request body, as they are."
+    )
 
     @field_validator("samples")
     @classmethod
@@ -506,6 +509,8 @@ def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping
     backend = data[name].get("backend") if isinstance(data[name], dict) else None
     added = plugins().of("backend", BACKENDS).get(str(backend))
     model: Model = validate(filled, added.made if added else Model, [name], hidden)
+    for setting, problem in _doubtful_texts(model, written if isinstance(written, dict) else {}):
+        raise SpecError(source.problem([name, setting], problem))
     for key, value in carried_by_headers(model):
         if not (value.isascii() and value.isprintable()):
             raise SpecError(source.problem([name, *key], UNSENDABLE))
@@ -515,6 +520,30 @@ def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping
         written["base_url"] = _fill(source.data[name]["base_url"], addresses, {})
     model.remember(written, [value for variable, value in values.items() if not _plain(variable, value, addresses)])
     return ModelEntry(name, model, tuple(unset))
+
+
+BAD_URL = (
+    "base_url is not a valid URL: expected http://HOST[:PORT]/PATH or https://…, in which a password's '@', '/', '?' "
+    "and '#' are percent-encoded"
+)
+_BAD_VARIABLE = "a variable is written ${NAME}, in which NAME is of letters, digits and _"
+_LIKE_VARIABLE = re.compile(r"\$\{[^}]*\}?|^\s*\$\w+\s*$")
+
+
+def _doubtful_texts(model: Common, written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each setting that says where to ask, or with which key, and cannot be meant so, with what is wrong."""
+    for key in ("base_url", "api_key", "api_token"):
+        if _LIKE_VARIABLE.search(_WRITTEN.sub("", str(written.get(key, "")))):
+            yield key, _BAD_VARIABLE
+    address = str(getattr(model, "base_url", ""))
+    if address and "${" not in address:
+        try:
+            parts = urlsplit(address)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            valid = False
+        if not valid:
+            yield "base_url", BAD_URL
 
 
 UNSENDABLE = (

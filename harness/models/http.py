@@ -18,6 +18,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -29,8 +30,9 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from harness.errors import AskError, BadReply, ModelRejected, Unavailable, UserError
+from harness.errors import AskError, BadReply, ModelRejected, NotUnderstood, Unavailable, UserError
 from harness.models.backend import Reply
+from harness.models.entry import BAD_URL
 from harness.models.events import DONE, Body, Event
 from harness.models.http_errors import PROXY_REFUSES, clean, failure, quotas
 
@@ -45,6 +47,9 @@ _HEADERS = {
     "User-Agent": "lora-leaderboard",
 }
 _JSON = {"Content-Type": "application/json"}
+_IDLE_CLOSE_S = 1.0
+"""Seconds within which a request fails that is sent on a kept connection which the server has closed, being idle."""
+_reused: ContextVar[bool] = ContextVar("_reused", default=False)
 MOST_WORDS = 1_000_000
 """Bytes of an error's body that are read."""
 LONGEST_LINE = 1 << 17
@@ -134,13 +139,20 @@ def open_session(*, secure: bool, unpack: bool = True) -> aiohttp.ClientSession:
     # reused in that instant would be a request lost.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ttl_dns_cache=60, ssl=_context(secure))
     # Not trust_env, which looks the proxy up in a thread for every request, and sends what ~/.netrc holds.
+    traces = aiohttp.TraceConfig()
+    traces.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=connector,
+        trace_configs=[traces],
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=unpack,
         max_line_size=LONGEST_LINE,
         max_field_size=LONGEST_LINE,
     )
+
+
+async def _note_reuse(session: aiohttp.ClientSession, context: object, params: object) -> None:
+    _reused.set(True)
 
 
 def _context(secure: bool) -> ssl.SSLContext:
@@ -200,6 +212,7 @@ async def post(
             found.take(part, time.monotonic() - started)
             if found.events or not streamed or found.is_json:
                 begun.reschedule(None)
+        found.end(time.monotonic() - started)
         begun.reschedule(None)
         try:
             reply = _read(found, read, secrets)
@@ -225,23 +238,39 @@ def events_of(body: Body, secrets: Sequence[str] = ()) -> list[Event]:
     Raises:
         BadReply: one is not a JSON object.
     """
-    return [Event(at, json_object(data, secrets)) for at, data in body.events if data.strip() != DONE]
+    return [Event(at, one) for at, data in body.events if data.strip() != DONE for one in _objects(data, secrets)]
+
+
+def _objects(data: bytes, secrets: Sequence[str]) -> list[dict[str, Any]]:
+    """The JSON objects in the data of an event: one, or several that a server has run together."""
+    try:
+        return [json_object(data, secrets)]
+    except BadReply as error:
+        found, text = [], data.decode(errors="replace").strip()
+        while text:
+            try:
+                end = json.JSONDecoder().raw_decode(text)[1]
+            except (ValueError, RecursionError):
+                raise error from None
+            found.append(json_object(text[:end].encode(), secrets))
+            text = text[end:].lstrip().removeprefix("data:").lstrip()
+        return found
 
 
 async def _unpacked(response: httpx.Response, most: int) -> AsyncIterator[bytes]:
     """Yield an answer's body, unpacked, in parts.
 
     Raises:
-        BadReply: it is longer than `most` bytes, or packed in a way that was not asked for.
+        NotUnderstood: it is longer than `most` bytes, or packed in a way that was not asked for.
     """
     packed = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
     if len(packed) > 1 or packed[0] in ("br", "zstd"):  # twice packed, a megabyte becomes a terabyte
-        raise _charged(BadReply(f"the answer is packed as {', '.join(packed)}, which was not asked for"))
+        raise _charged(NotUnderstood(f"the answer is packed as {', '.join(packed)}, which was not asked for"))
     size = 0
     async for part in response.aiter_bytes():
         size += len(part)
         if size > most:
-            raise _charged(BadReply(f"the answer is longer than {most / 1e6:g} MB (body_limit)"))
+            raise _charged(NotUnderstood(f"the answer is longer than {most / 1e6:g} MB (body_limit)"))
         yield part
 
 
@@ -295,6 +324,8 @@ async def _exchange(
         url = url.copy_with(userinfo=b"")
     timeouts = {"connect": bounds.connect, "read": bounds.silence}
     answering = False
+    _reused.set(False)
+    sent = time.monotonic()
     try:
         with _translated_errors(secrets):
             extensions = {"timeout": timeouts}
@@ -315,6 +346,8 @@ async def _exchange(
     except Unavailable as error:
         # What was begun has been generated, at least in part, whether it arrived or not.
         error.charged = error.charged or (answering and error.__cause__ is not None)
+        if not (error.answered or answering) and _reused.get() and time.monotonic() - sent <= _IDLE_CLOSE_S:
+            error.unread, error.charged = True, False
         raise
 
 
@@ -338,10 +371,7 @@ def address(base_url: str, path: str) -> httpx.URL:
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.raw_host) or (url.port or 0) > _LAST_PORT:
-        raise UserError(
-            "base_url is not a valid URL: expected http://HOST[:PORT]/PATH or https://…, in which a password's "
-            "'@', '/', '?' and '#' are percent-encoded"
-        )
+        raise UserError(BAD_URL)
     # The path as it was written: one that has been decoded may mean another.
     before, mark, query = url.raw_path.partition(b"?")
     return url.copy_with(raw_path=before.rstrip(b"/") + path.encode() + mark + query, fragment=None)
@@ -356,20 +386,28 @@ def json_object(content: bytes, secrets: Sequence[str] = ()) -> dict[str, Any]:
     """Return the JSON object that a body holds.
 
     Raises:
-        BadReply: it holds something else.
+        BadReply: it holds nothing, or only the beginning of one.
+        NotUnderstood: it holds something else.
     """
     try:
         reply = json.loads(content, parse_int=_integer, parse_constant=_no_number)
     except RecursionError:
-        raise BadReply("the answer's JSON is nested too deeply") from None
+        raise NotUnderstood("the answer's JSON is nested too deeply") from None
     except ValueError as error:
         text = clean(content[:MOST_WORDS].decode(errors="replace"), secrets)
-        raise BadReply(f"the answer is not JSON: {text or 'an empty body'}") from error
+        kind = BadReply if _ends_early(error, content) else NotUnderstood
+        raise kind(f"the answer is not JSON: {text or 'an empty body'}") from error
     if isinstance(reply, list) and len(reply) == 1:  # Gemini's errors
         reply = reply[0]
     if not isinstance(reply, dict):
-        raise BadReply(f"the answer is not a JSON object: {clean(content.decode(errors='replace'), secrets)}")
+        raise NotUnderstood(f"the answer is not a JSON object: {clean(content.decode(errors='replace'), secrets)}")
     return reply
+
+
+def _ends_early(error: ValueError, content: bytes) -> bool:
+    """Whether JSON could not be read because its end is missing."""
+    at_end = isinstance(error, json.JSONDecodeError) and error.pos >= len(error.doc.rstrip())
+    return not content.strip() or at_end or "Unterminated string" in str(error)
 
 
 def _integer(digits: str) -> int:

@@ -16,7 +16,7 @@ from harness.models.entry import OpenAIModel, Sampled
 from harness.models.events import Event
 from harness.models.http import Bounds, Readers, address, post, public
 from harness.models.http_errors import Filtered, late_failure
-from harness.models.streaming import openai_reply, timed
+from harness.models.streaming import first_choice, openai_reply, timed
 
 Api = Literal["chat", "completions"]
 
@@ -213,9 +213,8 @@ def parse(api: Api, reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> 
         AskError: the reply is an error in spite of its status 200 (OpenRouter sends such), or an answer that failed.
         NotUnderstood: it holds no choice, or a choice without an answer.
     """
-    choices = reply.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
+    choice = first_choice(reply.get("choices"))
+    if choice is None:
         raise late_failure(reply, secrets)
     text, refused = _said(choice)
     return reply_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -11,10 +12,13 @@ from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from harness.models.entry import BaselineModel, ColumnModel, Model, Price, Sampled, in_batches
+from harness.models.entry import BaselineModel, ColumnModel, LoraxModel, Model, Price, Sampled, in_batches
 
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens")
-_ANSWERS = ("n", "best_of", "num_return_sequences")
+_LIMITS = (
+    *("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens", "max_tokens_to_sample"),
+    *("max_length", "max_gen_len", "n_predict", "num_predict"),
+)
+_ANSWERS = ("n", "best_of", "num_return_sequences", "num_generations", "candidate_count")
 BATCH_SHARE = 0.5
 """What the Batch API takes of the usual price."""
 _TYPICAL_TOKENS = 1000
@@ -71,14 +75,20 @@ def most_output(model: Model, limit: int) -> int | None:
     """
     if not isinstance(model, Sampled):
         return limit
-    own = [] if "max_tokens" in model.omit else [model.max_tokens or limit]
-    own += [value for key in _LIMITS if (value := _positive(model.extra.get(key)))]
+    generates = isinstance(model, LoraxModel) and model.api == "generate"
+    key = "max_new_tokens" if generates else getattr(model, "max_tokens_key", "max_tokens")
+    sent: dict[str, object] = {} if "max_tokens" in model.omit else {key: model.max_tokens or limit}
+    # What extra says replaces what would be sent under the same name; -1, say, stands for no limit.
+    sent |= {key: model.extra[key] for key in _LIMITS if key in model.extra}
+    own = [_positive(value) for value in sent.values() if value is not None]
     answers = max(_positive(model.extra.get(key)) or 1 for key in _ANSWERS)
-    return max(own) * answers if own else None
+    return max(own) * answers if own and all(own) else None
 
 
 def _positive(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        return 0
+    return max(0, math.ceil(value))
 
 
 def price_of(model: Model, task: str) -> Priced | None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from harness.errors import AskError, BadReply
 from harness.models.backend import Reply
-from harness.models.content import text_of
+from harness.models.content import text_of, tokens_of, word_of
 from harness.models.events import Event
-from harness.models.http_errors import late_failure
+from harness.models.http_errors import late_failure, says_error
 
 
 def timed(reply: Reply, seconds: Sequence[float]) -> Reply:
@@ -42,18 +42,24 @@ def openai_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> tupl
     done = False
     for event in events:
         done = done or event.done
-        if event.data.get("error"):
+        if says_error(event.data):
             raise broken_off(event.data, secrets, seconds)
-        reply |= {name: event.data[name] for name in ("model", "usage") if event.data.get(name)}
-        for part in _first(event.data.get("choices")):
-            # Some servers send a whole message, in one event.
+        reply |= {"model": event.data["model"]} if event.data.get("model") else {}
+        part = first_choice(event.data.get("choices")) or {}
+        if any(tokens_of(usage := _usage(event.data, part))):
+            reply["usage"] = usage
+        if part:
+            # Some servers send a whole message, in one event or after its parts.
             delta = part.get("delta") or part.get("message")
             delta = delta if isinstance(delta, dict) else {}
-            message["content"] += text_of(delta.get("content")) or ""
+            said = text_of(delta.get("content")) or ""
+            repeated = not part.get("delta") and said.startswith(message["content"])
+            message["content"] = said if repeated else message["content"] + said
             message["refusal"] += _text(delta.get("refusal"))
             choice["text"] += _text(part.get("text"))
-            for name in ("finish_reason", "error"):
-                choice[name] = part.get(name) or choice.get(name)
+            choice["error"] = part.get("error") or choice.get("error")
+            if word_of(part.get("finish_reason")):
+                choice["finish_reason"] = part["finish_reason"]
             if _text(part.get("text")) or any(value for name, value in delta.items() if name != "role"):
                 seconds.append(event.seconds)
     if not (done or choice.get("finish_reason") or choice.get("error")):
@@ -117,10 +123,16 @@ def lorax_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> tuple
     raise BadReply("the stream of the answer broke off")
 
 
-def _first(choices: Any) -> list[Mapping[str, Any]]:
-    """The chunk's part of the first choice; the chunk with the counts has none."""
-    found = choices if isinstance(choices, list) else []
-    return [choice for choice in found[:1] if isinstance(choice, dict)]
+def first_choice(choices: Any) -> Mapping[str, Any] | None:
+    """Return the choice of index 0 in a reply, or in a part of one, of which a request with `n` has several."""
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return next((choice for choice in found if choice.get("index") in (0, None)), None)
+
+
+def _usage(data: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
+    """The counts in a part of a stream: Groq and Moonshot have places of their own for them."""
+    groq = data.get("x_groq")
+    return data.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None) or choice.get("usage")
 
 
 def _text(value: Any) -> str:

@@ -68,7 +68,7 @@ def names_of(union: Any, key: str) -> tuple[str, ...]:
 class Strict(BaseModel):
     """A mapping of the file in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Strict):

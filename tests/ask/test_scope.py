@@ -165,3 +165,49 @@ def test_a_model_that_writes_more_than_its_limit_is_found_out_by_one_row(loopbac
     assert budget.spent <= 60.0 * worst
     assert asked.jobs[0].answered == 2
     assert "could pass the limit" in str(asked.ended)
+
+
+@pytest.mark.parametrize(("rows", "bad", "concurrency"), [(12, {5}, 4), (4, {3}, 1), (60, set(range(0, 60, 7)), 4)])
+@pytest.mark.parametrize("name", ["error", "drop"])
+def test_rows_that_fail_every_time_have_failed_themselves(
+    loopback: Loopback, tmp_path: Path, rows: int, bad: set[int], concurrency: int, name: str
+) -> None:
+    """The others are answered meanwhile, so neither the model nor its server is down."""
+    loopback.plan = lambda prompt, attempt: FAULTS[name] if int(prompt.split()[1]) in bad else None
+    patient = GiveUpAfter(first_wait=0.01, longest_wait=0.05, down=600.0)
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(rows), concurrency=concurrency)], give_up=patient)
+    assert asked.statuses() == {"ok": rows - len(bad), "failed": len(bad)}
+    assert asked.jobs[0].stopped is None
+    assert all(found.error for found in asked.responses["m"] if found.status == "failed")
+
+
+def test_a_kept_connection_that_the_server_has_closed_costs_nothing(loopback: Loopback, tmp_path: Path) -> None:
+    """It shows when the next request is sent on it, which is sent again at once and was not paid for."""
+    loopback.plan = lambda prompt, attempt: FAULTS["reset"] if prompt != "row 0" and attempt == 0 else None
+    model = OpenAIModel(backend="openai", model="m", price=PRICE)
+    budget = Budget(None, {"m": model})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(8), concurrency=1, attempts=1)], budget=budget)
+    assert asked.statuses() == {"ok": 8}
+    assert [found.lost for found in asked.responses["m"]] == [None] * 8
+    assert budget.spent == 8 * (2 + 10)  # each prompt has two words, each answer one
+
+
+def test_the_cap_and_the_table_count_the_same_for_an_attempt_without_counts(loopback: Loopback, tmp_path: Path) -> None:
+    """Also where the model was found to count more tokens in a row than reckoned."""
+    usage = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
+    choice = {"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+    good = Fault(body=json.dumps({"choices": [choice], "usage": usage}))
+    loopback.plan = lambda prompt, attempt: FAULTS["broken"] if prompt == "row 1" and attempt == 0 else good
+    budget = Budget(1e6, {"m": OpenAIModel(backend="openai", model="m", price=PRICE)})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(2), concurrency=1)], budget=budget)
+    [lost] = [found.lost for found in asked.responses["m"] if found.lost]
+    assert budget.spent == pytest.approx(2 * PRICE.usd(100, 1) + PRICE.usd(*lost[:2]))
+    assert PRICE.usd(*lost[:2]) >= PRICE.usd(100, 1)
+
+
+@pytest.mark.parametrize("page", ["<html>Please log in</html>", '"yes"', "[1, 2]", '{"a": NaN}'])
+def test_what_is_whole_and_no_answer_is_paid_for_twice_at_most(loopback: Loopback, tmp_path: Path, page: str) -> None:
+    loopback.plan = lambda prompt, attempt: Fault(body=page)
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(3))])
+    assert asked.statuses() == {"failed": 3}
+    assert set(loopback.asked.values()) == {2}

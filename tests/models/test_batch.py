@@ -35,7 +35,7 @@ from harness.errors import (
 from harness.models.backend import Reply
 from harness.models.batch import BatchBackend, read
 from harness.models.batch_api import Pace, batch_of
-from harness.models.entry import OpenAIModel
+from harness.models.entry import OpenAIModel, Price
 from harness.models.http import Transport
 from harness.models.openai import OpenAIBackend
 from harness.store.results import Response, read_responses
@@ -210,6 +210,38 @@ def test_a_row_whose_answer_is_missing_is_asked_again(server: BatchServer, state
     server.heard = lose
     assert completions(ask(server, state, ["lost"])) == {"lost": "LOST"}
     assert server.sizes() == [1, 1]
+
+
+def test_an_answer_counts_whatever_else_the_files_say_of_its_row(server: BatchServer, state: Path) -> None:
+    def twice(kind: str) -> None:
+        answers = server.files.get("file-output-batch_0", b"")
+        if answers and b"oops" not in answers:
+            line = {**json.loads(answers.splitlines()[0]), "response": {"status_code": 500, "body": {"error": "oops"}}}
+            server.files["file-output-batch_0"] = answers + json.dumps(line).encode() + b"\n"
+
+    server.heard = twice
+    assert completions(ask(server, state, ["row 0"])) == {"row 0": "ROW 0"}
+    assert server.sizes() == [1]
+
+
+@pytest.mark.parametrize("status", ["queued", "RUNNING", "paused", "In_Progress"])
+def test_a_status_of_another_vendor_is_no_end(status: str) -> None:
+    reply = {"id": "b", "status": status, "input_file_id": "f"}
+    assert not batch_of(reply).finished
+    assert batch_of({**reply, "status": "COMPLETED"}).finished
+    assert batch_of({**reply, "status": "success", "output_file_id": "o"}).finished
+
+
+def test_an_answer_that_is_paid_for_and_not_understood_is_in_two_batches(server: BatchServer, tmp_path: Path) -> None:
+    """Both are booked, with what the server says that they took."""
+    usage = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+    odd = {"choices": [{"message": {"content": 7}, "finish_reason": "stop"}], "usage": usage}
+    server.rows = lambda prompt, attempt: Failure(200, odd)
+    budget = Budget(None, {"m": OpenAIModel(backend="openai", model="m", price=Price(input=1e6, output=1e6))})
+    asked = ask_all(tmp_path, [pair(server, tmp_path, 1)], budget=budget)
+    assert server.sizes() == [1, 1]
+    assert [found.lost for found in asked.responses["m"]] == [(4, 6, 0.0)]
+    assert budget.spent == 10
 
 
 def test_an_expired_batch_gives_what_is_done_and_the_rest_is_asked_again(server: BatchServer, state: Path) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import BadReply, ModelRejected, Unavailable
+from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.backend import Reply
 from harness.models.content import same_model
 from harness.models.entry import OpenAIModel
+from harness.models.events import Body
 from harness.models.openai import OpenAIBackend
 from tests.asking import Pair, openai, prompts
 from tests.asking import ask as ask_all
@@ -50,6 +51,9 @@ FAILED = [
     chat("", "error", error={"code": 502, "message": "Provider returned error"}),
     chat("ye", "error", {"prompt_tokens": None, "total_tokens": 0}),
     chat("y", "insufficient_system_resource"),
+    *(chat("y", reason) for reason in ("USER_CANCEL", "time_limit", {"type": "abort", "message": "no memory"})),
+    chat([{"type": "text"}]),
+    chat([{}]),
     {**chat("", None), "error": {"code": 429, "message": "rate limited upstream"}},
     chat(None, None),
     chat("", "a_word_of_its_own"),
@@ -69,11 +73,15 @@ def test_an_answer_that_says_it_failed_is_asked_for_again(loopback: Loopback, tm
         *((word, "truncated") for word in ("length", "model_length", "max_tokens", "MAX_TOKENS")),
         *((word, "refused") for word in ("content_filter", "SAFETY", "PROHIBITED_CONTENT", "content_filter: OTHER")),
         ("sensitive", "refused"),
+        *((word, "truncated") for word in ("FinishReason.MAX_TOKENS", "FINISH_REASON_MAX_TOKENS", "MaxTokens")),
+        *((word, "truncated") for word in ({"type": "length", "length": 16}, "ERROR_LIMIT", "max_new_tokens")),
+        *((word, "refused") for word in ("ContentFilter", "policy_violation", "LANGUAGE")),
+        ({"reason": "endoftext"}, "ok"),
         *((word, "ok") for word in ("stop", "eos", "eos_token", "stop_sequence", "STOP", "tool_calls", None, "")),
     ],
 )
 def test_the_finish_reasons_of_all_vendors_have_their_status(
-    loopback: Loopback, tmp_path: Path, finish: str | None, status: str
+    loopback: Loopback, tmp_path: Path, finish: Any, status: str
 ) -> None:
     loopback.plan = lambda prompt, attempt: Fault(body=json.dumps(chat("I think", finish)))
     asked = ask_all(tmp_path, [Pair(openai(loopback), prompts(1))])
@@ -102,6 +110,7 @@ PARTS = [
     [{"text": "no", "thought": True}, {"text": "yes"}],
     ["ye", {"type": "text", "text": {"value": "s"}}],
     {"type": "text", "text": "yes"},
+    [{"type": "text", "content": "yes"}, {"type": "image_url", "image_url": {"url": "x"}}],
 ]
 
 
@@ -240,3 +249,123 @@ def test_another_model_is_refused_where_the_entry_is_strict(loopback: Loopback) 
 )
 def test_a_servers_name_for_a_model_may_be_longer_or_shorter(asked: str, named: str, same: bool) -> None:
     assert same_model(asked, named) is same
+
+
+def part(content: str | None, finish: str | None = None, **more: Any) -> str:
+    """A part of a streamed answer."""
+    delta = {} if content is None else {"content": content}
+    return json.dumps({"model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more})
+
+
+def of(index: int, content: str, finish: str | None = None) -> str:
+    """A part of one of several answers."""
+    return json.dumps({"choices": [{"index": index, "delta": {"content": content}, "finish_reason": finish}]})
+
+
+YE, S = part("ye"), part("s", "stop")
+GOOD_STREAMS = {
+    "no empty line between events": f"data: {YE}\ndata: {S}\n\ndata: [DONE]\n\n",
+    "no empty line at all": f"data: {YE}\ndata: {S}\ndata: [DONE]\n",
+    "two events in a line": f"data: {YE}{S}\n\ndata: [DONE]\n\n",
+    "two events with their names in a line": f"data: {YE} data: {S}\n\n",
+    "no empty line at the end": f"data: {YE}\n\ndata: {S}\n",
+    "no line feed at the end": f"data: {YE}\n\ndata: {S}",
+    "an end without a line feed": f"data: {YE}\n\ndata: {part('s')}\n\ndata: [DONE]",
+    "carriage returns": f"data: {YE}\r\n\r\ndata: {S}\r\n\r\n",
+    "empty data": f"data: \n\ndata: {YE}\n\ndata:\n\ndata: null\n\ndata: {S}\n\n",
+    "pings": f"data: {YE}\n\nevent: ping\ndata: ping\n\ndata: {S}\n\n",
+    "a word for no reason yet": f"data: {part('ye', 'null')}\n\ndata: {S}\n\n",
+    "several answers": "".join(
+        f"data: {one}\n\n" for one in (of(0, "ye"), of(1, "n"), of(0, "s", "stop"), of(1, "o", "length"))
+    ),
+    "all of it once more": f"data: {YE}\n\ndata: {part('s')}\n\ndata: {json.dumps(chat('yes'))}\n\ndata: [DONE]\n\n",
+}
+
+
+@pytest.mark.parametrize("body", GOOD_STREAMS.values(), ids=GOOD_STREAMS)
+def test_a_stream_is_read_however_it_is_framed(loopback: Loopback, body: str) -> None:
+    reply = answer(loopback, body, stream=True)
+    assert (reply.completion, reply.finish_reason in ("stop", "unknown")) == ("yes", True)
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_a_stream() -> None:
+    body = Body()
+    body.take(b"\xef\xbb\xbfdata: {}\n\n", 1.0)
+    assert body.events == [(1.0, b"{}")]
+
+
+def test_the_first_of_several_answers_is_the_one_of_index_0(loopback: Loopback) -> None:
+    choices = [
+        {"index": index, "message": {"content": text}, "finish_reason": "stop"}
+        for index, text in ((1, "no"), (0, "yes"))
+    ]
+    assert answer(loopback, {"choices": choices}).completion == "yes"
+
+
+BROKEN_STREAMS = {
+    "an error of vLLM": (json.dumps({"object": "error", "message": "engine dead", "code": 500}), "engine dead"),
+    "words without a choice": (json.dumps({"detail": "engine dead"}), "engine dead"),
+    "a list of errors": (json.dumps({"errors": [{"message": "engine dead"}]}), "engine dead"),
+}
+
+
+@pytest.mark.parametrize("said", [*BROKEN_STREAMS], ids=str)
+def test_an_error_after_the_first_words_is_no_end_of_an_answer(loopback: Loopback, said: str) -> None:
+    data, words = BROKEN_STREAMS[said]
+    with pytest.raises(AskError, match=words) as caught:
+        answer(loopback, f"data: {YE}\n\ndata: {data}\n\ndata: [DONE]\n\n", stream=True)
+    assert caught.value.charged
+
+
+@pytest.mark.parametrize(
+    "line", ['event: error\ndata: {"message": "engine dead", "code": 500}', "event: error\ndata: engine dead"]
+)
+def test_an_event_that_is_named_an_error_is_one(loopback: Loopback, line: str) -> None:
+    for text in (line, '{"error": {"message": "engine dead"}}'):
+        with pytest.raises(AskError, match="engine dead"):
+            answer(loopback, f"data: {YE}\n\n{text}\n\ndata: [DONE]\n\n", stream=True)
+
+
+@pytest.mark.parametrize("place", ["x_groq", "choice"])
+def test_counts_in_a_place_of_their_own_are_found(loopback: Loopback, place: str) -> None:
+    choice = {"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}
+    data = (
+        {"choices": [choice], "x_groq": {"usage": USAGE}}
+        if place == "x_groq"
+        else {"choices": [{**choice, "usage": USAGE}]}
+    )
+    zeros = {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}}
+    reply = answer(loopback, f"data: {json.dumps(data)}\n\ndata: {json.dumps(zeros)}\n\ndata: [DONE]\n\n", stream=True)
+    assert (reply.input_tokens, reply.output_tokens) == (50, 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": False, "errors": [{"code": 5007, "message": "its own words"}], "result": None},
+        {"error_code": 17, "error_msg": "its own words"},
+        {"exception": "its own words"},
+        {"error": {"error": {"message": "its own words"}}},
+        {"error": True, "reason": "its own words"},
+        {"error": {"message": "Provider returned error", "metadata": {"raw": "its own words", "provider_name": "P"}}},
+        {"Output": {"__type": "its own words"}},
+    ],
+)
+def test_the_servers_own_words_are_in_the_message(loopback: Loopback, body: Any) -> None:
+    with pytest.raises(AskError, match="its own words"):
+        answer(loopback, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"code": 429, "message": "slow down", "choices": []}, Throttled),
+        ({"status": 503, "message": "busy"}, Unavailable),
+        ({"errors": [{"code": "no_model", "message": "no"}], "status_code": 400}, Rejected),
+    ],
+)
+def test_a_status_in_the_body_of_a_good_one_counts(loopback: Loopback, body: Any, expected: type[AskError]) -> None:
+    with pytest.raises(AskError) as caught:
+        answer(loopback, body)
+    assert type(caught.value) is expected
+    assert not caught.value.charged

@@ -209,3 +209,78 @@ def test_a_reset_may_be_a_moment_since_1970(text: str) -> None:
         "x-ratelimit-reset-requests": text,
     }
     assert quotas(httpx.Headers(headers)) == (Quota("requests", 0, 30.0),)
+
+
+LARGE = "Rate limit reached on tokens per min (TPM): Limit 6000, Used 0, Requested 7000."
+DAY = "Rate limit reached on tokens per day (TPD): Limit 100, Used 99, Requested 30. Please try again in 4m18.5s."
+DETAILS = '[{{"quotaId": "GenerateRequestsPer{}"}}, {{"retryDelay": "34.5s"}}]'
+GEMINI = f'{{{{"error": {{{{"message": "quota", "details": {DETAILS}}}}}}}}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (429, error(429, DAY).body, ModelRejected),
+        (429, error(429, "Rate limit exceeded: free-models-per-day. Add 10 credits").body, ModelRejected),
+        (429, error(429, "Rate limit exceeded: free-models-per-min.").body, Throttled),
+        (429, GEMINI.format("DayPerProjectPerModel-FreeTier"), ModelRejected),
+        (429, GEMINI.format("MinutePerProjectPerModel-FreeTier"), Throttled),
+        (429, '{"message": "You are using a Trial key, which is limited to 1000 API calls / month."}', ModelRejected),
+        (429, '{"message": "Too many tokens per day, please wait before trying again."}', ModelRejected),
+        (403, error(403, "Out of call volume quota. Quota will be replenished in 10.00:00:00.").body, ModelRejected),
+        (429, error(429, LARGE).body, Rejected),
+        (429, error(429, LARGE.replace("7000", "5000")).body, Throttled),
+        (400, error(400, "The model `llama3` has been decommissioned", "model_decommissioned").body, ModelRejected),
+        (400, error(400, "Model Not Exist", "invalid_request_error").body, Doubtful),
+        (400, error(400, "foo/bar is not a valid model ID").body, Doubtful),
+        (400, error(400, "the answer names a model ID that is not valid").body, Rejected),
+        (400, '{"message": "Invalid model: m", "type": "invalid_model", "code": "1500"}', ModelRejected),
+        (
+            404,
+            error(404, "The API deployment for this resource does not exist.", "DeploymentNotFound").body,
+            ModelRejected,
+        ),
+        (410, error(410, "gone").body, Doubtful),
+        (401, error(401, "Access denied due to invalid subscription key or wrong API endpoint.").body, ModelRejected),
+        (403, error(403, "Country not supported", "unsupported_country_region_territory").body, ModelRejected),
+        (500, error(500, "the request exceeds the available context size. try increasing it").body, Rejected),
+        (500, error(500, "This model's maximum context length is 4096 tokens").body, Rejected),
+        (500, error(500, "out of memory").body, Unavailable),
+    ],
+)
+def test_what_vendors_say_in_words_has_its_scope(status: int, body: str, expected: type[AskError]) -> None:
+    assert type(failure(status, body)) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1m30s", 90), ("30s", 30), ("30 seconds", 30), ("5, 5", 5), ("-5", 0), ("1h", 3600), ("2 minutes", 120)],
+)
+def test_a_retry_after_in_other_forms_is_read(text: str, seconds: float) -> None:
+    assert retry_after({"retry-after": text}) == seconds
+
+
+def test_a_retry_after_may_be_a_moment() -> None:
+    now = datetime.now(UTC)
+    date = {"date": format_datetime(now, usegmt=True)}
+    for later in (str(int(now.timestamp()) + 90), (now + timedelta(seconds=90)).isoformat()):
+        assert retry_after({"retry-after": later, **date}) == pytest.approx(90, abs=1.5)
+    assert retry_after({"x-ms-retry-after-ms": "1500"}) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        (error(429, "Limit 3, Used 3, Requested 1. Please try again in 20s. Visit us").body, 20),
+        (error(429, "Please try again in 250ms.").body, 0.25),
+        (error(429, "Please try again in 1m12.5s.").body, 72.5),
+        (error(429, "exceeded token rate limit. Please retry after 25 seconds.").body, 25),
+        (GEMINI.format("MinutePerProject"), 34.5),
+        (error(429, "Please try again later.").body, None),
+    ],
+)
+def test_a_wait_that_is_named_in_words_is_kept(body: str, seconds: float | None) -> None:
+    found = failure(429, body)
+    assert isinstance(found, Throttled)
+    assert found.retry_after == seconds
+    assert failure(429, body, {"retry-after": "7"}).retry_after == 7  # type: ignore[attr-defined]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
 from harness.models.entry import BaselineModel, LoraxModel, OpenAIModel, Price
-from harness.models.prices import Priced, price_of
+from harness.models.prices import Priced, most_output, price_of
 
 
 def test_the_models_file_has_the_last_word() -> None:
@@ -69,3 +70,22 @@ def test_baselines_and_a_server_that_costs_nothing_are_free() -> None:
         found = price_of(model, "task")
         assert found is not None
         assert found.free
+
+
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        ({}, 16),
+        ({"extra": {"n": 4}}, 64),
+        ({"extra": {"max_tokens": 100}}, 100),
+        ({"extra": {"max_tokens": -1}}, None),
+        ({"extra": {"max_tokens": None}}, None),
+        ({"extra": {"max_tokens": "many"}}, None),
+        ({"extra": {"n_predict": -1}}, None),
+        ({"omit": ["max_tokens"]}, None),
+        ({"omit": ["max_tokens"], "extra": {"n_predict": 64}}, 64),
+        ({"max_tokens_key": "max_completion_tokens", "extra": {"max_tokens": None}}, 16),
+    ],
+)
+def test_the_most_that_is_written_is_what_is_sent_as_the_limit(settings: dict[str, Any], most: int | None) -> None:
+    assert most_output(OpenAIModel(backend="openai", model="m", **settings), 16) == most
