@@ -21,10 +21,10 @@ SHORTEST_IN_ANSWERS = 8
 def masked(text: str, secrets: Sequence[str], shortest: int = SHORTEST) -> str:
     """Return a text in which each secret of at least `shortest` characters is `MASK`.
 
-    Found are secrets as they are, percent-encoded, as JSON or HTML writes them, also in part; in hexadecimal; and in
-    Base64, also as a part of something longer, such as a whole header.
+    Found are secrets as they are and in one case, percent-encoded, as JSON or HTML writes them, also in part; in
+    hexadecimal; and in Base64, also as a part of something longer, such as a whole header.
     """
-    found = _pattern(tuple(secrets), shortest)
+    found = _pattern(tuple(secrets), shortest, _MARKS.search(text) is not None)
     return text if found is None else found.sub(MASK, text)
 
 
@@ -51,35 +51,47 @@ def of_proxies() -> list[str]:
     return [secret for proxy in getproxies().values() for secret in in_url(proxy if "://" in proxy else f"//{proxy}")]
 
 
-@lru_cache(64)
-def _pattern(secrets: tuple[str, ...], shortest: int) -> re.Pattern[str] | None:
+# Without one of these a text spells no letter or digit in another way, and is looked through faster.
+_MARKS = re.compile(r"%[0-9A-Fa-f]{2}|&#|\\[ux][0-9A-Fa-f]{2}|\0", re.ASCII)
+
+
+@lru_cache(128)
+def _pattern(secrets: tuple[str, ...], shortest: int, marked: bool) -> re.Pattern[str] | None:
     texts = {form for secret in secrets if len(secret) >= shortest for form in (secret, *_encoded(secret))}
     longest_first = sorted(texts, key=lambda text: (-len(text), text))
-    return re.compile("|".join("".join(map(_spelt, text)) for text in longest_first)) if texts else None
+    between = "\0?" if marked else ""  # UTF-16, read as something else
+    spelt = [between.join(_spelt(character, marked) for character in text) for text in longest_first]
+    return re.compile("|".join(spelt)) if texts else None
 
 
-@lru_cache(256)
-def _spelt(character: str) -> str:
-    """Return a pattern for a character however a URL, JSON or HTML may spell it."""
+@lru_cache(512)
+def _spelt(character: str, marked: bool) -> str:
+    """Return a pattern for a character however a URL, JSON or HTML may spell it; a letter in its ways if `marked`."""
     if character.isascii() and character.isalnum():
-        return re.escape(character)
+        code = ord(character)
+        ways = f"%(?:25)?{code:02x}|&#0*{code};|&#x0*{code:x};|\\\\u00{code:02x}|\\\\x{code:02x}"
+        return f"(?:{character}|(?i:{ways}))" if marked else character
     once = json.dumps(character)[1:-1]
     percent = quote(character, safe="", errors="replace")
     if len(percent) == 1:
         percent = f"%{ord(character):02X}"
+    hexadecimal = f"{ord(character):02x}"
     unicode = f"\\u{ord(character):04x}" if ord(character) < 0x10000 else once
     forms = {character, once, json.dumps(once)[1:-1], html.escape(character), f"&#{ord(character)};", f"\\{character}"}
+    forms |= {
+        f"{mark}{one}{end}" for mark, end in (("&#x", ";"), ("\\x", "")) for one in (hexadecimal, hexadecimal.upper())
+    }
     forms |= {percent, percent.lower(), percent.replace("%", "%25"), percent.lower().replace("%", "%25")}
     forms |= {unicode, unicode.upper().replace("\\U", "\\u")} | ({"+"} if character == " " else set())
     return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))})"
 
 
 def _encoded(secret: str) -> set[str]:
-    """Return a secret in hexadecimal, and what of its Base64 is the same whatever stands before and after it."""
+    """Return a secret in hexadecimal and in one case, and what of its Base64 is the same whatever stands around it."""
     if len(secret) < SHORTEST_IN_ANSWERS:
         return set()
     data = secret.encode("utf-8", "surrogatepass")
-    found = {data.hex(), data.hex().upper()}
+    found = {data.hex(), data.hex().upper(), secret.upper(), secret.lower()}
     for before in range(3):
         # Each character of Base64 holds 6 bits; those that hold a bit of something else are left out.
         text = base64.b64encode(b"\0" * before + data).decode()

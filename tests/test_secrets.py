@@ -11,6 +11,7 @@ import pytest
 
 from harness.cli import main
 from harness.models import batch
+from harness.secrets import masked
 from tests.loopback import Loopback, error
 from tests.loopback_vendors import KEY, AnthropicServer, BatchServer
 
@@ -129,3 +130,26 @@ def test_a_mistake_in_an_entry_is_told_without_the_key(run: Run, tmp_path: Path,
         assert KEY not in printed
         assert "Traceback" not in printed
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+SPELT = {
+    "percent": lambda code: f"%{code:02x}",
+    "percent, twice": lambda code: f"%25{code:02X}",
+    "HTML": lambda code: f"&#{code};",
+    "HTML, hexadecimal": lambda code: f"&#x{code:X};",
+    "JSON": lambda code: f"\\u{code:04x}",
+    "bytes": lambda code: f"\\x{code:02x}",
+    "UTF-16": lambda code: chr(code) + "\0",
+}
+
+
+@pytest.mark.parametrize("way", SPELT)
+def test_a_secret_of_which_every_character_is_spelt_in_another_way_is_found(way: str) -> None:
+    for secret in ("sk-planted+Ab/9=XyZ_0123", "plain0123456789"):
+        spelt = "".join(map(SPELT[way], secret.encode()))
+        assert masked(f"echo {spelt}!", (secret,)).rstrip("\0!") == "echo ***"
+
+
+def test_a_secret_in_one_case_is_found() -> None:
+    for text in ("SK-PLANTED-0123456789", "sk-planted-0123456789"):
+        assert masked(f"echo {text}", ("Sk-Planted-0123456789",)) == "echo ***"

@@ -63,6 +63,14 @@ class Body:
             self._end_event(seconds)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether what has come is a whole answer, by what it says itself."""
+        if self.is_json:
+            return _is_json(self.text)
+        last = self.events[-1][1] if self.events else b""
+        return last.strip() == DONE or b'"message_stop"' in last
+
+    @property
     def text(self) -> bytes:
         """What is no event: a JSON text, or a line that has not ended."""
         return b"".join(self._parts) + bytes(self._line)

@@ -208,10 +208,14 @@ async def post(
     async with _exchange(transport, "POST", url, sent, secrets, bounds, content=data) as (response, begun):
         found = Body()
         read.begun(found)
-        async for part in _unpacked(response, bounds.size):
-            found.take(part, time.monotonic() - started)
-            if found.events or not streamed or found.is_json:
-                begun.reschedule(None)
+        try:
+            async for part in _unpacked(response, bounds.size):
+                found.take(part, time.monotonic() - started)
+                if found.events or not streamed or found.is_json:
+                    begun.reschedule(None)
+        except (httpx.TransportError, aiohttp.ClientError):
+            if not found.is_whole:  # else only the end of the connection is missing, and the answer is paid for
+                raise
         found.end(time.monotonic() - started)
         begun.reschedule(None)
         try:
@@ -346,6 +350,7 @@ async def _exchange(
     except Unavailable as error:
         # What was begun has been generated, at least in part, whether it arrived or not.
         error.charged = error.charged or (answering and error.__cause__ is not None)
+        error.answered = error.answered or answering
         if not (error.answered or answering) and _reused.get() and time.monotonic() - sent <= _IDLE_CLOSE_S:
             error.unread, error.charged = True, False
         raise
@@ -441,8 +446,11 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
         cause = error.__cause__ or error
         if wrong := setting_at_fault(cause):
             raise ModelRejected(wrong) from error
+        broke_off = "the answer broke off" if isinstance(cause, aiohttp.ClientPayloadError) else None
         why = absence(cause)
-        lost = Unavailable(f"no answer: {why or clean(error, secrets) or type(cause).__name__}", absent=bool(why))
+        lost = Unavailable(
+            f"no answer: {why or broke_off or clean(error, secrets) or type(cause).__name__}", absent=bool(why)
+        )
         # A connection that is lost after it was made may have carried the request, and its answer have been begun.
         lost.charged = not isinstance(cause, (*NOT_CONNECTED, httpx.ProxyError))
         lost.answered = False

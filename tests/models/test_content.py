@@ -14,6 +14,7 @@ from harness.models.backend import Reply
 from harness.models.content import same_model
 from harness.models.entry import OpenAIModel
 from harness.models.events import Body
+from harness.models.http import Transport
 from harness.models.openai import OpenAIBackend
 from tests.asking import Pair, openai, prompts
 from tests.asking import ask as ask_all
@@ -369,3 +370,32 @@ def test_a_status_in_the_body_of_a_good_one_counts(loopback: Loopback, body: Any
         answer(loopback, body)
     assert type(caught.value) is expected
     assert not caught.value.charged
+
+
+def test_an_answer_that_says_that_it_is_whole_needs_no_end_of_its_connection() -> None:
+    """It was paid for, and is not asked for again."""
+    parts = [f"data: {YE}\n\n", f"data: {S}\n\n", "data: [DONE]\n\n"]
+    for sent in (parts, [json.dumps(chat("yes"))]):
+        found = read_without_an_end("".join(sent).encode())
+        assert isinstance(found, Reply)
+        assert found.completion == "yes"
+    cut = read_without_an_end("".join(parts[:2]).encode())
+    assert isinstance(cut, Unavailable)
+    assert (str(cut), cut.charged, cut.answered) == ("no answer: the answer broke off", True, True)
+
+
+def read_without_an_end(body: bytes) -> Reply | AskError:
+    """What becomes of a body after which the server hangs up, without the chunk that would be the last."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def asking() -> Reply | AskError:
+        server = await listen([head + b"%x\r\n" % len(body) + body + b"\r\n"], [], close=True)
+        port = server.sockets[0].getsockname()[1]
+        model = OpenAIModel(backend="openai", model="m", base_url=f"http://127.0.0.1:{port}/v1", stream=True)
+        async with server, Transport() as connection:
+            try:
+                return await OpenAIBackend(model, connection).ask(request())
+            except AskError as error:
+                return error
+
+    return run(asking())
