@@ -181,9 +181,12 @@ class Attempts:
         elif isinstance(error, Unavailable):
             if error.overloaded:
                 self._limiter.halve(sent)
-            self._limiter.failed(
-                str(error), answered=error.answered, absent=error.absent, patience=loading, row=self._key
-            )
+            # So few rows that are left cannot show that the model is down: each has its attempts.
+            few = self._job.pending - self._job.settled < self._give_up.failures
+            if not (few and error.answered and not error.overloaded and not loading):
+                self._limiter.failed(
+                    str(error), answered=error.answered, absent=error.absent, patience=loading, row=self._key
+                )
             # While the whole endpoint is down, or the model not yet loaded, it is not the row's fault.
             self._faults += not (self._limiter.blamed(self._key) or loading)
         else:

@@ -30,6 +30,7 @@ _ENDS: dict[str, FinishReason | Literal["failed"]] = {
 }
 _THOUGHTS = ("think", "thought", "reason", "analysis")
 _MOST_TOKENS = 10**9
+_LONGEST_COUNT = 20
 _SUFFIX = re.compile(r"[-:@.]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _END_OF_THINKING = "</think>"
@@ -90,10 +91,10 @@ def tokens_of(usage: Any) -> tuple[int | None, int | None]:
     counts.
     """
     usage = usage if isinstance(usage, Mapping) else {}
-    read = count(usage.get("prompt_tokens"))
-    written = count(usage.get("completion_tokens"))
+    read = count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    written = count(usage.get("completion_tokens", usage.get("output_tokens")))
     details = usage.get("completion_tokens_details")
-    thought = count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    thought = count((details if isinstance(details, Mapping) else usage).get("reasoning_tokens"))
     if written is not None and thought and thought > written:
         written += thought
     total = count(usage.get("total_tokens"))
@@ -103,7 +104,9 @@ def tokens_of(usage: Any) -> tuple[int | None, int | None]:
 
 
 def count(value: Any) -> int | None:
-    """Return a token count, None when it is not one."""
+    """Return a token count, None when it is not one. Some servers write it as 5.0, or as a text."""
+    if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and value.isdecimal()):
+        value = int(value) if len(str(value)) < _LONGEST_COUNT else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
 
 

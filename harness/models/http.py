@@ -50,6 +50,8 @@ _JSON = {"Content-Type": "application/json"}
 _IDLE_CLOSE_S = 1.0
 """Seconds within which a request fails that is sent on a kept connection which the server has closed, being idle."""
 _reused: ContextVar[bool] = ContextVar("_reused", default=False)
+_FOR_WORDS_S = 5.0
+"""Seconds that an error's body may take."""
 MOST_WORDS = 1_000_000
 """Bytes of an error's body that are read."""
 LONGEST_LINE = 1 << 17
@@ -357,11 +359,12 @@ async def _exchange(
 
 
 async def _words(response: httpx.Response) -> str:
-    """The beginning of an error's body."""
+    """The beginning of an error's body, as far as it comes: its status counts, whatever becomes of the rest."""
     found = b""
-    with contextlib.suppress(BadReply):
-        async for part in _unpacked(response, MOST_WORDS):
-            found += part
+    with contextlib.suppress(BadReply, TimeoutError, httpx.HTTPError, aiohttp.ClientError):
+        async with asyncio.timeout(_FOR_WORDS_S):
+            async for part in _unpacked(response, MOST_WORDS):
+                found += part
     return found.decode(errors="replace")
 
 
@@ -437,7 +440,7 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise ModelRejected(f"base_url is not a valid URL: {clean(error, secrets)}") from error
     except httpx.DecodingError as error:
-        raise BadReply(f"the answer's compression is broken: {clean(error, secrets)}") from error
+        raise _charged(BadReply(f"the answer's compression is broken: {clean(error, secrets)}")) from error
     except (httpx.ReadTimeout, TimeoutError) as error:
         silent = Unavailable(f"the server was silent for too long ({clean(error, secrets) or 'no first byte'})")
         silent.charged = True
@@ -446,15 +449,24 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
         cause = error.__cause__ or error
         if wrong := setting_at_fault(cause):
             raise ModelRejected(wrong) from error
-        broke_off = "the answer broke off" if isinstance(cause, aiohttp.ClientPayloadError) else None
         why = absence(cause)
+        broken = _broken(cause)
         lost = Unavailable(
-            f"no answer: {why or broke_off or clean(error, secrets) or type(cause).__name__}", absent=bool(why)
+            f"no answer: {why or clean(broken or error, secrets) or type(cause).__name__}", absent=bool(why)
         )
         # A connection that is lost after it was made may have carried the request, and its answer have been begun.
         lost.charged = not isinstance(cause, (*NOT_CONNECTED, httpx.ProxyError))
         lost.answered = False
         raise lost from error
+
+
+def _broken(cause: BaseException) -> str | None:
+    """Return what is wrong with an answer that is no HTTP; aiohttp's own words name a status that none has sent."""
+    if isinstance(cause, aiohttp.ClientPayloadError):
+        return "the answer broke off"
+    if isinstance(cause, (aiohttp.ClientResponseError, aiohttp.http_exceptions.HttpProcessingError)):
+        return f"the answer is not valid HTTP ({cause.message.partition(chr(10))[0].rstrip(':')})"
+    return None
 
 
 NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)

@@ -167,7 +167,9 @@ def test_a_model_that_writes_more_than_its_limit_is_found_out_by_one_row(loopbac
     assert "could pass the limit" in str(asked.ended)
 
 
-@pytest.mark.parametrize(("rows", "bad", "concurrency"), [(12, {5}, 4), (4, {3}, 1), (60, set(range(0, 60, 7)), 4)])
+@pytest.mark.parametrize(
+    ("rows", "bad", "concurrency"), [(12, {5, 6, 7}, 4), (4, {3}, 1), (60, set(range(0, 60, 7)), 4)]
+)
 @pytest.mark.parametrize("name", ["error", "drop"])
 def test_rows_that_fail_every_time_have_failed_themselves(
     loopback: Loopback, tmp_path: Path, rows: int, bad: set[int], concurrency: int, name: str
@@ -179,6 +181,10 @@ def test_rows_that_fail_every_time_have_failed_themselves(
     assert asked.statuses() == {"ok": rows - len(bad), "failed": len(bad)}
     assert asked.jobs[0].stopped is None
     assert all(found.error for found in asked.responses["m"] if found.status == "failed")
+    if name == "error" and len(bad) < 5:
+        again = ask(tmp_path, [Pair(openai(loopback), prompts(rows), concurrency=concurrency)], give_up=patient)
+        assert again.jobs[0].stopped is None
+        assert sum(loopback.asked[f"row {number}"] for number in bad) == 2 * 6 * len(bad)
 
 
 def test_a_kept_connection_that_the_server_has_closed_costs_nothing(loopback: Loopback, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import AskError, BadReply, ModelRejected, Rejected, Throttled, Unavailable
 from harness.models.backend import Reply
-from harness.models.content import same_model
+from harness.models.content import same_model, tokens_of
 from harness.models.entry import OpenAIModel
 from harness.models.events import Body
 from harness.models.http import Transport
@@ -399,3 +399,18 @@ def read_without_an_end(body: bytes) -> Reply | AskError:
                 return error
 
     return run(asking())
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 5.0, "completion_tokens": 2.0}, (5, 2)),
+        ({"prompt_tokens": "5", "completion_tokens": "2"}, (5, 2)),
+        ({"input_tokens": 5, "output_tokens": 2}, (5, 2)),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "reasoning_tokens": 300}, (5, 302)),
+        ({"prompt_tokens": 5.5, "completion_tokens": "two"}, (None, None)),
+        ({"prompt_tokens": float("1e300"), "completion_tokens": "9" * 5000}, (None, None)),
+    ],
+)
+def test_counts_are_read_in_the_forms_of_other_servers(usage: Any, tokens: tuple[int | None, int | None]) -> None:
+    assert tokens_of(usage) == tokens

@@ -381,3 +381,34 @@ def test_certificates_that_are_not_there_are_named_at_once(monkeypatch: pytest.M
     with pytest.raises(ModelRejected, match=r"/nowhere/ca\.pem, which SSL_CERT_FILE names, cannot be read"):
         run(asking())
     http._certificates.cache_clear()
+
+
+async def first_reply(answer: bytes, **settings: Any) -> AskError:
+    """What becomes of a request that is answered with these bytes, after which the server hangs up."""
+    server = await listen([answer], [], close=True)
+    port = server.sockets[0].getsockname()[1]
+    model = OpenAIModel(backend="openai", model="m", base_url=f"http://127.0.0.1:{port}/v1", **settings)
+    async with server, Transport() as connection:
+        with pytest.raises(AskError) as caught:
+            await OpenAIBackend(model, connection).ask(request())
+    return caught.value
+
+
+@pytest.mark.parametrize(("status", "expected"), [(429, Throttled), (500, Unavailable), (400, Rejected)])
+def test_an_error_of_which_the_body_breaks_off_is_what_its_status_says(status: int, expected: type[AskError]) -> None:
+    head = b"HTTP/1.1 %d No\r\nContent-Length: 1000\r\n\r\n" % status
+    found = run(first_reply(head + b'{"error": "its words'))
+    assert type(found) is expected
+    assert "its words" in str(found)
+    assert not found.charged
+
+
+def test_a_good_answer_whose_compression_is_broken_may_have_been_charged() -> None:
+    found = run(first_reply(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"))
+    assert "compression" in str(found)
+    assert found.charged
+
+
+@pytest.mark.parametrize("answer", [b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nx"])
+def test_what_is_not_http_is_named_so_and_not_by_a_status_that_was_not_sent(answer: bytes) -> None:
+    assert str(run(first_reply(answer))).startswith("no answer: the answer is not valid HTTP (")
