@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -104,15 +105,26 @@ training_rows = click.option(
     help="Most training rows. The first 100 are also the first of 300. Default: all, at most 20,000.",
 )  # fmt: skip
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else.")
+
+
+class Finite(click.FloatRange):
+    """A number of a range; not "nan" or "inf", with which no limit is kept."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a usage error."""
+        found = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value!r} is not a finite number.", param, ctx)
+
+
 max_usd = click.option(
-    "--max-usd", type=click.FloatRange(min=0), default=None, help="Stop before this run costs more than this many USD."
+    "--max-usd", type=Finite(min=0), default=None, help="Stop before this run costs more than this many USD."
 )
 proof = click.option(
     "--proof/--no-proof", default=True, show_default=True,
     help="Before a server with a `fingerprint` is asked, see whether it applies the adapter.",
 )  # fmt: skip
 max_failures = click.option(
-    "--max-failures", type=click.FloatRange(0, 1), default=0.02, show_default=True,
+    "--max-failures", type=Finite(0, 1), default=0.02, show_default=True,
     help="Largest share of rows without an answer; above it a score is marked as incomplete.",
 )  # fmt: skip
 recorded_rules = click.option(

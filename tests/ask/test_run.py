@@ -418,3 +418,10 @@ def test_the_hours_of_ones_own_server_are_counted_and_capped(server: Loopback, p
     assert 0 < spent < 1.1
     assert project.run()[0] == 0
     assert project.manifest()["price"] == {"source": "gpu_per_hour", "price": None, "per_hour": 3600.0}
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf", "-1"])
+def test_a_cap_that_is_no_number_is_refused(project: Project, limit: str) -> None:
+    code, _, err = project.run("--max-usd", limit)
+    assert code == 2
+    assert "--max-usd" in err
