@@ -189,7 +189,7 @@ class TestModels:
             models("gpt-4: {backend: openai, model: gpt-4}\n", "gtp-4")
 
     def test_a_base_may_be_a_model_that_has_no_entry(self, models: Load) -> None:
-        text = "tuned: {backend: lorax, base_url: u, base: Llama 3.2 3B}\n"
+        text = "tuned: {backend: lorax, base_url: http://u, base: Llama 3.2 3B}\n"
         assert [entry.model.base for entry in models(text, "tuned")] == ["Llama 3.2 3B"]
 
     @pytest.mark.parametrize("name", ["mistralai/Mistral-7B", "two words", ".hidden", "-x", "..", "_rows"])
