@@ -99,11 +99,12 @@ def _both_orders(votes: Votes) -> tuple[FloatArray, IntArray]:
     Of several verdicts on the same order the last one counts.
     """
     ways: dict[tuple[int, int, int], float] = {}
-    for row, first, second, outcome in zip(votes.row, votes.first, votes.second, votes.outcome, strict=True):
-        ways[int(row), int(first), int(second)] = float(outcome)
+    rows = dict(zip(votes.item.tolist(), votes.row.tolist(), strict=True))
+    for item, first, second, outcome in zip(votes.item, votes.first, votes.second, votes.outcome, strict=True):
+        ways[int(item), int(first), int(second)] = float(outcome)
     pairs = [key for key in ways if key[1] < key[2] and (key[0], key[2], key[1]) in ways]
     both = [(ways[key], 1 - ways[key[0], key[2], key[1]]) for key in pairs]
-    return np.array(both).reshape(len(pairs), 2), np.array([key[0] for key in pairs], dtype=np.int64)
+    return np.array(both).reshape(len(pairs), 2), np.array([rows[key[0]] for key in pairs], dtype=np.int64)
 
 
 def _longer(votes: Votes, resamples: int) -> Estimate:

@@ -25,6 +25,8 @@ from harness.score.metrics.base import FloatArray, IntArray
 ELO = 400 / math.log(10)
 """Points of the Elo scale for one unit of strength: 400 points are odds of 10 to 1."""
 ANCHOR_ELO = 1000.0
+EQUAL = 1e-3
+"""Points by which two strengths must differ to be different ones."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 WEAK = 1e6
@@ -116,9 +118,15 @@ class Design:
         return found
 
     def resampled(self, resamples: int, seed: int = 0) -> Iterator[FloatArray]:
-        """Yield the weights of the comparisons in each of several resamples of the rows."""
-        for counts in weights(self.of_rows.shape[1], resamples, seed):
-            yield self.of_rows @ counts.astype(np.float64)
+        """Yield the weights of the comparisons in each of several resamples of the rows.
+
+        Meanwhile BLAS has one thread: fits are so small that several wait for each other, at twice the CPU time.
+        """
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+        with threadpool_limits(1, "blas"):
+            for counts in weights(self.of_rows.shape[1], resamples, seed):
+                yield self.of_rows @ counts.astype(np.float64)
 
 
 def design(votes: Votes, *, position: bool = False, length: bool = False) -> Design:
@@ -210,7 +218,7 @@ def rank(
         Standing(
             names[one],
             _percentiles(float(elo[one]), low[:, place], high[:, place], rows),
-            place + 1,
+            1 + int((elo[order] > elo[one] + EQUAL).sum()),
             *places[place],
             int(games[one].sum()),
             float(points[one].sum() / games[one].sum()),

@@ -89,6 +89,11 @@ def test_the_order_in_which_votes_and_sides_come_does_not_matter(results: list[t
         assert found == pytest.approx({standing.model: standing.win_rate for standing in other.standings})
 
 
+def test_models_of_equal_strength_have_the_same_rank() -> None:
+    found = rank(record(("x", "y", 3, 3), ("y", "z", 4, 1), ("x", "z", 4, 1)), resamples=50)
+    assert [one.rank for one in found.standings] == [1, 1, 3]
+
+
 def test_an_undefeated_a_winless_and_an_unconnected_model_get_no_number() -> None:
     votes = record(("x", "y", 6, 4), ("best", "x", 5, 0), ("y", "last", 5, 0), ("p", "q", 3, 0))
     ranking = rank(votes, resamples=100)
