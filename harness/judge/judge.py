@@ -266,7 +266,9 @@ class Court:
         for row, (response, *_) in answered_rows(self.options.results / task, run) if run else ():
             if response is not None:
                 one = Comparison(*(str(row.fields[name]) for name in Comparison._fields))
-                verdict = read_verdict(without_thinking(response.completion, run.thinking if run else None))
+                # One that was cut off may end inside of what it quotes.
+                whole = response.completion if response.status == "ok" else ""
+                verdict = read_verdict(whole, run.thinking if run else None)
                 yield Question(one, again=bool(row.fields["again"])), verdict_outcome(verdict), response
 
     def finish(self) -> dict[str, list[Vote]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from harness.judge.ranking import rank
 from harness.judge.votes import Votes, read_votes
 from harness.store.results import read_manifests
 from tests.judge.arena import STRENGTHS, TASK, Arena, Habits, of_quality, shown
-from tests.loopback import FAULTS, Loopback
+from tests.loopback import FAULTS, Fault, Loopback
 
 ROOT = Path(__file__).parents[2]
 OF = {name: of_quality(strength) for name, strength in STRENGTHS.items()}
@@ -123,6 +124,15 @@ def test_a_verdict_that_cannot_be_read_is_asked_once_more_and_is_then_unread_not
     assert judged.asked == len(judged.votes) + len(asked_again) == sum(arena.server.asked.values())
     assert arena.judge(models=("strong", "weak")) == judged
     assert set(arena.server.asked.values()) == {1}
+
+
+def test_a_verdict_that_was_cut_off_is_unread_even_where_what_it_quotes_looks_like_one(arena: Arena) -> None:
+    choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "It says [[B]], so"}}
+    cut = Fault(200, json.dumps({"object": "chat.completion", "choices": [choice]}))
+    arena.server.plan = lambda prompt, attempt: cut
+    judged = arena.judge(models=("strong", "weak"), budget=8)
+    assert judged.asked == 8
+    assert all(math.isnan(vote.outcome) for vote in judged.votes)
 
 
 def test_models_are_compared_with_references_only(arena: Arena) -> None:
