@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compare.intervals import NOTHING, Estimate, estimate
-from harness.judge.ranking import RESAMPLES, design, fit
+from harness.judge.ranking import RESAMPLES, Design, design, fit, limits, percentiles, unknown
 from harness.judge.votes import FIRST, TIE, Votes
 from harness.score.metrics.base import FloatArray, IntArray, Metric, needs_table, ratio, share_of
 
@@ -112,10 +112,17 @@ def _longer(votes: Votes, resamples: int) -> Estimate:
     if len(np.unique(votes.length_ratio)) < 2 or len(np.unique(votes.outcome)) < 2:
         return NOTHING
     made = design(votes, position=True, length=True)
-    drawn = np.array([fit(made, weight)[-1] for weight in made.resampled(resamples)])
-    value = float(fit(made, made.weight)[-1])
-    drawn = drawn[~np.isnan(drawn)]
-    low, high = np.quantile([*drawn, value], (0.025, 0.975))
+    value = _last(made, made.weight)
+    if math.isnan(value):
+        return NOTHING
+    drawn = np.array([_last(made, weight) for weight in made.resampled(resamples)])
+    found = percentiles(value, *limits(drawn), len(votes))
     with np.errstate(over="ignore"):  # answers of all but equal length may leave it without a limit
-        ends = [float(np.exp(one)) for one in (value, min(low, value), max(high, value))]
-    return Estimate(ends[0], ends[1], ends[2], len(votes))
+        value, low, high = (float(np.exp(one)) for one in (found.value, found.low, found.high))
+    return Estimate(value, low, high, found.n)
+
+
+def _last(made: Design, weight: FloatArray) -> float:
+    """The coefficient of the last term, NaN where the votes do not determine it."""
+    found = fit(made, weight)
+    return math.nan if unknown(made, weight, found)[-1] else float(found[-1])

@@ -69,7 +69,7 @@ class Judged:
     Attributes:
         order: The models as sampling saw them, with the neighbours that are still open.
         ended: Why no more was asked.
-        asked: Verdicts asked for, of `possible` ones.
+        asked: Verdicts asked for, of `possible` ones, and of these how many `again`, since they could not be read.
         complete: Whether all that was to be asked has an answer.
         sample: Whether the answers are to sample rows.
         confirm: The task that confirms.
@@ -81,6 +81,7 @@ class Judged:
     order: Order
     ended: str
     asked: int
+    again: int
     possible: int
     complete: bool
     sample: bool = False
@@ -334,6 +335,7 @@ def judge(options: JudgeOptions, say: Callable[[str], None]) -> Judged:
         order=found,
         ended=ended,
         asked=sum(map(len, court.questions.values())),
+        again=sum(question.again for asked in court.questions.values() for question in asked),
         possible=2 * len(rows) * len(pairs),
         complete=not court.stopped,
         sample=any(one.run.kind == "sample" for one in contests.values()),
@@ -348,7 +350,10 @@ def _rounds(court: Court, rows: Sequence[tuple[str, str]], taken: dict[Pair, int
     names, found, number = (*options.models, *options.against), None, 0
     while not court.stopped and court.left >= 1 and (wanted := next_rows(taken, len(rows), found)):
         number += 1
-        comparisons = [one for pair, upto in wanted.items() for one in _both_ways(rows[taken[pair] : upto], pair)]
+        # Row by row, so that verdicts that end in the middle of a round are of all pairs.
+        places = range(min(taken[pair] for pair in wanted), max(wanted.values()))
+        new = [(place, pair) for place in places for pair, upto in wanted.items() if taken[pair] <= place < upto]
+        comparisons = [one for place, pair in new for one in _both_ways([rows[place]], pair)]
         court.say(f"round {number}: {len(comparisons):,} comparisons of {len(wanted)} pairs of models")
         court.ask(comparisons)
         taken |= wanted

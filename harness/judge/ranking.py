@@ -31,6 +31,10 @@ RESAMPLES = 1000
 CONFIDENCE = 0.95
 WEAK = 1e6
 """Inverse of the ridge penalty: it only makes strengths finite, and moves none by a thousandth of a point."""
+SURE = 8.0
+"""Logarithm of the odds up to which no vote can be as good as certain, as all are where they can be separated."""
+VAGUE = 100.0
+"""Variance from which a term is not known, where it is scaled to a mean square of 1: a hundredth of a vote on it."""
 UNDEFEATED, WINLESS = "undefeated", "winless"
 ABOVE = "no chain of wins leads from the ranked models to it"
 BELOW = "no chain of wins leads from it to the ranked models"
@@ -169,6 +173,26 @@ def fit(made: Design, weight: FloatArray) -> FloatArray:
     return np.asarray(found, dtype=np.float64)
 
 
+def covariance(made: Design, weight: FloatArray, found: FloatArray) -> FloatArray:
+    """The covariance of fitted strengths and coefficients, shape [features, features], if votes were independent."""
+    chance = 1 / (1 + np.exp(-(made.features @ found)))
+    information = made.features.T @ (made.features * (weight * chance * (1 - chance))[:, None])
+    return np.asarray(np.linalg.pinv(information), dtype=np.float64)
+
+
+def unknown(made: Design, weight: FloatArray, found: FloatArray) -> NDArray[np.bool_]:
+    """Which terms the votes do not determine, shape [terms]: with them, or without, they can be separated perfectly.
+
+    Then the best fit has no finite coefficients, and where the fit ended says nothing (A. Albert and J. A. Anderson,
+    Biometrika 71, 1984).
+    """
+    terms = made.features[:, made.models :]
+    if not np.abs(made.features[weight > 0] @ found).max(initial=0) > SURE:
+        return np.isnan(found[made.models :])
+    variances = np.diagonal(covariance(made, weight, found))[made.models :]
+    return np.asarray(variances * (weight @ terms**2 / weight.sum()) > VAGUE)
+
+
 def rank(
     votes: Votes,
     *,
@@ -210,6 +234,10 @@ def rank(
         return Ranking((), (), unrankable, None, len(votes), rows, controlled, names, points, games, scores)
     at = names.index(anchor) if anchor else int(main[games[main].sum(axis=1).argmax()])
     strengths, drawn = _drawn(design(chosen, position=position, length=length), main, resamples)
+    if np.isnan(strengths).any():
+        why = f"with {' and '.join(controlled)} held equal, no finite strengths fit these votes best"
+        unrankable |= {names[place]: why for place in main}
+        return Ranking((), (), unrankable, None, len(votes), rows, controlled, names, points, games, scores)
     order = main[np.argsort(-strengths[main], kind="stable")]
     elo = ANCHOR_ELO + ELO * (strengths - strengths[at])
     low, high = (ANCHOR_ELO + ELO * (end[:, order] - strengths[at]) for end in drawn)
@@ -217,7 +245,7 @@ def rank(
     standings = tuple(
         Standing(
             names[one],
-            _percentiles(float(elo[one]), low[:, place], high[:, place], rows),
+            percentiles(float(elo[one]), low[:, place], high[:, place], rows),
             1 + int((elo[order] > elo[one] + EQUAL).sum()),
             *places[place],
             int(games[one].sum()),
@@ -271,22 +299,31 @@ def _drawn(made: Design, main: IntArray, resamples: int) -> tuple[FloatArray, tu
     The latter have the shape [resamples, models] and differ only where a resample does not tell. Strengths have no
     origin of their own, so each resample is shifted to the strengths of all rows.
     """
-    strengths = fit(made, made.weight)[: made.models]
+    strengths = _strengths(made, made.weight)
     drawn = []
     for weight in made.resampled(resamples):
         found = np.full(made.models, math.nan)
         points = made.points(weight)[np.ix_(main, main)]
         ranked, reasons = connected(points)
         if len(ranked):
-            found[main] = fit(made, weight)[main]
+            found[main] = _strengths(made, weight)[main]
             known = main[ranked]
             found[known] += (strengths[known] - found[known]).mean()
         for place, reason in reasons.items():
             found[main[place]] = _LIMITS.get(reason, math.nan) if len(ranked) else math.nan
         drawn.append(found)
-    table = np.array(drawn)
-    unknown = np.isnan(table)
-    return strengths, (np.where(unknown, -math.inf, table), np.where(unknown, math.inf, table))
+    return strengths, limits(np.array(drawn))
+
+
+def _strengths(made: Design, weight: FloatArray) -> FloatArray:
+    """Fitted strengths, shape [models]; NaN where the terms beside them are not known."""
+    found = fit(made, weight)
+    return np.full(made.models, math.nan) if unknown(made, weight, found).any() else found[: made.models]
+
+
+def limits(drawn: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest that resampled values may be: NaN may be anything."""
+    return np.where(np.isnan(drawn), -math.inf, drawn), np.where(np.isnan(drawn), math.inf, drawn)
 
 
 def _places(low: FloatArray, high: FloatArray) -> list[tuple[int, int]]:
@@ -303,7 +340,7 @@ def _places(low: FloatArray, high: FloatArray) -> list[tuple[int, int]]:
 def _leads(elo: FloatArray, low: FloatArray, high: FloatArray, rows: int) -> tuple[Estimate, ...]:
     """Each model's lead over the next, from their points, shape [k], and what these may be in resamples, [n, k]."""
     return tuple(
-        _percentiles(
+        percentiles(
             float(elo[place] - elo[place + 1]),
             _lead(low[:, place], high[:, place + 1]),
             _lead(high[:, place], low[:, place + 1]),
@@ -320,7 +357,7 @@ def _lead(one: FloatArray, other: FloatArray) -> FloatArray:
     return difference
 
 
-def _percentiles(value: float, low: FloatArray, high: FloatArray, n: int) -> Estimate:
+def percentiles(value: float, low: FloatArray, high: FloatArray, n: int) -> Estimate:
     """A figure with the percentile interval of its resampled values, widened to it."""
     ends = float(_quantile(low, low=True)), float(_quantile(high, low=False))
     return Estimate(value, min(ends[0], value), max(ends[1], value), n)

@@ -152,6 +152,24 @@ def test_no_more_verdicts_are_asked_for_than_the_budget_allows(arena: Arena) -> 
     assert sum(arena.server.asked.values()) == 30
 
 
+def test_a_budget_that_ends_in_a_round_is_spent_on_all_pairs(arena: Arena) -> None:
+    judged = arena.judge(budget=6)
+    assert len({frozenset((vote.first, vote.second)) for vote in judged.votes}) == 3
+    assert judged.order.models == ("strong", "good", "weak")
+
+
+def test_a_judge_that_gives_no_verdict_at_all_ends_with_code_3_and_its_reason(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(arena.folder)
+    arena.server.plan = lambda prompt, attempt: FAULTS["unauthorized"]
+    monkeypatch.setattr(sys, "argv", ["harness", "judge", "small", "--models", "strong,weak", "--judge", "judge"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 3
+    assert "no verdict was given: HTTP 401: wrong key" in capsys.readouterr().err
+
+
 def test_the_best_two_are_compared_on_a_task_that_was_kept_apart(arena: Arena) -> None:
     arena.task("other")
     arena.contestants(OF, "other")

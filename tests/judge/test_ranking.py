@@ -189,6 +189,20 @@ def test_holding_the_length_equal_takes_it_out() -> None:
     assert held.standings[0].elo.value - 1000 == pytest.approx(ELO, abs=60)
 
 
+def test_where_the_place_alone_decides_nothing_is_ranked_with_it_held_equal() -> None:
+    votes = Votes.of(Vote(str(n), *pair, FIRST) for n in range(9) for pair in (("x", "y"), ("y", "x")))
+    found = rank(votes, position=True, resamples=50)
+    assert found.standings == ()
+    assert set(found.unrankable.values()) == {"with position held equal, no finite strengths fit these votes best"}
+
+
+def test_where_the_length_decides_all_but_ties_nothing_is_ranked_with_it_held_equal() -> None:
+    lengths = [(10.0, 20.0), (30.0, 15.0), (40.0, 90.0), (7.0, 3.0)] * 5
+    votes = [Vote(str(n), "x", "y", FIRST if a > b else SECOND, lengths=(a, b)) for n, (a, b) in enumerate(lengths)]
+    assert len(rank(Votes.of(votes), resamples=50).standings) == 2
+    assert rank(Votes.of(votes), length=True, resamples=50).standings == ()
+
+
 def test_totals_of_scores_are_kept_for_each_two_models() -> None:
     votes = [Vote(str(n), "x", "y", FIRST, scores=(8, 7.5)) for n in range(4)]
     votes += [Vote("9", "y", "x", FIRST, scores=(9, 1))]
