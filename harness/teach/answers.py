@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import DataError, UserError, nearest
 from harness.models.content import text_of as content_text
@@ -65,15 +65,18 @@ def read(folder: Path, file: TaskFile) -> Iterator[Answer]:
     else:
         paths = sorted(folder.glob("*.jsonl"))
     if not paths:
-        known = [path.name for path in folder.parent.glob("*/")] if folder.parent.is_dir() else []
+        known = [path.name for path in folder.parent.glob("*/") if path != folder] if folder.parent.is_dir() else []
         raise DataError(f"{folder}: there is no folder of collected or recorded answers{nearest(folder.name, known)}")
     for path in paths:
         for number, line in _lines(path):
             place = f"{path}:{number}"
             if "prediction" in line:
                 yield _collected(line, place, str(folder), file)
-            else:
+                continue
+            try:
                 yield from _recorded(line, place, str(folder), file)
+            except (AttributeError, TypeError, ValueError) as error:
+                raise DataError(f"{place}: not a recorded request and its answer ({error}); {_WHAT_TO_DO}") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -93,6 +96,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _collected(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Answer:
     try:
+        if line["status"] not in get_args(Status):
+            raise ValueError(f"its status is '{line['status']}'")
         row = EvaluationRow(line["id"], line["prompt"], tuple(line["reference"]), {})
         response = Response("", row.id, line["status"], line["prediction"] or "", error=line.get("error"))
         messages = tuple(dict(message) for message in line.get("messages") or line["request"]["messages"])

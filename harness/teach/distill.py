@@ -97,6 +97,10 @@ def distill(file: TaskFile, data: str | None, options: DistillOptions) -> Distil
     parts: dict[bool, list[Answer]] = {False: [], True: []}
     for answer in left:
         parts[answer.prompt in held].append(_pruned(answer, prune) if prune else answer)
+    if not parts[False]:
+        raise UserError(
+            f"--validation {options.validation:g} would hold out all {len(left):,} rows; name a smaller share"
+        )
     return Distilled(len(answers), tuple(counts), tuple(parts[False]), tuple(parts[True]), tuple(dropped), prune)
 
 
