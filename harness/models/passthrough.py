@@ -163,6 +163,8 @@ class Upstream:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             )  # fmt: skip
         except NOT_CONNECTED as failed:
+            async for _ in _tapped(request, tap):  # what the client asks for is seen all the same
+                pass
             return _refusal(502, f"the upstream cannot be reached: {_reason(failed)}", tap), None
         except _BROKEN as failed:
             _hang_up(request, failed)

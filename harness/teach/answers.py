@@ -27,7 +27,8 @@ _WHAT_TO_DO = "delete the line, or record the application again"
 class Answer:
     """One answer of a teacher.
 
-    `messages` are what was asked, as a chat server was sent it, and `prompt` the same as plain text; `tools` holds
+    `messages` are what was asked, as a chat server was sent it, and `prompt` the same as plain text, both empty of a
+    request that failed and is not known; `tools` holds
     what else of the request decides the answer. `text` is what the student learns, `said` the assistant's message,
     `reading` the answer as it is understood, in a form that can be compared, and `label` the class of a row, where the
     task has classes. `right` says whether it is the right answer of the data, None where that is not known.
@@ -120,9 +121,14 @@ def _right(task: Task, reading: str, references: tuple[str, ...]) -> bool:
 
 def _recorded(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Iterator[Answer]:
     asked, output = line.get("input"), line.get("output")
-    messages = _messages(asked, place)
-    prompt = plain([Message(one["role"], _words(one)) for one in messages])
-    assert isinstance(asked, Mapping)
+    try:
+        messages = _messages(asked, place)
+    except DataError:
+        if line.get("status", 200) == 200:
+            raise
+        messages = ()  # a request that failed, perhaps before all of it was sent
+    prompt = plain([Message(one["role"], _words(one)) for one in messages]) if messages else ""
+    asked = asked if isinstance(asked, Mapping) else {}
     tools = {name: asked[name] for name in ("tools", "parallel_tool_calls") if asked.get(name) is not None}
     output = output if isinstance(output, Mapping) else {}
     model, counts = str(output.get("model") or asked.get("model") or "unknown"), output.get("usage") or {}

@@ -263,6 +263,13 @@ class TestRecorded:
         assert dropped["from"] == f"{folder}/a.jsonl:3"
         assert dropped["step"] == "evaluated rows"
 
+    def test_requests_that_failed_before_they_were_sent_whole_are_counted(self, taught: Taught, distil: Any) -> None:
+        lost = request(0, input=None, output=None, status=None, error="the client hung up")
+        log = written(taught.folder / "log", [lost, *(request(number) for number in (1, 2, 3))], "requests.jsonl")
+        out, made = distil(log, options=("--validation", "0"))
+        assert (made["read"], made["steps"][STEPS[0]], made["rows"]["train"]) == (4, 3, 3)
+        assert [one["why"] for one in read(out / "dropped.jsonl")] == ["failed: the request failed (status None)"]
+
     def test_several_choices_are_several_answers(self, taught: Taught, distil: Any) -> None:
         one = request(0)
         one["output"]["choices"] = [

@@ -207,6 +207,7 @@ def test_an_upstream_that_is_down_is_a_502_with_its_reason(tmp_path: Path) -> No
         assert "the upstream cannot be reached: Cannot connect to host 127.0.0.1" in text
         (line,) = running.lines(1)
         assert line["status"] == 502
+        assert line["input"] == {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
         code, _, errors = running.stop()
     assert (code, errors) == (0, "")
 
