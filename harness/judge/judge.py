@@ -272,6 +272,12 @@ class Court:
                 verdict = read_verdict(whole, run.thinking if run else None)
                 yield Question(one, again=bool(row.fields["again"])), verdict_outcome(verdict), response
 
+    @property
+    def complete(self) -> bool:
+        """Whether the judge has answered, first or again, about each comparison that it was asked."""
+        asked = [(question.one, answered) for found in self.questions.values() for question, answered in found.items()]
+        return not self.stopped and {one for one, _ in asked} == {one for one, answered in asked if answered}
+
     def finish(self) -> dict[str, list[Vote]]:
         """Record all that was asked as one run of each task, and return the votes as they are recorded, by task.
 
@@ -297,7 +303,8 @@ class Court:
         last: dict[Comparison, float] = {}
         cost: dict[Comparison, list[float | None]] = {}
         paid: set[str] = set()
-        for (one, _), outcome, response in self._answers(task, run):
+        for question, outcome, response in self._answers(task, run):
+            one, self.questions[task][question] = question.one, response.status != "failed"
             usd = usd_of(run.price, [response]) if run and response.key not in paid else 0.0
             paid.add(response.key)
             cost.setdefault(one, []).append(usd)
@@ -337,7 +344,7 @@ def judge(options: JudgeOptions, say: Callable[[str], None]) -> Judged:
         asked=sum(map(len, court.questions.values())),
         again=sum(question.again for asked in court.questions.values() for question in asked),
         possible=2 * len(rows) * len(pairs),
-        complete=not court.stopped,
+        complete=court.complete,
         sample=any(one.run.kind == "sample" for one in contests.values()),
         confirm=options.confirm,
         finalists=finalists,

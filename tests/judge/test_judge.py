@@ -220,6 +220,21 @@ def test_kill_9_half_way_asks_no_answered_question_again(arena: Arena) -> None:
     assert len(list(arena.lines())) == 72
 
 
+def test_a_comparison_to_which_the_judge_never_answers_is_unread_and_not_complete(arena: Arena) -> None:
+    asked: list[str] = []
+
+    def refusing(prompt: str, attempt: int) -> Fault | None:
+        asked.append(shown(prompt)[0])
+        return FAULTS["invalid"] if shown(prompt)[0] == asked[0] else None
+
+    arena.server.plan = refusing
+    judged = arena.judge(models=("strong", "weak"))
+    assert sum(math.isnan(vote.outcome) for vote in judged.votes) == 1
+    assert not judged.complete
+    arena.server.plan = lambda prompt, attempt: None
+    assert arena.judge(models=("strong", "weak")).complete
+
+
 def test_a_judge_that_is_down_leaves_what_is_recorded_and_says_so(arena: Arena) -> None:
     arena.judge(budget=20)
     arena.server.plan = lambda prompt, attempt: FAULTS["unauthorized"]
