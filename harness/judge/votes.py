@@ -29,8 +29,8 @@ FIRST, TIE, SECOND, UNREAD = 1.0, 0.5, 0.0, math.nan
 _OUTCOMES: Mapping[str, float] = {
     **dict.fromkeys(("model_a", "model_1", "a", "left", "first"), FIRST),
     **dict.fromkeys(("model_b", "model_2", "b", "right", "second"), SECOND),
-    **dict.fromkeys(("tie", "tie (bothbad)", "both_bad", "bothbad", "draw", "c"), TIE),
-    **dict.fromkeys(("", "unread", "none", "nan"), UNREAD),
+    **dict.fromkeys(("tie", "both_bad", "bothbad", "draw", "c"), TIE),
+    **dict.fromkeys(("", "unread", "none", "nan", "error"), UNREAD),
 }
 _WORDS = {FIRST: "model_a", SECOND: "model_b", TIE: "tie"}
 _OF_VERDICT: Mapping[Winner, float] = {"A": FIRST, "B": SECOND, "tie": TIE}
@@ -178,13 +178,13 @@ def _vote(values: Row, winner: Any, where: str, judge: str, number: int) -> Vote
         raise DataError(f"{where}: it does not name both models: '{a}' and '{b}'")
     if a == b:
         raise DataError(f"{where}: '{a}' is compared with itself")
-    scores, asked = _two(values, where, "score"), values.get("asked")
+    scores, asked, said = _two(values, where, "score"), values.get("asked"), values.get("judge")
     return Vote(
         row=str(number if values.get("row") is None else values["row"]),
         first=a,
         second=b,
         outcome=_outcome(values, winner, scores, where),
-        judge=judge if values.get("judge") is None else str(values["judge"]),
+        judge=judge if said is None else " ".join(map(str, said)) if isinstance(said, list) else str(said),
         task=str(values.get("task") or ""),
         lengths=_two({**_lengths_of_answers(values), **values}, where, "length"),
         scores=scores,
@@ -202,7 +202,8 @@ def _outcome(values: Row, winner: Any, scores: tuple[float, float], where: str) 
     if not text and not any(map(math.isnan, scores)):
         return (1 + float(np.sign(scores[0] - scores[1]))) / 2
     names = {str(values["a"]).strip(): FIRST, str(values["b"]).strip(): SECOND}
-    for found in (names.get(text), _OUTCOMES.get(text.lower()), _preference(text)):
+    word = text.lower().partition(" (")[0]  # of `tie (bothbad)`, `tie (inconsistent)`
+    for found in (names.get(text), _OUTCOMES.get(word), _preference(text)):
         if found is not None:
             return found
     expected = f"model_a, model_b, tie, or the name of one of the two{nearest(text, names)}"

@@ -70,11 +70,22 @@ def test_arenas_columns_are_read_from_each_kind_of_file(tmp_path: Path, ending: 
         (1.5, 0.5),
         (1.0003, 1.0),
         (1.87, 0.0),
+        ("tie (bothbad)", 0.5),
+        ("tie (inconsistent)", 0.5),
     ],
 )
 def test_winners_by_side_number_or_name(tmp_path: Path, winner: str | float, outcome: float) -> None:
     path = write(tmp_path / "votes.jsonl", [{"left": "x", "right": "y", "who": winner}])
     assert outcomes(path, a="left", b="right", winner="who") == [outcome]
+
+
+def test_pairs_of_fastchat_with_both_orders_and_a_judge_in_two_parts(tmp_path: Path) -> None:
+    pair = {"question_id": 81, "model_1": "x", "model_2": "y", "turn": 1, "judge": ["gpt-4", "pair-v2"]}
+    path = write(tmp_path / "gpt-4_pair.jsonl", [{**pair, "winner": "model_1"}, {**pair, "winner": "error"}])
+    votes = list(read_votes([path], {"a": "model_1", "b": "model_2"}))
+    assert [(one.judge, one.turn, str(one.outcome)) for one in votes] == [
+        ("gpt-4 pair-v2", "1", "1.0"), ("gpt-4 pair-v2", "1", "nan"),
+    ]  # fmt: skip
 
 
 def test_a_model_that_is_named_like_a_side_is_the_model(tmp_path: Path) -> None:
