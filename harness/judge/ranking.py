@@ -114,6 +114,11 @@ class Design:
         """The weight of each comparison over all rows, shape [cells]."""
         return np.asarray(self.of_rows.sum(axis=1), dtype=np.float64).ravel()
 
+    @cached_property
+    def best(self) -> FloatArray:
+        """The fit over all rows."""
+        return fit(self, self.weight)
+
     def points(self, weight: FloatArray) -> FloatArray:
         """What each model won of each other, shape [models, models]."""
         table, found = self.features[:, : self.models], np.zeros((self.models, self.models))
@@ -163,7 +168,11 @@ def fit(made: Design, weight: FloatArray) -> FloatArray:
     from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=WEAK, fit_intercept=False, solver="newton-cholesky", tol=1e-8, max_iter=100)
+    model = LogisticRegression(
+        C=WEAK, fit_intercept=False, solver="newton-cholesky", tol=1e-8, max_iter=100, warm_start=True
+    )
+    if weight is not made.weight and not np.isnan(made.best).any():
+        model.coef_ = made.best[None].copy()  # a resample's best fit is not far from that of all rows
     there = weight > 0
     if len(np.unique(made.wins[there])) < 2:  # the first always wins, or never: no order of the rows of X matters
         return np.full(made.features.shape[1], math.nan)
