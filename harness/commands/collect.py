@@ -79,4 +79,5 @@ def command(
         for text in label_tables(manifest.spec, answered_rows(results, manifest), manifest.thinking):
             say(f"\n{text}")
         say(f"\n{done.folder}")
-    return UNANSWERED if done.stopped or any(counts["failed"] for counts in statuses) else 0
+    # What has not answered a single row is not scored.
+    return UNANSWERED if done.stopped or not scored or any(counts["failed"] for counts in statuses) else 0

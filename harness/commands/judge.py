@@ -76,6 +76,9 @@ def command(
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
+    if not judged.votes and not judged.complete:
+        print(f"no verdict was given: {judged.ended}", file=sys.stderr)
+        return UNANSWERED
     entries = {entry.name: entry for entry in load_models(models_file, (), os.environ)}
     found = findings(judged.votes, (), entries, anchor=anchor, control=control, resamples=resamples, tournament=judged)
     print_votes(found, plot, as_json=as_json)

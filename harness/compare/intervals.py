@@ -31,6 +31,8 @@ MOST_BOOTSTRAPPED = 50_000
 FEWEST_BEYOND = 10
 """Resamples that must lie beyond an end of an interval for it to be read off them."""
 CHUNK = 256
+MOST_DRAWN = 500_000
+"""Draws in memory at once; how many does not change what is drawn."""
 DIGITS = 12
 ROUNDING = 1e-12
 """Differences below this are the floating-point arithmetic's, not the rows'."""
@@ -121,8 +123,9 @@ def weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.uin
 def _counts(n: int, resamples: int, seed: int) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     counts = np.empty((resamples, n), np.uint8)
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
+    step = max(1, min(CHUNK, MOST_DRAWN // n))
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
         drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
         counts[start : start + size] = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
     counts.setflags(write=False)

@@ -19,10 +19,10 @@ from harness.score.scoring import numbered
 
 MOST_NAMED = 5
 """Up to this many people each two are compared by name, more all together."""
-Item = tuple[str, str, str, str]
-"""What is voted on: task, row, and the two models, the one that was shown first in front."""
+Item = tuple[str, str, str, str, str]
+"""What is voted on: task, row, the two models, the one that was shown first in front, and the turn."""
 _Pair = tuple[Item, float, float]
-_Sides = dict[tuple[str, str, frozenset[str]], Item]
+_Sides = dict[tuple[str, str, str, frozenset[str]], Item]
 _OUTCOMES = (0.0, TIE, 1.0)
 
 
@@ -101,8 +101,8 @@ def _by_judge(votes: Iterable[Vote], sides: _Sides) -> dict[str, dict[Item, list
     """The verdicts of each judge on each item, as outcomes for the model that the item's first vote showed first."""
     found: dict[str, dict[Item, list[float]]] = {}
     for vote in votes:
-        key = (vote.task, vote.row, frozenset((vote.first, vote.second)))
-        item = sides.setdefault(key, (vote.task, vote.row, vote.first, vote.second))
+        key = (vote.task, vote.row, vote.turn, frozenset((vote.first, vote.second)))
+        item = sides.setdefault(key, (vote.task, vote.row, vote.first, vote.second, vote.turn))
         outcome = vote.outcome if vote.first == item[2] else 1 - vote.outcome
         found.setdefault(vote.judge, {}).setdefault(item, []).append(outcome)
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compare.intervals import NOTHING, Estimate, estimate
-from harness.judge.ranking import RESAMPLES, design, fit
+from harness.judge.ranking import RESAMPLES, Design, design, fit, limits, percentiles, unknown
 from harness.judge.votes import FIRST, TIE, Votes
 from harness.score.metrics.base import FloatArray, IntArray, Metric, needs_table, ratio, share_of
 
@@ -99,11 +99,12 @@ def _both_orders(votes: Votes) -> tuple[FloatArray, IntArray]:
     Of several verdicts on the same order the last one counts.
     """
     ways: dict[tuple[int, int, int], float] = {}
-    for row, first, second, outcome in zip(votes.row, votes.first, votes.second, votes.outcome, strict=True):
-        ways[int(row), int(first), int(second)] = float(outcome)
+    rows = dict(zip(votes.item.tolist(), votes.row.tolist(), strict=True))
+    for item, first, second, outcome in zip(votes.item, votes.first, votes.second, votes.outcome, strict=True):
+        ways[int(item), int(first), int(second)] = float(outcome)
     pairs = [key for key in ways if key[1] < key[2] and (key[0], key[2], key[1]) in ways]
     both = [(ways[key], 1 - ways[key[0], key[2], key[1]]) for key in pairs]
-    return np.array(both).reshape(len(pairs), 2), np.array([key[0] for key in pairs], dtype=np.int64)
+    return np.array(both).reshape(len(pairs), 2), np.array([rows[key[0]] for key in pairs], dtype=np.int64)
 
 
 def _longer(votes: Votes, resamples: int) -> Estimate:
@@ -111,10 +112,17 @@ def _longer(votes: Votes, resamples: int) -> Estimate:
     if len(np.unique(votes.length_ratio)) < 2 or len(np.unique(votes.outcome)) < 2:
         return NOTHING
     made = design(votes, position=True, length=True)
-    drawn = np.array([fit(made, weight)[-1] for weight in made.resampled(resamples)])
-    value = float(fit(made, made.weight)[-1])
-    drawn = drawn[~np.isnan(drawn)]
-    low, high = np.quantile([*drawn, value], (0.025, 0.975))
+    value = _last(made, made.weight)
+    if math.isnan(value):
+        return NOTHING
+    drawn = np.array([_last(made, weight) for weight in made.resampled(resamples)])
+    found = percentiles(value, *limits(drawn), len(votes))
     with np.errstate(over="ignore"):  # answers of all but equal length may leave it without a limit
-        ends = [float(np.exp(one)) for one in (value, min(low, value), max(high, value))]
-    return Estimate(ends[0], ends[1], ends[2], len(votes))
+        value, low, high = (float(np.exp(one)) for one in (found.value, found.low, found.high))
+    return Estimate(value, low, high, found.n)
+
+
+def _last(made: Design, weight: FloatArray) -> float:
+    """The coefficient of the last term, NaN where the votes do not determine it."""
+    found = fit(made, weight)
+    return math.nan if unknown(made, weight, found)[-1] else float(found[-1])

@@ -69,7 +69,7 @@ class Judged:
     Attributes:
         order: The models as sampling saw them, with the neighbours that are still open.
         ended: Why no more was asked.
-        asked: Verdicts asked for, of `possible` ones.
+        asked: Verdicts asked for, of `possible` ones, and of these how many `again`, since they could not be read.
         complete: Whether all that was to be asked has an answer.
         sample: Whether the answers are to sample rows.
         confirm: The task that confirms.
@@ -81,6 +81,7 @@ class Judged:
     order: Order
     ended: str
     asked: int
+    again: int
     possible: int
     complete: bool
     sample: bool = False
@@ -266,8 +267,16 @@ class Court:
         for row, (response, *_) in answered_rows(self.options.results / task, run) if run else ():
             if response is not None:
                 one = Comparison(*(str(row.fields[name]) for name in Comparison._fields))
-                verdict = read_verdict(without_thinking(response.completion, run.thinking if run else None))
+                # One that was cut off may end inside of what it quotes.
+                whole = response.completion if response.status == "ok" else ""
+                verdict = read_verdict(whole, run.thinking if run else None)
                 yield Question(one, again=bool(row.fields["again"])), verdict_outcome(verdict), response
+
+    @property
+    def complete(self) -> bool:
+        """Whether the judge has answered, first or again, about each comparison that it was asked."""
+        asked = [(question.one, answered) for found in self.questions.values() for question, answered in found.items()]
+        return not self.stopped and {one for one, _ in asked} == {one for one, answered in asked if answered}
 
     def finish(self) -> dict[str, list[Vote]]:
         """Record all that was asked as one run of each task, and return the votes as they are recorded, by task.
@@ -294,7 +303,8 @@ class Court:
         last: dict[Comparison, float] = {}
         cost: dict[Comparison, list[float | None]] = {}
         paid: set[str] = set()
-        for (one, _), outcome, response in self._answers(task, run):
+        for question, outcome, response in self._answers(task, run):
+            one, self.questions[task][question] = question.one, response.status != "failed"
             usd = usd_of(run.price, [response]) if run and response.key not in paid else 0.0
             paid.add(response.key)
             cost.setdefault(one, []).append(usd)
@@ -332,8 +342,9 @@ def judge(options: JudgeOptions, say: Callable[[str], None]) -> Judged:
         order=found,
         ended=ended,
         asked=sum(map(len, court.questions.values())),
+        again=sum(question.again for asked in court.questions.values() for question in asked),
         possible=2 * len(rows) * len(pairs),
-        complete=not court.stopped,
+        complete=court.complete,
         sample=any(one.run.kind == "sample" for one in contests.values()),
         confirm=options.confirm,
         finalists=finalists,
@@ -346,7 +357,10 @@ def _rounds(court: Court, rows: Sequence[tuple[str, str]], taken: dict[Pair, int
     names, found, number = (*options.models, *options.against), None, 0
     while not court.stopped and court.left >= 1 and (wanted := next_rows(taken, len(rows), found)):
         number += 1
-        comparisons = [one for pair, upto in wanted.items() for one in _both_ways(rows[taken[pair] : upto], pair)]
+        # Row by row, so that verdicts that end in the middle of a round are of all pairs.
+        places = range(min(taken[pair] for pair in wanted), max(wanted.values()))
+        new = [(place, pair) for place in places for pair, upto in wanted.items() if taken[pair] <= place < upto]
+        comparisons = [one for place, pair in new for one in _both_ways([rows[place]], pair)]
         court.say(f"round {number}: {len(comparisons):,} comparisons of {len(wanted)} pairs of models")
         court.ask(comparisons)
         taken |= wanted

@@ -25,10 +25,16 @@ from harness.score.metrics.base import FloatArray, IntArray
 ELO = 400 / math.log(10)
 """Points of the Elo scale for one unit of strength: 400 points are odds of 10 to 1."""
 ANCHOR_ELO = 1000.0
+EQUAL = 1e-3
+"""Points by which two strengths must differ to be different ones."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 WEAK = 1e6
 """Inverse of the ridge penalty: it only makes strengths finite, and moves none by a thousandth of a point."""
+SURE = 8.0
+"""Logarithm of the odds up to which no vote can be as good as certain, as all are where they can be separated."""
+VAGUE = 100.0
+"""Variance from which a term is not known, where it is scaled to a mean square of 1: a hundredth of a vote on it."""
 UNDEFEATED, WINLESS = "undefeated", "winless"
 ABOVE = "no chain of wins leads from the ranked models to it"
 BELOW = "no chain of wins leads from it to the ranked models"
@@ -108,6 +114,11 @@ class Design:
         """The weight of each comparison over all rows, shape [cells]."""
         return np.asarray(self.of_rows.sum(axis=1), dtype=np.float64).ravel()
 
+    @cached_property
+    def best(self) -> FloatArray:
+        """The fit over all rows."""
+        return fit(self, self.weight)
+
     def points(self, weight: FloatArray) -> FloatArray:
         """What each model won of each other, shape [models, models]."""
         table, found = self.features[:, : self.models], np.zeros((self.models, self.models))
@@ -116,9 +127,15 @@ class Design:
         return found
 
     def resampled(self, resamples: int, seed: int = 0) -> Iterator[FloatArray]:
-        """Yield the weights of the comparisons in each of several resamples of the rows."""
-        for counts in weights(self.of_rows.shape[1], resamples, seed):
-            yield self.of_rows @ counts.astype(np.float64)
+        """Yield the weights of the comparisons in each of several resamples of the rows.
+
+        Meanwhile BLAS has one thread: fits are so small that several wait for each other, at twice the CPU time.
+        """
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+        with threadpool_limits(1, "blas"):
+            for counts in weights(self.of_rows.shape[1], resamples, seed):
+                yield self.of_rows @ counts.astype(np.float64)
 
 
 def design(votes: Votes, *, position: bool = False, length: bool = False) -> Design:
@@ -151,7 +168,11 @@ def fit(made: Design, weight: FloatArray) -> FloatArray:
     from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=WEAK, fit_intercept=False, solver="newton-cholesky", tol=1e-8, max_iter=100)
+    model = LogisticRegression(
+        C=WEAK, fit_intercept=False, solver="newton-cholesky", tol=1e-8, max_iter=100, warm_start=True
+    )
+    if weight is not made.weight and not np.isnan(made.best).any():
+        model.coef_ = made.best[None].copy()  # a resample's best fit is not far from that of all rows
     there = weight > 0
     if len(np.unique(made.wins[there])) < 2:  # the first always wins, or never: no order of the rows of X matters
         return np.full(made.features.shape[1], math.nan)
@@ -159,6 +180,26 @@ def fit(made: Design, weight: FloatArray) -> FloatArray:
         warnings.simplefilter("ignore")  # of models that are undefeated in a resample, whose strength has no limit
         found = model.fit(made.features[there], made.wins[there], sample_weight=weight[there]).coef_[0]
     return np.asarray(found, dtype=np.float64)
+
+
+def covariance(made: Design, weight: FloatArray, found: FloatArray) -> FloatArray:
+    """The covariance of fitted strengths and coefficients, shape [features, features], if votes were independent."""
+    chance = 1 / (1 + np.exp(-(made.features @ found)))
+    information = made.features.T @ (made.features * (weight * chance * (1 - chance))[:, None])
+    return np.asarray(np.linalg.pinv(information), dtype=np.float64)
+
+
+def unknown(made: Design, weight: FloatArray, found: FloatArray) -> NDArray[np.bool_]:
+    """Which terms the votes do not determine, shape [terms]: with them, or without, they can be separated perfectly.
+
+    Then the best fit has no finite coefficients, and where the fit ended says nothing (A. Albert and J. A. Anderson,
+    Biometrika 71, 1984).
+    """
+    terms = made.features[:, made.models :]
+    if not np.abs(made.features[weight > 0] @ found).max(initial=0) > SURE:
+        return np.isnan(found[made.models :])
+    variances = np.diagonal(covariance(made, weight, found))[made.models :]
+    return np.asarray(variances * (weight @ terms**2 / weight.sum()) > VAGUE)
 
 
 def rank(
@@ -202,6 +243,10 @@ def rank(
         return Ranking((), (), unrankable, None, len(votes), rows, controlled, names, points, games, scores)
     at = names.index(anchor) if anchor else int(main[games[main].sum(axis=1).argmax()])
     strengths, drawn = _drawn(design(chosen, position=position, length=length), main, resamples)
+    if np.isnan(strengths).any():
+        why = f"with {' and '.join(controlled)} held equal, no finite strengths fit these votes best"
+        unrankable |= {names[place]: why for place in main}
+        return Ranking((), (), unrankable, None, len(votes), rows, controlled, names, points, games, scores)
     order = main[np.argsort(-strengths[main], kind="stable")]
     elo = ANCHOR_ELO + ELO * (strengths - strengths[at])
     low, high = (ANCHOR_ELO + ELO * (end[:, order] - strengths[at]) for end in drawn)
@@ -209,8 +254,8 @@ def rank(
     standings = tuple(
         Standing(
             names[one],
-            _percentiles(float(elo[one]), low[:, place], high[:, place], rows),
-            place + 1,
+            percentiles(float(elo[one]), low[:, place], high[:, place], rows),
+            1 + int((elo[order] > elo[one] + EQUAL).sum()),
             *places[place],
             int(games[one].sum()),
             float(points[one].sum() / games[one].sum()),
@@ -263,22 +308,31 @@ def _drawn(made: Design, main: IntArray, resamples: int) -> tuple[FloatArray, tu
     The latter have the shape [resamples, models] and differ only where a resample does not tell. Strengths have no
     origin of their own, so each resample is shifted to the strengths of all rows.
     """
-    strengths = fit(made, made.weight)[: made.models]
+    strengths = _strengths(made, made.weight)
     drawn = []
     for weight in made.resampled(resamples):
         found = np.full(made.models, math.nan)
         points = made.points(weight)[np.ix_(main, main)]
         ranked, reasons = connected(points)
         if len(ranked):
-            found[main] = fit(made, weight)[main]
+            found[main] = _strengths(made, weight)[main]
             known = main[ranked]
             found[known] += (strengths[known] - found[known]).mean()
         for place, reason in reasons.items():
             found[main[place]] = _LIMITS.get(reason, math.nan) if len(ranked) else math.nan
         drawn.append(found)
-    table = np.array(drawn)
-    unknown = np.isnan(table)
-    return strengths, (np.where(unknown, -math.inf, table), np.where(unknown, math.inf, table))
+    return strengths, limits(np.array(drawn))
+
+
+def _strengths(made: Design, weight: FloatArray) -> FloatArray:
+    """Fitted strengths, shape [models]; NaN where the terms beside them are not known."""
+    found = fit(made, weight)
+    return np.full(made.models, math.nan) if unknown(made, weight, found).any() else found[: made.models]
+
+
+def limits(drawn: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest that resampled values may be: NaN may be anything."""
+    return np.where(np.isnan(drawn), -math.inf, drawn), np.where(np.isnan(drawn), math.inf, drawn)
 
 
 def _places(low: FloatArray, high: FloatArray) -> list[tuple[int, int]]:
@@ -295,7 +349,7 @@ def _places(low: FloatArray, high: FloatArray) -> list[tuple[int, int]]:
 def _leads(elo: FloatArray, low: FloatArray, high: FloatArray, rows: int) -> tuple[Estimate, ...]:
     """Each model's lead over the next, from their points, shape [k], and what these may be in resamples, [n, k]."""
     return tuple(
-        _percentiles(
+        percentiles(
             float(elo[place] - elo[place + 1]),
             _lead(low[:, place], high[:, place + 1]),
             _lead(high[:, place], low[:, place + 1]),
@@ -312,7 +366,7 @@ def _lead(one: FloatArray, other: FloatArray) -> FloatArray:
     return difference
 
 
-def _percentiles(value: float, low: FloatArray, high: FloatArray, n: int) -> Estimate:
+def percentiles(value: float, low: FloatArray, high: FloatArray, n: int) -> Estimate:
     """A figure with the percentile interval of its resampled values, widened to it."""
     ends = float(_quantile(low, low=True)), float(_quantile(high, low=False))
     return Estimate(value, min(ends[0], value), max(ends[1], value), n)

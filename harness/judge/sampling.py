@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.judge.ranking import Design, design, fit
+from harness.judge.ranking import Design, covariance, design, fit
 from harness.judge.votes import TIE, Vote, Votes
 from harness.score.metrics.base import FloatArray
 
@@ -71,9 +71,8 @@ def order(votes: Sequence[Vote], models: Sequence[str], references: Sequence[str
 
 def _covariances(made: Design, found: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The covariance of strengths if votes were independent, and that by the rows' own spread (P. J. Huber, 1967)."""
+    inverse = covariance(made, made.weight, found)
     chance = 1 / (1 + np.exp(-(made.features @ found)))
-    information = made.features.T @ (made.features * (made.weight * chance * (1 - chance))[:, None])
-    inverse = np.asarray(np.linalg.pinv(information), dtype=np.float64)
     slopes: FloatArray = made.of_rows.T @ (made.features * (made.wins - chance)[:, None])
     rows = max(slopes.shape[0], 2)
     return inverse, inverse @ (slopes.T @ slopes) @ inverse * (rows / (rows - 1))

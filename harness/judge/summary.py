@@ -14,9 +14,11 @@ from harness.judge.faults import Faults
 from harness.judge.judge import Judged
 from harness.judge.outcome import Findings
 from harness.judge.ranking import ANCHOR_ELO, Ranking
-from harness.report.words import capital, interval, number, plural, small
+from harness.report.words import ABSENT, capital, interval, number, plural, small
 
 NOT_RANKABLE = "not rankable from these votes"
+BEYOND = 1e6
+"""From here an end of an interval is no limit."""
 ONE_JUDGE = "one judge alone cannot tell a preference for its family from quality"
 
 
@@ -67,7 +69,7 @@ def _standings(over: str, ranking: Ranking) -> str:
             "rank": one.rank,
             "places": f"{one.best_rank}\N{EN DASH}{one.worst_rank}",
             "model": one.model,
-            "Elo": _elo(one.elo),
+            "Elo": _limited(one.elo),
             "win rate": number(one.win_rate),
             "votes": f"{one.votes:,}",
             "above the next": _above(lead) if lead else "",
@@ -79,13 +81,13 @@ def _standings(over: str, ranking: Ranking) -> str:
     return "\n".join([head, *table, *left])
 
 
-def _elo(found: Estimate) -> str:
-    low, high = (number(end, 0) if math.isfinite(end) else "no limit" for end in (found.low, found.high))
-    return f"{number(found.value, 0)} [{low}, {high}]"
+def _limited(found: Estimate, digits: int = 0) -> str:
+    low, high = (number(end, digits) if abs(end) < BEYOND else "no limit" for end in (found.low, found.high))
+    return f"{number(found.value, digits)} [{low}, {high}]" if found.n else ABSENT
 
 
 def _above(lead: Estimate) -> str:
-    return f"{_elo(lead)}{'' if lead.low > 0 else ', not separated'}"
+    return f"{_limited(lead)}{'' if lead.low > 0 else ', not separated'}"
 
 
 def _judge(one: Faults) -> dict[str, str]:
@@ -97,7 +99,7 @@ def _judge(one: Faults) -> dict[str, str]:
         "flips with order": interval(one.flips),
         "orders agree": interval(one.orders_agree),
         "first place wins": interval(one.first),
-        "odds, twice as long": interval(one.longer, 2),
+        "odds, twice as long": _limited(one.longer, 2),
         "USD": small(one.usd),
         "USD a verdict": interval(one.usd_each, 5),
     }
@@ -133,11 +135,12 @@ def _confirmation(finalists: Sequence[str], finals: Mapping[str, Estimate]) -> s
 
 
 def _sampling(judged: Judged) -> str:
-    share = f" ({judged.asked / judged.possible:.0%} of all pairs on all rows)" if judged.possible else ""
+    again = f", {judged.again:,} of them once more" if judged.again else ""
+    share = (judged.asked - judged.again) / judged.possible if judged.possible else 0.0
     left = ", ".join(" and ".join(pair) for pair in judged.order.open)
     return (
-        f"{plural(judged.asked, 'verdict')} asked for{share}; {judged.ended}"
-        f"{f'; the order of {left} stays open' if left else ''}."
+        f"{plural(judged.asked, 'verdict')} asked for{again} ({share:.0%} of all pairs on all rows); {judged.ended}: "
+        f"{', '.join(judged.order.models)}{f'; the order of {left} stays open' if left else ''}."
     )
 
 
@@ -158,8 +161,8 @@ def _ranking(ranking: Ranking) -> dict[str, Any]:
 
 
 def _as_sampled(judged: Judged) -> dict[str, Any]:
-    names = ("asked", "possible", "ended", "complete", "sample", "confirm", "finalists")
-    return {name: getattr(judged, name) for name in names} | {"open": judged.order.open}
+    names = ("asked", "again", "possible", "ended", "complete", "sample", "confirm", "finalists")
+    return {name: getattr(judged, name) for name in names} | {"order": judged.order.models, "open": judged.order.open}
 
 
 def _plain(value: Any) -> Any:

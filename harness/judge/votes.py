@@ -19,17 +19,18 @@ from harness.score.metrics.base import FloatArray, IntArray
 VERDICTS = "votes.jsonl"
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "a": ("model_a",), "b": ("model_b",), "winner": ("winner",), "completion": (), "judge": ("judge",),
-    "row": ("row", "question_id"), "task": ("task",), "length_a": ("length_a",), "length_b": ("length_b",),
+    "row": ("row", "question_id"), "turn": ("turn",), "task": ("task",),
+    "length_a": ("length_a",), "length_b": ("length_b",),
     "answer_a": ("answer_a", "response_a"), "answer_b": ("answer_b", "response_b"),
     "score_a": ("score_a",), "score_b": ("score_b",), "usd": ("usd",), "asked": ("asked",),
 }  # fmt: skip
 """What a vote has, and the columns in which it is looked for where none is named."""
 FIRST, TIE, SECOND, UNREAD = 1.0, 0.5, 0.0, math.nan
 _OUTCOMES: Mapping[str, float] = {
-    **dict.fromkeys(("model_a", "model_1", "a", "left", "first", "1"), FIRST),
-    **dict.fromkeys(("model_b", "model_2", "b", "right", "second", "2"), SECOND),
-    **dict.fromkeys(("tie", "tie (bothbad)", "both_bad", "bothbad", "draw", "c", "0"), TIE),
-    **dict.fromkeys(("", "unread", "none", "nan"), UNREAD),
+    **dict.fromkeys(("model_a", "model_1", "a", "left", "first"), FIRST),
+    **dict.fromkeys(("model_b", "model_2", "b", "right", "second"), SECOND),
+    **dict.fromkeys(("tie", "both_bad", "bothbad", "draw", "c"), TIE),
+    **dict.fromkeys(("", "unread", "none", "nan", "error"), UNREAD),
 }
 _WORDS = {FIRST: "model_a", SECOND: "model_b", TIE: "tie"}
 _OF_VERDICT: Mapping[Winner, float] = {"A": FIRST, "B": SECOND, "tie": TIE}
@@ -40,7 +41,7 @@ class Vote(NamedTuple):
 
     `outcome` is 1 where the first wins, 0 where the second does, 0.5 for a tie and NaN for a verdict that could not be
     read. Lengths are in characters, `usd` is what the verdict cost; NaN where they are not known. `asked` is False
-    where no judge was needed.
+    where no judge was needed. Votes on two turns of a conversation are on one row, but not on the same answers.
     """
 
     row: str
@@ -53,11 +54,15 @@ class Vote(NamedTuple):
     scores: tuple[float, float] = (math.nan, math.nan)
     usd: float = math.nan
     asked: bool = True
+    turn: str = ""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """Votes as arrays, all of length n but `lengths` and `scores`, [n, 2]; the names that their numbers index."""
+    """Votes as arrays, all of length n but `lengths` and `scores`, [n, 2]; the names that their numbers index.
+
+    `item` numbers the turns of all rows.
+    """
 
     models: tuple[str, ...]
     judges: tuple[str, ...]
@@ -72,12 +77,14 @@ class Votes:
     scores: FloatArray
     usd: FloatArray
     asked: FloatArray
+    item: IntArray
 
     @classmethod
     def of(cls, votes: Iterable[Vote]) -> Votes:
         """Gather votes; rows of the same name in different tasks are different rows."""
         votes = list(votes)
         rows: dict[tuple[str, str], int] = {}
+        items: dict[tuple[str, str, str], int] = {}
         # By name, so that nothing depends on the order in which votes come.
         named = sorted({name for one in votes for name in (one.first, one.second)})
         models = {name: place for place, name in enumerate(named)}
@@ -91,21 +98,22 @@ class Votes:
             (
                 number(rows, (one.task, one.row)), models[one.first], models[one.second], one.outcome,
                 number(judges, one.judge), number(tasks, one.task), *one.lengths, *one.scores, one.usd, one.asked,
+                number(items, (one.task, one.row, one.turn)),
             )
             for one in votes
         ]  # fmt: skip
-        table = np.array(whole, dtype=np.float64).reshape(len(whole), 12)
-        row, first, second, judge, task = (table[:, place].astype(np.int64) for place in (0, 1, 2, 4, 5))
+        table = np.array(whole, dtype=np.float64).reshape(len(whole), 13)
+        row, first, second, judge, task, item = (table[:, place].astype(np.int64) for place in (0, 1, 2, 4, 5, 12))
         names = (tuple(models), tuple(judges), tuple(tasks))
         outcome, usd, asked = table[:, 3], table[:, 10], table[:, 11]
-        return cls(*names, row, first, second, outcome, judge, task, table[:, 6:8], table[:, 8:10], usd, asked)
+        return cls(*names, row, first, second, outcome, judge, task, table[:, 6:8], table[:, 8:10], usd, asked, item)
 
     def __len__(self) -> int:
         return len(self.row)
 
     def take(self, chosen: Any) -> Votes:
         """Some of the votes: a mask or places, shape [n] or [m]."""
-        arrays = ("row", "first", "second", "outcome", "judge", "task", "lengths", "scores", "usd", "asked")
+        arrays = ("row", "first", "second", "outcome", "judge", "task", "lengths", "scores", "usd", "asked", "item")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
     @property
@@ -141,7 +149,8 @@ def read_votes(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Vo
 
 def _of_file(path: Path, columns: Mapping[str, str], name: str) -> Iterator[Vote]:
     split = local(path, {})
-    found = {key: column for key, usual in COLUMNS.items() for column in reversed(usual) if column in split.columns}
+    written = {column.strip().lower(): column for column in reversed(split.columns)}
+    found = {key: written[name] for key, usual in COLUMNS.items() for name in reversed(usual) if name in written}
     found |= columns
     winners = found.pop("winner", "").split("+")
     for column in (*found.values(), *filter(None, winners)):
@@ -149,7 +158,10 @@ def _of_file(path: Path, columns: Mapping[str, str], name: str) -> Iterator[Vote
             raise DataError(f"{path}: no column '{column}'{nearest(column, split.columns)}")
     for key, which in (("a", "first"), ("b", "second")):
         if key not in found:
-            raise DataError(f"{path}: no column of the {which} model: name it with --columns {key}=COLUMN")
+            raise DataError(
+                f"{path}: no column of the {which} model: name it with --columns {key}=COLUMN "
+                f"(it has: {', '.join(split.columns)})"
+            )
     if not (winners[0] or "completion" in found or {"score_a", "score_b"} <= found.keys()):
         raise DataError(f"{path}: no column of winners: name it with --columns winner=COLUMN, or score_a and score_b")
     wanted = [*found.values(), *filter(None, winners)]
@@ -161,21 +173,24 @@ def _of_file(path: Path, columns: Mapping[str, str], name: str) -> Iterator[Vote
 
 
 def _vote(values: Row, winner: Any, where: str, judge: str, number: int) -> Vote:
-    a, b = str(values["a"]), str(values["b"])
+    a, b = ("" if one is None or one != one else str(one).strip() for one in (values["a"], values["b"]))
+    if not (a and b):
+        raise DataError(f"{where}: it does not name both models: '{a}' and '{b}'")
     if a == b:
         raise DataError(f"{where}: '{a}' is compared with itself")
-    scores, asked = _two(values, where, "score"), values.get("asked")
+    scores, asked, said = _two(values, where, "score"), values.get("asked"), values.get("judge")
     return Vote(
         row=str(number if values.get("row") is None else values["row"]),
         first=a,
         second=b,
         outcome=_outcome(values, winner, scores, where),
-        judge=judge if values.get("judge") is None else str(values["judge"]),
+        judge=judge if said is None else " ".join(map(str, said)) if isinstance(said, list) else str(said),
         task=str(values.get("task") or ""),
         lengths=_two({**_lengths_of_answers(values), **values}, where, "length"),
         scores=scores,
         usd=_number(values.get("usd"), where, "usd"),
         asked=asked is None or str(asked).lower() in ("true", "1", "1.0"),
+        turn="" if values.get("turn") is None else str(values["turn"]),
     )
 
 
@@ -183,15 +198,27 @@ def _outcome(values: Row, winner: Any, scores: tuple[float, float], where: str) 
     if "completion" in values:
         verdict = read_verdict(str(values["completion"] or ""))
         return UNREAD if verdict is None else _OF_VERDICT[verdict]
-    if winner is None and not any(map(math.isnan, scores)):
-        return (1 + float(np.sign(scores[0] - scores[1]))) / 2
     text = "" if winner is None else str(winner).strip()
-    names = {str(values["a"]): FIRST, str(values["b"]): SECOND}
-    known = {**_OUTCOMES, **names}
-    if text not in known and text.lower() not in known:
-        expected = f"model_a, model_b, tie, or the name of one of the two{nearest(text, names)}"
-        raise DataError(f"{where}: the winner is '{text:.40}', expected {expected}")
-    return known[text] if text in known else known[text.lower()]
+    if not text and not any(map(math.isnan, scores)):
+        return (1 + float(np.sign(scores[0] - scores[1]))) / 2
+    names = {str(values["a"]).strip(): FIRST, str(values["b"]).strip(): SECOND}
+    word = text.lower().partition(" (")[0]  # of `tie (bothbad)`, `tie (inconsistent)`
+    for found in (names.get(text), _OUTCOMES.get(word), _preference(text)):
+        if found is not None:
+            return found
+    expected = f"model_a, model_b, tie, or the name of one of the two{nearest(text, names)}"
+    raise DataError(f"{where}: the winner is '{text:.40}', expected {expected}")
+
+
+def _preference(text: str) -> float | None:
+    """AlpacaEval's numbers: 1 for the first to 2 for the second, of which the nearer counts; 1.5 and 0 are ties."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if number in (0, 1.5):
+        return TIE
+    return (FIRST if number < 1.5 else SECOND) if 1 <= number <= 2 else None
 
 
 def _lengths_of_answers(values: Row) -> Row:
@@ -208,9 +235,12 @@ def _number(value: Any, where: str, name: str) -> float:
     if value is None or value == "":
         return math.nan
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: {name} is '{value!s:.40}', expected a number") from None
+        found = math.inf
+    if math.isinf(found):
+        raise DataError(f"{where}: {name} is '{value!s:.40}', expected a number")
+    return found
 
 
 def as_lines(votes: Iterable[Vote]) -> Iterator[str]:
@@ -219,7 +249,7 @@ def as_lines(votes: Iterable[Vote]) -> Iterator[str]:
         line = {
             "model_a": vote.first, "model_b": vote.second, "winner": _WORDS.get(vote.outcome, "unread"),
             "judge": vote.judge, "task": vote.task, "row": vote.row, "length_a": vote.lengths[0],
-            "length_b": vote.lengths[1], "usd": vote.usd, "asked": vote.asked,
+            "length_b": vote.lengths[1], "usd": vote.usd, "asked": vote.asked, "turn": vote.turn or math.nan,
         }  # fmt: skip
         known = {name: value for name, value in line.items() if value == value}
         yield json.dumps(known, ensure_ascii=False) + "\n"

@@ -163,6 +163,8 @@ class Upstream:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             )  # fmt: skip
         except NOT_CONNECTED as failed:
+            async for _ in _tapped(request, tap):  # what the client asks for is seen all the same
+                pass
             return _refusal(502, f"the upstream cannot be reached: {_reason(failed)}", tap), None
         except _BROKEN as failed:
             _hang_up(request, failed)
@@ -267,11 +269,15 @@ class Front:
         port: 0 for any that is free.
         patience: Seconds.
         host: Address to listen at. At loopback only requests are answered that name this machine.
+        unpack: Whether the handler gets the bodies of requests without their compression.
     """
 
-    def __init__(self, handler: Any, port: int, patience: float = 10.0, host: str = LOOPBACK) -> None:
+    def __init__(
+        self, handler: Any, port: int, patience: float = 10.0, host: str = LOOPBACK, *, unpack: bool = True
+    ) -> None:
         self.port = port
         self._host = host
+        self._unpack = unpack
         self._handler = handler
         self._patience = patience
         self._runner: web.ServerRunner | None = None
@@ -284,7 +290,7 @@ class Front:
 
     async def __aenter__(self) -> Self:
         server = web.Server(
-            self._checked, access_log=None, handler_cancellation=True,
+            self._checked, access_log=None, handler_cancellation=True, auto_decompress=self._unpack,
             max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE,
         )  # fmt: skip
         self._runner = web.ServerRunner(server, shutdown_timeout=self._patience)

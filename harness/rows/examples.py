@@ -55,6 +55,8 @@ def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) 
     texts = [own(pair.prompt or pair.target) for pair in found]  # plain text has no prompt
     learned = [guard.why(pair.prompt, text) is None for pair, text in zip(found, texts, strict=True)]
     kept = tuple(pair for pair, free in zip(found, learned, strict=True) if free)
+    if not found:
+        raise UserError(f"{path}: it holds no rows")
     if len(kept) <= sum(learned[: len(held)]):
         raise UserError(
             f"{path}: no row is left to learn: all of them are evaluated, or share words with evaluated rows"
@@ -120,29 +122,37 @@ def _pairs(path: Path) -> Iterator[Pair]:
     """
     text: bool | None = None
     for number, line in enumerate(jsonl(path), start=1):
-        pair = _pair(line)
-        if pair is None:
+        pairs = _of_line(line)
+        if pairs is None:
             raise DataError(f"{path}:{number}: {EXPECTED}")
-        text = not pair.prompt if text is None else text
-        if text != (not pair.prompt):
+        if not pairs:
+            raise DataError(
+                f"{path}:{number}: every turn of the assistant has weight 0, so nothing is learned; delete the line"
+            )
+        text = not pairs[0].prompt if text is None else text
+        if text != (not pairs[0].prompt):
             raise DataError(f"{path}:{number}: {EXPECTED}, and plain text only where all rows are")
-        if not pair.target:
+        if not all(pair.target for pair in pairs):
             raise DataError(f"{path}:{number}: the completion is empty; delete the line")
-        yield pair
+        yield from pairs
 
 
-def _pair(line: dict[str, Any]) -> Pair | None:
+def _of_line(line: dict[str, Any]) -> list[Pair] | None:
+    """What is learned of a line: of a chat each turn of the assistant but those of weight 0, as OpenAI's servers do."""
     if isinstance(line.get("text"), str) and not {"prompt", "completion", "messages"} & line.keys():
-        return Pair("", line["text"])
+        return [Pair("", line["text"])]
     prompt, answer, messages = line.get("prompt"), line.get("completion"), line.get("messages")
     if messages is None and isinstance(prompt, list) and isinstance(answer, list):  # TRL's conversational form
         messages = [*prompt, *answer]
     if isinstance(prompt, str) and isinstance(answer, str):
-        return Pair(prompt, answer.strip())
+        return [Pair(prompt, answer.strip())]
     if not (isinstance(messages, list) and len(messages) > 1 and all(isinstance(one, dict) for one in messages)):
         return None
     turns = [(one.get("role"), one.get("content")) for one in messages]
     if turns[-1][0] != "assistant" or not all(isinstance(role, str) and isinstance(said, str) for role, said in turns):
         return None
-    asked = [Message("system" if role == "developer" else role, said) for role, said in turns[:-1]]
-    return Pair(plain(asked), str(turns[-1][1]).strip())
+    asked = [Message("system" if role == "developer" else role, said) for role, said in turns]
+    learned = [
+        n for n, (role, _) in enumerate(turns) if n and role == "assistant" and messages[n].get("weight", 1) != 0
+    ]
+    return [Pair(plain(asked[:n]), str(turns[n][1]).strip()) for n in learned]

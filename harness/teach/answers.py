@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import DataError, UserError, nearest
 from harness.models.content import text_of as content_text
@@ -27,7 +27,8 @@ _WHAT_TO_DO = "delete the line, or record the application again"
 class Answer:
     """One answer of a teacher.
 
-    `messages` are what was asked, as a chat server was sent it, and `prompt` the same as plain text; `tools` holds
+    `messages` are what was asked, as a chat server was sent it, and `prompt` the same as plain text, both empty of a
+    request that failed and is not known; `tools` holds
     what else of the request decides the answer. `text` is what the student learns, `said` the assistant's message,
     `reading` the answer as it is understood, in a form that can be compared, and `label` the class of a row, where the
     task has classes. `right` says whether it is the right answer of the data, None where that is not known.
@@ -65,15 +66,18 @@ def read(folder: Path, file: TaskFile) -> Iterator[Answer]:
     else:
         paths = sorted(folder.glob("*.jsonl"))
     if not paths:
-        known = [path.name for path in folder.parent.glob("*/")] if folder.parent.is_dir() else []
+        known = [path.name for path in folder.parent.glob("*/") if path != folder] if folder.parent.is_dir() else []
         raise DataError(f"{folder}: there is no folder of collected or recorded answers{nearest(folder.name, known)}")
     for path in paths:
         for number, line in _lines(path):
             place = f"{path}:{number}"
             if "prediction" in line:
                 yield _collected(line, place, str(folder), file)
-            else:
+                continue
+            try:
                 yield from _recorded(line, place, str(folder), file)
+            except (AttributeError, TypeError, ValueError) as error:
+                raise DataError(f"{place}: not a recorded request and its answer ({error}); {_WHAT_TO_DO}") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -93,6 +97,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _collected(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Answer:
     try:
+        if line["status"] not in get_args(Status):
+            raise ValueError(f"its status is '{line['status']}'")
         row = EvaluationRow(line["id"], line["prompt"], tuple(line["reference"]), {})
         response = Response("", row.id, line["status"], line["prediction"] or "", error=line.get("error"))
         messages = tuple(dict(message) for message in line.get("messages") or line["request"]["messages"])
@@ -115,9 +121,14 @@ def _right(task: Task, reading: str, references: tuple[str, ...]) -> bool:
 
 def _recorded(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Iterator[Answer]:
     asked, output = line.get("input"), line.get("output")
-    messages = _messages(asked, place)
-    prompt = plain([Message(one["role"], _words(one)) for one in messages])
-    assert isinstance(asked, Mapping)
+    try:
+        messages = _messages(asked, place)
+    except DataError:
+        if line.get("status", 200) == 200:
+            raise
+        messages = ()  # a request that failed, perhaps before all of it was sent
+    prompt = plain([Message(one["role"], _words(one)) for one in messages]) if messages else ""
+    asked = asked if isinstance(asked, Mapping) else {}
     tools = {name: asked[name] for name in ("tools", "parallel_tool_calls") if asked.get(name) is not None}
     output = output if isinstance(output, Mapping) else {}
     model, counts = str(output.get("model") or asked.get("model") or "unknown"), output.get("usage") or {}

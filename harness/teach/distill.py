@@ -74,7 +74,7 @@ def distill(file: TaskFile, data: str | None, options: DistillOptions) -> Distil
     answers = [answer for folder in options.folders for answer in read(folder, file)]
     _one_prompt_for_each_row(answers)
     evaluated = [row.prompt for row in choose(file, Prompts(file), locate(file, data)).rows]
-    prune = _prune(options.prune, [*(answer.prompt for answer in answers), *evaluated])
+    prune = _prune(options.prune, [*(answer.prompt for answer in answers if answer.prompt), *evaluated])
     own = _own_texts(answers, evaluated)
     asked = Counter(_group(answer) for answer in answers)
     steps: list[tuple[str, Callable[[list[Answer]], Iterable[tuple[Answer, str | None]]]]] = [
@@ -97,6 +97,10 @@ def distill(file: TaskFile, data: str | None, options: DistillOptions) -> Distil
     parts: dict[bool, list[Answer]] = {False: [], True: []}
     for answer in left:
         parts[answer.prompt in held].append(_pruned(answer, prune) if prune else answer)
+    if not parts[False]:
+        raise UserError(
+            f"--validation {options.validation:g} would hold out all {len(left):,} rows; name a smaller share"
+        )
     return Distilled(len(answers), tuple(counts), tuple(parts[False]), tuple(parts[True]), tuple(dropped), prune)
 
 
@@ -161,7 +165,7 @@ def _texts(path: Path) -> tuple[str, ...]:
 def _own_texts(answers: Sequence[Answer], evaluated: Sequence[str]) -> Own:
     """Return what gives an answer's prompt without what all prompts share, of the task or of an application."""
     by_folder = defaultdict(list)
-    for answer in answers:
+    for answer in filter(lambda answer: answer.prompt, answers):
         by_folder[answer.folder].append(answer.prompt)
     ours = [folder for folder in by_folder if (Path(folder) / ANSWERS).is_file()]
     of_task = own_text([*evaluated, *(prompt for folder in ours for prompt in by_folder[folder])])

@@ -53,6 +53,13 @@ def test_people_are_one_majority_and_a_split_vote_is_a_tie() -> None:
     assert (found["a", "c"].value, found["a", "c"].n) == (0, 1)
 
 
+def test_people_who_voted_on_different_turns_did_not_vote_on_the_same() -> None:
+    people = [Vote("1", "x", "y", FIRST, "ann", turn="1"), Vote("1", "x", "y", SECOND, "ann", turn="2")]
+    judge = [vote._replace(judge="gpt") for vote in people]
+    (found,) = agreements(judge, people)
+    assert (found.share.value, found.share.n) == (1, 2)
+
+
 def test_an_unread_verdict_does_not_agree() -> None:
     people = drawn("ann", 4, 0)
     judge = [vote._replace(judge="gpt", outcome=math.nan if vote.row == "0" else vote.outcome) for vote in people]

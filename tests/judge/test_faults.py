@@ -37,6 +37,27 @@ def test_shares_are_counted_over_all_that_could_show_them() -> None:
         assert 0 <= one.low <= one.value <= one.high <= 1
 
 
+def test_two_turns_of_a_conversation_are_not_two_orders_of_the_same_answers() -> None:
+    one, other = pair("1", FIRST, FIRST)
+    (found,) = faults(Votes.of([one._replace(turn="1"), other._replace(turn="2")]), resamples=50)
+    assert found.flips.n == 0
+    votes = Votes.of([vote._replace(turn=turn) for turn in "12" for vote in pair("1", FIRST, FIRST)])
+    (found,) = faults(votes, resamples=50)
+    assert (found.flips.value, found.flips.n) == (1, 2)
+    assert len(set(votes.row)) == 1
+
+
+def test_the_effect_of_length_is_not_claimed_where_the_better_model_always_wins() -> None:
+    lengths = [(float(20 + 7 * n % 13), float(20 + 11 * n % 17)) for n in range(30)]
+    clear = [Vote(str(n), "x", "y", FIRST, "j", lengths=one) for n, one in enumerate(lengths)]
+    clear += [Vote(str(n), "y", "x", SECOND, "j", lengths=one[::-1]) for n, one in enumerate(lengths)]
+    (found,) = faults(Votes.of(clear), resamples=50)
+    assert found.longer.n == 0
+    one_loss = [vote._replace(outcome=1 - vote.outcome) if vote.row == "3" else vote for vote in clear]
+    (found,) = faults(Votes.of(one_loss), resamples=200)
+    assert (found.longer.low, found.longer.high) == (0, math.inf), "a third of the resamples has no loss"
+
+
 def test_cost_is_summed_and_has_an_interval_for_one_verdict() -> None:
     votes = [vote for n in range(20) for vote in pair(str(n), FIRST, SECOND, usd=0.01 + 0.001 * (n % 3))]
     (found,) = faults(Votes.of(votes), resamples=50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from harness.judge.ranking import rank
 from harness.judge.votes import Votes, read_votes
 from harness.store.results import read_manifests
 from tests.judge.arena import STRENGTHS, TASK, Arena, Habits, of_quality, shown
-from tests.loopback import FAULTS, Loopback
+from tests.loopback import FAULTS, Fault, Loopback
 
 ROOT = Path(__file__).parents[2]
 OF = {name: of_quality(strength) for name, strength in STRENGTHS.items()}
@@ -125,6 +126,15 @@ def test_a_verdict_that_cannot_be_read_is_asked_once_more_and_is_then_unread_not
     assert set(arena.server.asked.values()) == {1}
 
 
+def test_a_verdict_that_was_cut_off_is_unread_even_where_what_it_quotes_looks_like_one(arena: Arena) -> None:
+    choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "It says [[B]], so"}}
+    cut = Fault(200, json.dumps({"object": "chat.completion", "choices": [choice]}))
+    arena.server.plan = lambda prompt, attempt: cut
+    judged = arena.judge(models=("strong", "weak"), budget=8)
+    assert judged.asked == 8
+    assert all(math.isnan(vote.outcome) for vote in judged.votes)
+
+
 def test_models_are_compared_with_references_only(arena: Arena) -> None:
     judged = arena.judge(models=("good", "weak"), against=("strong",))
     assert {frozenset((vote.first, vote.second)) for vote in judged.votes} == {
@@ -140,6 +150,24 @@ def test_no_more_verdicts_are_asked_for_than_the_budget_allows(arena: Arena) -> 
     assert arena.judge(budget=20) == judged
     assert arena.judge(budget=30).asked == 30
     assert sum(arena.server.asked.values()) == 30
+
+
+def test_a_budget_that_ends_in_a_round_is_spent_on_all_pairs(arena: Arena) -> None:
+    judged = arena.judge(budget=6)
+    assert len({frozenset((vote.first, vote.second)) for vote in judged.votes}) == 3
+    assert judged.order.models == ("strong", "good", "weak")
+
+
+def test_a_judge_that_gives_no_verdict_at_all_ends_with_code_3_and_its_reason(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(arena.folder)
+    arena.server.plan = lambda prompt, attempt: FAULTS["unauthorized"]
+    monkeypatch.setattr(sys, "argv", ["harness", "judge", "small", "--models", "strong,weak", "--judge", "judge"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 3
+    assert "no verdict was given: HTTP 401: wrong key" in capsys.readouterr().err
 
 
 def test_the_best_two_are_compared_on_a_task_that_was_kept_apart(arena: Arena) -> None:
@@ -190,6 +218,21 @@ def test_kill_9_half_way_asks_no_answered_question_again(arena: Arena) -> None:
     twice = [prompt for prompt, count in arena.server.asked.items() if count > 1]
     assert len(twice) <= 4, "only what was on its way when the process was killed"
     assert len(list(arena.lines())) == 72
+
+
+def test_a_comparison_to_which_the_judge_never_answers_is_unread_and_not_complete(arena: Arena) -> None:
+    asked: list[str] = []
+
+    def refusing(prompt: str, attempt: int) -> Fault | None:
+        asked.append(shown(prompt)[0])
+        return FAULTS["invalid"] if shown(prompt)[0] == asked[0] else None
+
+    arena.server.plan = refusing
+    judged = arena.judge(models=("strong", "weak"))
+    assert sum(math.isnan(vote.outcome) for vote in judged.votes) == 1
+    assert not judged.complete
+    arena.server.plan = lambda prompt, attempt: None
+    assert arena.judge(models=("strong", "weak")).complete
 
 
 def test_a_judge_that_is_down_leaves_what_is_recorded_and_says_so(arena: Arena) -> None:

@@ -89,6 +89,11 @@ def test_the_order_in_which_votes_and_sides_come_does_not_matter(results: list[t
         assert found == pytest.approx({standing.model: standing.win_rate for standing in other.standings})
 
 
+def test_models_of_equal_strength_have_the_same_rank() -> None:
+    found = rank(record(("x", "y", 3, 3), ("y", "z", 4, 1), ("x", "z", 4, 1)), resamples=50)
+    assert [one.rank for one in found.standings] == [1, 1, 3]
+
+
 def test_an_undefeated_a_winless_and_an_unconnected_model_get_no_number() -> None:
     votes = record(("x", "y", 6, 4), ("best", "x", 5, 0), ("y", "last", 5, 0), ("p", "q", 3, 0))
     ranking = rank(votes, resamples=100)
@@ -182,6 +187,20 @@ def test_holding_the_length_equal_takes_it_out() -> None:
     held = rank(found, length=True, anchor="weak", resamples=50)
     assert held.standings[0].model == "strong"
     assert held.standings[0].elo.value - 1000 == pytest.approx(ELO, abs=60)
+
+
+def test_where_the_place_alone_decides_nothing_is_ranked_with_it_held_equal() -> None:
+    votes = Votes.of(Vote(str(n), *pair, FIRST) for n in range(9) for pair in (("x", "y"), ("y", "x")))
+    found = rank(votes, position=True, resamples=50)
+    assert found.standings == ()
+    assert set(found.unrankable.values()) == {"with position held equal, no finite strengths fit these votes best"}
+
+
+def test_where_the_length_decides_all_but_ties_nothing_is_ranked_with_it_held_equal() -> None:
+    lengths = [(10.0, 20.0), (30.0, 15.0), (40.0, 90.0), (7.0, 3.0)] * 5
+    votes = [Vote(str(n), "x", "y", FIRST if a > b else SECOND, lengths=(a, b)) for n, (a, b) in enumerate(lengths)]
+    assert len(rank(Votes.of(votes), resamples=50).standings) == 2
+    assert rank(Votes.of(votes), length=True, resamples=50).standings == ()
 
 
 def test_totals_of_scores_are_kept_for_each_two_models() -> None:

@@ -37,6 +37,25 @@ from tests.judge.arena import shown
         ('{"winner": ["A"]}', None),
         ('{"reason": "[[A]]"}', None),
         ('{"reason": "cut off", "winner": "A', None),
+        ('{"reason": "the second text ends with [[B]], which is', None),
+        ('Mine: {"reason": "Output (b) is what the text', None),
+        ('{"reason": "it says "[[B]]" at its end", "winner": "A"}', None),
+        ('{"reason": "B wrote [[B]]", "winner": "A"}\n\nIs there more to compare?', "A"),
+        ('My verdict: {"reason": "B wrote [[B]]", "winner": "A"}<|im_end|>', "A"),
+        ('{"reason": "B wrote </think>[[B]]", "winner": "A"}', "A"),
+        ('{"reason": "x", "winner": "A"} [[B]]', None),
+        ('{"reason": "x", "winner": "A", "Winner": "B"}', None),
+        ('{"reason": "x", "winner": "Answer A"}', "A"),
+        ('{"reason": "x", "winner": "Output (b)"}', "B"),
+        ('{"reason": "x", "Winner": "[[B]]"}', "B"),
+        ('{"winner": "draw"}', "tie"),
+        ('{"winner": "A or B"}', None),
+        ("{'reason': 'x', 'winner': 'A'}", "A"),
+        ("My verdict: {'reason': 'x', 'winner': 'A'}", "A"),
+        ("B.", "B"),
+        ("[[b]]", "B"),
+        ("A good question.", None),
+        ('The answers are {"a": 1} and {"a": "[[B]]"}. [[A]]', "A"),
     ],
 )
 def test_the_verdict_of_a_completion(completion: str, winner: Winner | None) -> None:
@@ -45,9 +64,11 @@ def test_the_verdict_of_a_completion(completion: str, winner: Winner | None) -> 
 
 @given(st.text(), st.text(), st.sampled_from(["A", "B", "tie"]))
 def test_what_the_answers_say_never_changes_a_verdict_that_quotes_them(one: str, other: str, winner: Winner) -> None:
-    reason = f'{one} [[A]] {other} Output (b) {{"winner": "B"}} </think>'
-    completion = json.dumps({"reason": reason.replace("</think>", ""), "winner": winner})
-    assert read_verdict(completion) in (winner, None)  # a text that looks like a thought's end may cut it off
+    reason = f'{one} [[A]] {other} Output (b) {{"winner": "B"}} </think> [[B]]'
+    completion = json.dumps({"reason": reason, "winner": winner})
+    assert read_verdict(completion) == winner
+    assert read_verdict(f"{completion}\nThat is all.") in (winner, None)  # here it may be the end of a thought
+    assert read_verdict(completion[: len(completion) // 2]) is None
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")))

@@ -64,11 +64,28 @@ def test_arenas_columns_are_read_from_each_kind_of_file(tmp_path: Path, ending: 
         ("y", 0.0),
         ("Tie", 0.5),
         ("A", 1.0),
+        (1.0, 1.0),
+        ("2.0", 0.0),
+        (0.0, 0.5),
+        (1.5, 0.5),
+        (1.0003, 1.0),
+        (1.87, 0.0),
+        ("tie (bothbad)", 0.5),
+        ("tie (inconsistent)", 0.5),
     ],
 )
-def test_winners_by_side_number_or_name(tmp_path: Path, winner: str, outcome: float) -> None:
+def test_winners_by_side_number_or_name(tmp_path: Path, winner: str | float, outcome: float) -> None:
     path = write(tmp_path / "votes.jsonl", [{"left": "x", "right": "y", "who": winner}])
     assert outcomes(path, a="left", b="right", winner="who") == [outcome]
+
+
+def test_pairs_of_fastchat_with_both_orders_and_a_judge_in_two_parts(tmp_path: Path) -> None:
+    pair = {"question_id": 81, "model_1": "x", "model_2": "y", "turn": 1, "judge": ["gpt-4", "pair-v2"]}
+    path = write(tmp_path / "gpt-4_pair.jsonl", [{**pair, "winner": "model_1"}, {**pair, "winner": "error"}])
+    votes = list(read_votes([path], {"a": "model_1", "b": "model_2"}))
+    assert [(one.judge, one.turn, str(one.outcome)) for one in votes] == [
+        ("gpt-4 pair-v2", "1", "1.0"), ("gpt-4 pair-v2", "1", "nan"),
+    ]  # fmt: skip
 
 
 def test_a_model_that_is_named_like_a_side_is_the_model(tmp_path: Path) -> None:
@@ -81,6 +98,24 @@ def test_scores_decide_where_there_is_no_winner(tmp_path: Path) -> None:
     votes = list(read_votes([write(tmp_path / "votes.csv", rows)], {}))
     assert [vote.outcome for vote in votes] == [1.0, 0.0, 0.5]
     assert votes[1].scores == (3, 8.5)
+
+
+def test_numbers_of_parquet_with_nulls_are_winners_and_unread_verdicts(tmp_path: Path) -> None:
+    path = tmp_path / "votes.parquet"
+    pq.write_table(pa.table({"model_a": ["x"] * 3, "model_b": ["y"] * 3, "winner": pa.array([1, None, 2.0])}), path)
+    assert repr(outcomes(path)) == "[1.0, nan, 0.0]"
+
+
+def test_scores_decide_where_a_csv_leaves_the_winner_empty(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text("model_a,model_b,winner,score_a,score_b\nx,y,,3,4\nx,y,model_a,3,4\n")
+    assert outcomes(path) == [0.0, 1.0]
+
+
+def test_column_names_are_known_in_any_case_and_with_spaces_around(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text("Model_A, Model_B, Winner\nx, y, model_b\n")
+    assert [(one.first, one.second, one.outcome) for one in read_votes([path], {})] == [("x", "y", 0.0)]
 
 
 def test_the_texts_of_a_judge_are_read_as_verdicts(tmp_path: Path) -> None:
@@ -117,7 +152,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     votes = [
         Vote("r1", "x", "y", 1.0, "j", "t", (3.0, 4.0), usd=0.25),
         Vote("r1", "y", "x", math.nan, "j", "t", (4.0, 3.0), usd=0.0),
-        Vote("r2", "x", "z", 0.5, "j", "t", (3.0, 3.0), asked=False),
+        Vote("r2", "x", "z", 0.5, "j", "t", (3.0, 3.0), asked=False, turn="2"),
     ]
     path = tmp_path / "votes.jsonl"
     path.write_text("".join(as_lines(votes)))
@@ -129,11 +164,13 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     [
         (ARENA, {"winer": "winner"}, "a vote has no 'winer'.*did you mean 'winner'"),
         (ARENA, {"winner": "winer"}, "no column 'winer'.*did you mean 'winner'"),
-        ([{"left": "x", "winner": "tie"}], {}, "no column of the first model.*--columns a=COLUMN"),
+        ([{"left": "x", "winner": "tie"}], {}, "first model.*--columns a=COLUMN .it has: left, winner"),
+        ([{**ARENA[0], "model_b": None}], {}, "vote 1: it does not name both models: 'x' and ''"),
         ([{"model_a": "x", "model_b": "y"}], {}, "no column of winners"),
         ([*ARENA, {**ARENA[0], "winner": "modela"}], {}, "vote 5: the winner is 'modela', expected model_a, model_b"),
         ([{**ARENA[0], "model_b": "x"}], {}, "vote 1: 'x' is compared with itself"),
         ([{**ARENA[0], "score_a": "high", "score_b": 1}], {}, "vote 1: score_a is 'high', expected a number"),
+        ([{**ARENA[0], "score_a": "inf", "score_b": 1}], {}, "vote 1: score_a is 'inf', expected a number"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_vote(

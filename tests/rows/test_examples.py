@@ -38,14 +38,29 @@ def said(role: str, content: str) -> dict[str, str]:
 
 
 def test_chats_and_prompts_with_completions_are_rows() -> None:
-    from harness.rows.examples import _pair
+    from harness.rows.examples import _of_line
 
     pair = Pair("Is it?", "yes")
-    assert _pair({"prompt": "Is it?", "completion": " yes\n"}) == pair
-    assert _pair({"messages": [said("user", "Is it?"), said("assistant", "yes")]}) == pair
-    assert _pair({"prompt": [said("user", "Is it?")], "completion": [said("assistant", "yes")]}) == pair
+    assert _of_line({"prompt": "Is it?", "completion": " yes\n"}) == [pair]
+    assert _of_line({"messages": [said("user", "Is it?"), said("assistant", "yes")]}) == [pair]
+    assert _of_line({"prompt": [said("user", "Is it?")], "completion": [said("assistant", "yes")]}) == [pair]
     chat = [said("developer", "Be brief."), said("user", "Is it?"), said("assistant", "yes")]
-    assert _pair({"messages": chat}) == Pair("Be brief.\n\nIs it?", "yes")
+    assert _of_line({"messages": chat}) == [Pair("Be brief.\n\nIs it?", "yes")]
+
+
+@pytest.mark.parametrize(("weights", "learned"), [((0, None), ["two"]), ((1, 0), ["one"]), ((None, 1), ["one", "two"])])
+def test_of_a_chat_the_turns_with_a_weight_are_learned(
+    taught: Taught, weights: tuple[int | None, int | None], learned: list[str]
+) -> None:
+    answers: list[dict[str, Any]] = [said("assistant", "one"), said("assistant", "two")]
+    for answer, weight in zip(answers, weights, strict=True):
+        answer |= {} if weight is None else {"weight": weight}
+    rows = load(taught, {"messages": [said("user", "1?"), answers[0], said("user", "2?"), answers[1]]})
+    assert [pair.target for pair in rows.pairs] == learned
+    assert (
+        rows.pairs[-1].prompt
+        == {"one": "1?", "two": "User: 1?\n\nAssistant: one\n\nUser: 2?\n\nAssistant:"}[learned[-1]]
+    )
 
 
 def test_rows_of_a_file_are_read_in_their_order(taught: Taught) -> None:
@@ -78,6 +93,8 @@ def test_rows_of_the_tasks_own_frame_are_not_taken_for_evaluated_ones(taught: Ta
 def test_nothing_to_learn_is_said(taught: Taught) -> None:
     with pytest.raises(UserError, match="no row is left to learn"):
         load(taught, {"prompt": own_text(LEARNED), "completion": "yes"})
+    with pytest.raises(UserError, match=r"rows.jsonl: it holds no rows"):
+        load(taught)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +104,7 @@ def test_nothing_to_learn_is_said(taught: Taught) -> None:
         ({"messages": [said("user", "x")]}, "rows.jsonl:2: expected"),
         ({"messages": [said("user", "x"), {"role": "assistant", "content": None}]}, "rows.jsonl:2: expected"),
         ({"prompt": "x", "completion": " "}, "rows.jsonl:2: the completion is empty"),
+        ({"messages": [said("user", "x"), {**said("assistant", "y"), "weight": 0}]}, "rows.jsonl:2: every turn of"),
         ([1], "rows.jsonl:2: expected a JSON object"),
     ],
 )

@@ -121,6 +121,14 @@ def test_refused_cut_and_unreadable_answers_are_kept_and_counted(
     assert all((line["reading"] is None) == (line["prediction"] != "yes") for line in taught.lines())
 
 
+def test_a_teacher_that_answers_nothing_ends_with_code_3(taught: Taught, loopback: Loopback, harness: Command) -> None:
+    loopback.plan = lambda prompt, attempt: FAULTS["unauthorized"]
+    taught.model("m", loopback.openai_url)
+    code, out, _ = harness("collect", "small", "--teacher", "m", *taught.arguments())
+    assert code == 3
+    assert "wrong key" in out
+
+
 def test_repeats_are_answers_of_their_own(taught: Taught, loopback: Loopback) -> None:
     taught.model("m", loopback.openai_url)
     collected(taught, rows=5, repeat=3, temperature=0.7)

@@ -144,6 +144,13 @@ class TestSteps:
         assert 0 < len(held) < len(lines)
         assert {f"Is {one['prompt']} fine? Answer with one word." for one in read(pruned / "validation.jsonl")} == held
 
+    def test_a_share_that_holds_out_all_rows_is_refused(self, taught: Taught, harness: Command) -> None:
+        folder = written(taught.folder / "t", [line(number) for number in range(4)])
+        out = taught.folder / "o"
+        err = refused(taught, harness, "--from", str(folder), "--out", str(out), "--validation", "0.9999")
+        assert "--validation 0.9999 would hold out all 4 rows" in err
+        assert not out.exists()
+
     def test_answers_to_one_row_under_two_prompts_are_refused(self, taught: Taught, harness: Command) -> None:
         old = written(taught.folder / "old", [line(0)])
         new = written(taught.folder / "new", [line(0, prompt="Fine? Answer.")])
@@ -256,6 +263,13 @@ class TestRecorded:
         assert dropped["from"] == f"{folder}/a.jsonl:3"
         assert dropped["step"] == "evaluated rows"
 
+    def test_requests_that_failed_before_they_were_sent_whole_are_counted(self, taught: Taught, distil: Any) -> None:
+        lost = request(0, input=None, output=None, status=None, error="the client hung up")
+        log = written(taught.folder / "log", [lost, *(request(number) for number in (1, 2, 3))], "requests.jsonl")
+        out, made = distil(log, options=("--validation", "0"))
+        assert (made["read"], made["steps"][STEPS[0]], made["rows"]["train"]) == (4, 3, 3)
+        assert [one["why"] for one in read(out / "dropped.jsonl")] == ["failed: the request failed (status None)"]
+
     def test_several_choices_are_several_answers(self, taught: Taught, distil: Any) -> None:
         one = request(0)
         one["output"]["choices"] = [
@@ -293,6 +307,11 @@ class TestRecorded:
             ('{"input": {"messages": []}, "output": {}}\n', ":1: no input.messages"),
             ("[1]\n", ":1: expected a JSON object, found list"),
             (json.dumps(request(0)) + '\n{"input": {"mess', ":2: not valid JSON"),
+            *(
+                (json.dumps(request(0, output=output)) + "\n", ":1: not a recorded request and its answer")
+                for output in ({"choices": [None]}, {"choices": "x"}, {"choices": [], "usage": "x"})
+            ),
+            (json.dumps({**line(0), "status": "weird"}) + "\n", ":1: not a line of `harness collect`"),
         ],
     )
     def test_a_line_that_cannot_be_used_is_named(
@@ -302,7 +321,7 @@ class TestRecorded:
         (folder / "a.jsonl").write_text(text)
         err = refused(taught, harness, "--from", str(folder), "--out", str(taught.folder / "o"))
         assert f"{folder}/a.jsonl{message}" in err
-        assert "delete the line" in err
+        assert "delete the line" in err or "collect again" in err
 
     def test_a_folder_without_answers_is_named(self, taught: Taught, harness: Command) -> None:
         taught.teacher("gpt-4").mkdir(parents=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import socket
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,22 @@ def test_a_line_has_the_request_its_answer_and_its_tags(recording: Recording) ->
     assert first["status"] == 200
 
 
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_packed_request_is_passed_on_as_it_is_and_logged_unpacked(
+    vendor: Vendor, recording: Recording, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    before = len(recording.lines())
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello " * 100}]}
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    reply = httpx.post(f"{recording.url}/chat/completions", content=pack(json.dumps(body).encode()), headers=headers)
+    assert reply.status_code == 200
+    assert vendor.seen[-1][1] == body
+    assert vendor.seen[-1][0]["Content-Encoding"] == encoding
+    assert int(vendor.seen[-1][0]["Content-Length"]) == len(pack(json.dumps(body).encode()))
+    (line,) = recording.lines(before + 1)[before:]
+    assert line["input"] == body
+
+
 def test_an_error_is_logged_with_its_status_and_without_the_key(vendor: Vendor, recording: Recording) -> None:
     before = len(recording.lines())
     outcome(chat("unauthorized"), recording.url)
@@ -188,6 +207,7 @@ def test_an_upstream_that_is_down_is_a_502_with_its_reason(tmp_path: Path) -> No
         assert "the upstream cannot be reached: Cannot connect to host 127.0.0.1" in text
         (line,) = running.lines(1)
         assert line["status"] == 502
+        assert line["input"] == {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
         code, _, errors = running.stop()
     assert (code, errors) == (0, "")
 

@@ -202,6 +202,19 @@ def test_parents_that_learned_pruned_prompts_are_merged_only_with_their_like(tmp
     assert json.loads((tmp_path / "out" / "card.json").read_text())["prune"] == prune
 
 
+def test_an_adapter_without_weights_or_with_broken_ones_is_refused(tmp_path: Path) -> None:
+    parents = [adapter(tmp_path / "a", 3, 1), adapter(tmp_path / "b", 3, 2)]
+    options = MergeOptions(parents, [0.5, 0.5], "sum", tmp_path / "out")
+    lora = read_lora(parents[1])
+    name = next(iter(lora.weights))
+    write_lora(parents[1], replace(lora, weights={**lora.weights, name: lora.weights[name] * math.nan}))
+    with pytest.raises(DataError, match=f"{name} holds weights that are not finite"):
+        merge(options)
+    write_lora(parents[1], replace(lora, weights={}))
+    with pytest.raises(DataError, match=r"adapter_model.safetensors holds no LoRA weights"):
+        merge(options)
+
+
 def test_layers_of_other_shapes_and_other_tokenizers(tmp_path: Path) -> None:
     parents = [adapter(tmp_path / "a", 3, 1), adapter(tmp_path / "b", 3, 2)]
     for place, folder in enumerate(parents):

@@ -75,6 +75,10 @@ def read_lora(folder: Path, *, any_scale: bool = False) -> LoraWeights:
         found = LoraWeights(settings, weights)
         whole = {f"{name}.lora_{matrix}.weight" for name in found.pairs for matrix in "AB"}
         _ = found.rank, found.alpha
+        if not whole:
+            raise ValueError(f"{WEIGHTS} holds no LoRA weights")
+        if broken := [name for name, weight in weights.items() if not np.isfinite(weight).all()]:
+            raise ValueError(f"{broken[0]} holds weights that are not finite numbers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise DataError(f"the adapter in {folder} cannot be read: {type(error).__name__}: {error}") from None
     refused = _EXTENSIONS if any_scale else (*_EXTENSIONS, *_SCALES)
