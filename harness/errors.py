@@ -137,9 +137,10 @@ class ModelRejected(Rejected):
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)`, or the list of choices when nothing is near, or '' when there is none."""
     known = sorted(set(choices))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    folded = {choice.casefold(): choice for choice in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     if close:
-        return f" (did you mean '{close[0]}'?)"
+        return f" (did you mean '{folded[close[0]]}'?)"
     return f" (choose from: {', '.join(known)})" if known else ""
 
 

@@ -14,6 +14,7 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -269,15 +270,11 @@ class Front:
         port: 0 for any that is free.
         patience: Seconds.
         host: Address to listen at. At loopback only requests are answered that name this machine.
-        unpack: Whether the handler gets the bodies of requests without their compression.
     """
 
-    def __init__(
-        self, handler: Any, port: int, patience: float = 10.0, host: str = LOOPBACK, *, unpack: bool = True
-    ) -> None:
+    def __init__(self, handler: Any, port: int, patience: float = 10.0, host: str = LOOPBACK) -> None:
         self.port = port
         self._host = host
-        self._unpack = unpack
         self._handler = handler
         self._patience = patience
         self._runner: web.ServerRunner | None = None
@@ -290,7 +287,7 @@ class Front:
 
     async def __aenter__(self) -> Self:
         server = web.Server(
-            self._checked, access_log=None, handler_cancellation=True, auto_decompress=self._unpack,
+            self._checked, access_log=None, handler_cancellation=True, auto_decompress=False,
             max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE,
         )  # fmt: skip
         self._runner = web.ServerRunner(server, shutdown_timeout=self._patience)
@@ -310,9 +307,15 @@ class Front:
             await self._runner.cleanup()
 
     async def _checked(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer only requests that name this machine: a web page can have a name of its own resolve to it."""
-        name = request.headers.get("Host", "").partition(":")[0]
-        if self._host in LOCAL and name not in LOCAL:
-            return refusal(403, f"ask for {LOOPBACK}")
+        """Answer only requests that name this machine, and of no page of another site.
+
+        A web page can have a name of its own resolve to this machine, and may send what needs no leave of the server.
+        """
+        if self._host in LOCAL:
+            if request.headers.get("Host", "").partition(":")[0].lower() not in LOCAL:
+                return refusal(403, f"ask for {LOOPBACK}")
+            origin = request.headers.get("Origin")
+            if origin is not None and urlsplit(origin).hostname not in LOCAL:
+                return refusal(403, "pages of other sites are not answered")
         answer: web.StreamResponse = await self._handler(request)
         return answer

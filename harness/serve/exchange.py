@@ -13,6 +13,7 @@ from aiohttp import web
 from harness.errors import HarnessError
 from harness.models.passthrough import HUNG_UP, Tap
 from harness.serve.metrics import UNKNOWN, Metrics
+from harness.teach.request_log import unpacker
 
 MOST_BYTES = 4_000_000
 """Of the body of a request."""
@@ -64,13 +65,19 @@ class Exchange(Tap):
         if (self.request.content_length or 0) > MOST_BYTES:
             raise too_long
         read = bytearray()
-        while part := await self.request.content.readany():
-            read += part
-            if len(read) > MOST_BYTES:
-                raise too_long
+        try:
+            unpack = unpacker(self.request.headers.get("Content-Encoding", ""), MOST_BYTES)
+            while part := await self.request.content.readany():
+                read += unpack(part)
+                if len(read) > MOST_BYTES:
+                    raise too_long
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
         self.sent(bytes(read))
         try:
             found = json.loads(read, parse_constant=_no_number)
+            if b"\\u" in read:
+                _dumps(found).encode()  # half a surrogate pair is no text
         except (ValueError, RecursionError) as error:
             raise Refused(400, f"the request is not JSON: {error}") from None
         if not isinstance(found, dict):

@@ -19,10 +19,12 @@ from typing import Any, Self
 
 import aiohttp
 
-from harness.errors import HarnessError, UserError
+from harness.errors import HarnessError, UserError, nearest, warn
+from harness.models.engines.adapter_files import CONFIG, WEIGHTS
 from harness.models.engines.gguf import shape_of
-from harness.models.engines.known_bases import gguf_file
+from harness.models.engines.known_bases import KNOWN, gguf_file
 from harness.models.engines.llamacpp import converted, library, server_settings
+from harness.models.local import fingerprint
 from harness.serve.memory import check_memory, memory_needed
 
 BASE = ""
@@ -51,6 +53,37 @@ class Sizes:
     slots: int
     context: int = 512
     queue: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter as it was when it was loaded, whatever has become of its folder since.
+
+    Attributes:
+        folder: Of PEFT.
+        file: The same in llama.cpp's form.
+        made: When its weights were written, in seconds since 1970.
+        fingerprint: Hash of its files.
+    """
+
+    folder: Path
+    file: str
+    made: int
+    fingerprint: str | None
+
+    @classmethod
+    def read(cls, folder: Path, base: str, path: Path) -> Adapter:
+        """Read an adapter of a base, which is in this GGUF file.
+
+        Raises:
+            DataError: it cannot be read, is not plain LoRA, or is of another base.
+        """
+        file = str(converted(folder, path))
+        named = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        of = {base, KNOWN[base].original} if base in KNOWN else set()
+        if of and named not in of and not Path(str(named)).is_dir():
+            warn(f"the adapter in {folder} is of {named}, as it says itself; {base} is {KNOWN[base].original}")
+        return cls(folder, file, int((folder / WEIGHTS).stat().st_mtime), fingerprint(folder))
 
 
 class Slots:
@@ -94,10 +127,11 @@ class LlamaServer:
     def __init__(
         self, base: str, adapters: Mapping[str, Path], sizes: Sizes, threads: int | None, say: Callable[[str], None]
     ) -> None:
-        self.base, self.sizes, self.adapters = base, sizes, dict(adapters)
+        self.base, self.sizes = base, sizes
+        self.adapters: Mapping[str, Adapter] = {}
         self.switches = 0
         """How often a request was for another adapter than the one before it."""
-        self._threads, self._say = threads, say
+        self._folders, self._threads, self._say = adapters, threads, say
         self._turn = asyncio.Lock()
         self._admitted = 0
         self._last: str | None = None
@@ -111,7 +145,8 @@ class LlamaServer:
             headers={"Authorization": f"Bearer {self._key}"}, timeout=aiohttp.ClientTimeout(total=None),
         )  # fmt: skip
         try:
-            await asyncio.to_thread(self._start, self.adapters)
+            await asyncio.to_thread(self._start, self._folders)
+            await self._ask_what_it_can()
         except BaseException:
             await self._session.close()
             raise
@@ -121,15 +156,19 @@ class LlamaServer:
         await self._session.close()
         self._server = None
 
+    async def _ask_what_it_can(self) -> None:
+        async with self._session.get(f"{self._address}/props") as reply:
+            found = _object(await reply.read())
+        self.longest: int = found["default_generation_settings"]["n_ctx"]
+        """The most tokens of a prompt and its answer."""
+        self.takes_tools: bool = found["chat_template_caps"]["supports_tools"]
+        if self.longest < self.sizes.context:
+            raise UserError(f"{self.base} reads {self.longest:,} tokens at most: choose a --context up to that")
+
     @property
     def waiting(self) -> int:
         """Requests that wait, or are being answered."""
         return self._admitted
-
-    @property
-    def longest(self) -> int:
-        """The most tokens of a prompt and its answer."""
-        return self.sizes.context
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
@@ -173,29 +212,44 @@ class LlamaServer:
                         raise LlamaError(500, event["error"])
                     yield event
 
-    async def change(self, adapters: Mapping[str, Path]) -> None:
-        """Have these adapters in place of those before; requests wait meanwhile, also when who asked for it hangs up.
+    async def load(self, name: str, folder: Path) -> None:
+        """Have one more adapter; requests wait meanwhile.
 
         Raises:
-            UserError: one of them cannot be loaded, and so those before are there again.
+            UserError: it cannot be loaded, and so the others are there again; or one of this name is loaded.
         """
-        self._changing = asyncio.create_task(self._change(adapters))
-        await asyncio.shield(self._changing)
-
-    async def _change(self, adapters: Mapping[str, Path]) -> None:
         async with self._turn:
-            try:
-                await asyncio.to_thread(self._start, adapters)
-            except UserError:
-                if self._server is None:
-                    await asyncio.to_thread(self._start, self.adapters)
-                raise
-            self.adapters = dict(adapters)
+            if name in self.adapters:
+                raise UserError(f"the adapter '{name}' has already been loaded")
+            await self._change({**self.adapters, name: folder})
 
-    def _start(self, adapters: Mapping[str, Path]) -> None:
+    async def unload(self, name: str) -> None:
+        """Have one adapter less; requests wait meanwhile.
+
+        Raises:
+            LlamaError: there is none of this name.
+        """
+        async with self._turn:
+            if name not in self.adapters:
+                raise LlamaError(404, {"message": f"no adapter '{name}'{nearest(name, self.adapters)}"})
+            await self._change({other: adapter for other, adapter in self.adapters.items() if other != name})
+
+    async def _change(self, adapters: Mapping[str, Adapter | Path]) -> None:
+        try:
+            await asyncio.to_thread(self._start, adapters)
+        except Exception:
+            if self._server is None:
+                await asyncio.to_thread(self._start, self.adapters)
+            raise
+
+    def _start(self, adapters: Mapping[str, Adapter | Path]) -> None:
         path = gguf_file(self.base, self._say)
         xllamacpp = library(self.base)
-        files = [str(converted(folder, path)) for folder in adapters.values()]
+        read = {
+            name: one if isinstance(one, Adapter) else Adapter.read(one, self.base, path)
+            for name, one in adapters.items()
+        }
+        files = [one.file for one in read.values()]
         slots, context = self.sizes.slots, self.sizes.context
         if self._server is None:  # else its memory is given back first
             check_memory(memory_needed(path, files, shape_of(path), slots * context), len(files), slots, context)
@@ -208,6 +262,7 @@ class LlamaServer:
         except RuntimeError as error:
             raise UserError(f"llama.cpp cannot load {path}: {error}") from None
         self._address = self._server.listening_address
+        self.adapters = read
         self._numbers = {name: number for number, name in enumerate(adapters)}
         self._slots = Slots(slots)
 

@@ -6,9 +6,10 @@ A parameter that is not known, or cannot be kept, is refused and not left out in
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from harness.errors import UserError, nearest
 
@@ -17,7 +18,10 @@ DEFAULT_TOKENS = 16
 """Tokens of a completion whose request names no limit, as OpenAI has it; a chat's answer ends by itself."""
 
 Positive = Annotated[int, Field(ge=1, le=1 << 30)]
-Tokens = Annotated[list[int], Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+Tokens = Annotated[list[Annotated[int, Field(lt=1 << 31)]], Field(min_length=1)]
+Bias = dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]]
+"""By numbers of tokens; llama.cpp would take other keys for texts."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -27,17 +31,17 @@ class _Sampling(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str
-    stream: bool = False
+    stream: bool | None = False
     stream_options: _StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=MOST_CHOICES)
     max_tokens: Positive | None = None
     temperature: float | None = Field(None, ge=0, le=100)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=1 << 32)
-    stop: str | list[str] | None = None
+    stop: Text | list[Text] | None = Field(None, description="a text or a list of texts, none of them empty")
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Bias | None = None
     top_k: int | None = Field(None, ge=-1, lt=1 << 30)
     min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float | None = Field(None, gt=0, le=10)
@@ -82,9 +86,11 @@ class _StreamOptions(BaseModel):
 class Completion(_Sampling):
     """The body of `/v1/completions`."""
 
-    prompt: str | Tokens | Annotated[list[str], Field(min_length=1)] | Annotated[list[Tokens], Field(min_length=1)]
+    prompt: (
+        Text | Tokens | Annotated[list[Text], Field(min_length=1)] | Annotated[list[Tokens], Field(min_length=1)]
+    ) = Field(description="a text, a list of texts, a list of numbers of tokens or a list of such, none of them empty")
     logprobs: int | None = Field(None, ge=0, le=MOST_LOGPROBS)
-    echo: Literal[False] = False
+    echo: Literal[False] | None = False
     best_of: Literal[1] | None = None
     suffix: Literal[None, ""] = None
 
@@ -130,6 +136,12 @@ class _Format(BaseModel):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: _Schema | None = None
 
+    @model_validator(mode="after")
+    def _with_its_schema(self) -> Self:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise PydanticCustomError("missing", "the type json_schema needs the key json_schema")
+        return self
+
 
 class Chat(_Sampling):
     """The body of `/v1/chat/completions`."""
@@ -143,6 +155,12 @@ class Chat(_Sampling):
     tool_choice: Literal["none", "auto", "required"] | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Any = None
+
+    @model_validator(mode="after")
+    def _with_logprobs(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise PydanticCustomError("missing", "the parameter 'top_logprobs' needs 'logprobs': true")
+        return self
 
     def asked(self) -> Iterator[dict[str, Any]]:
         """Yield what llama.cpp is asked, for each choice."""
@@ -172,7 +190,7 @@ class _Parameters(BaseModel):
     ignore_eos_token: bool = False
     repetition_penalty: float | None = Field(None, gt=0, le=10)
     return_full_text: bool | None = False
-    stop: list[str] = Field(default_factory=list)
+    stop: list[Text] = Field(default_factory=list)
     seed: int | None = Field(None, ge=0, lt=1 << 32)
     temperature: float | None = Field(None, gt=0, le=100)
     top_k: int | None = Field(None, ge=1)
@@ -252,9 +270,16 @@ def checked(kind: type[Body], body: Mapping[str, Any]) -> Body:
         return kind.model_validate(body)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in detail["loc"])
+        if not detail["loc"]:
+            raise UserError(detail["msg"]) from None
+        # Of what may be of several kinds, pydantic names the kind, too.
+        name = ".".join(str(part) for part in detail["loc"] if part != "str" and "[" not in str(part))
+        first, last = str(detail["loc"][0]), str(detail["loc"][-1])
         if detail["type"] == "extra_forbidden":
-            last = str(detail["loc"][-1])
-            known = list(kind.model_fields) if len(detail["loc"]) == 1 else list(_Parameters.model_fields)
+            below = _Parameters.model_fields if kind is Generate else ()
+            known = list(kind.model_fields if len(detail["loc"]) == 1 else below)
             raise UserError(f"the parameter '{name}' is not known here{nearest(last, known)}") from None
+        expected = kind.model_fields[first].description
+        if expected and detail["type"] != "missing":
+            raise UserError(f"the parameter '{first}': expected {expected}") from None
         raise UserError(f"the parameter '{name}': {detail['msg']}") from None

@@ -53,6 +53,8 @@ class LlamaRoute:
             Refused, UserError, QueueFull, LlamaError: there is no answer; where it began, it is broken off.
         """
         asked = checked(Chat, body) if api == "chat" else checked(Completion, body)
+        if isinstance(asked, Chat) and asked.tools and asked.tool_choice != "none" and not self.server.takes_tools:
+            raise Refused(400, f"the parameter 'tools': the chat template of {self.server.base} takes no tools")
         async with self.server.admitted():
             if asked.stream:
                 return await self._stream(exchange, asked)
@@ -231,6 +233,8 @@ def _request(asked: Chat | Completion, task: str) -> Request:
         "temperature": asked.temperature, "n": (asked.n or 1) - 1, "logprobs": asked.logprobs,
         "top_p": asked.top_p not in (None, 1), "logit_bias": asked.logit_bias,
         "presence_penalty": asked.presence_penalty, "frequency_penalty": asked.frequency_penalty,
+        "repetition_penalty": asked.repetition_penalty not in (None, 1), "ignore_eos": asked.ignore_eos,
+        **({"tools": asked.tools, "response_format": _formatted(asked)} if isinstance(asked, Chat) else {}),
     }  # fmt: skip
     for name, value in beyond.items():
         if value or (name == "logprobs" and value is not None and value is not False):
@@ -252,6 +256,10 @@ def _request(asked: Chat | Completion, task: str) -> Request:
     return Request(task, "", messages[-1].content, limit, stop, tuple(messages))
 
 
+def _formatted(asked: Chat) -> bool:
+    return asked.response_format is not None and asked.response_format.type != "text"
+
+
 _ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant",
 }  # fmt: skip
@@ -270,13 +278,13 @@ def _count_chat(usage: Usage, found: Mapping[str, Any], first: bool) -> None:
         usage.of_prompt(found["prompt_tokens"], cached)
 
 
-def refused_by_llama(error: LlamaError, context: int) -> Refused:
+def refused_by_llama(error: LlamaError) -> Refused:
     """What a client is told when llama.cpp refuses its request."""
     said = error.said
     if said.get("type") == "exceed_context_size_error":
         return Refused(
-            400, f"the prompt has {said['n_prompt_tokens']} tokens, and a slot holds {context}, the answer included; "
-            "the server can be started with a larger --context", "context_length_exceeded",
+            400, f"the prompt has {said['n_prompt_tokens']} tokens, and a slot holds {said['n_ctx']}, the answer "
+            "included; the server can be started with a larger --context", "context_length_exceeded",
         )  # fmt: skip
     code = "model_not_found" if error.status == 404 else None
     # llama.cpp calls a malformed message or tool a failure of its own.

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,8 @@ from aiohttp import web
 
 from harness.errors import HarnessError, UserError, nearest
 from harness.models.connect import Connections
-from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.entry import LlamaCppModel, LocalModel, LoraxModel, ModelEntry, OpenAIModel
 from harness.models.http import address, public
-from harness.models.local import fingerprint
 from harness.models.passthrough import HUNG_UP, LOCAL, LOOPBACK, Front, Tap, Upstream, refusal
 from harness.serve.choice import Chosen, Elsewhere, check_adapter, choose
 from harness.serve.exchange import Exchange, Refused
@@ -32,6 +30,7 @@ from harness.teach.request_log import RequestLog
 
 MOST_SLOTS = 32
 """Slots by default, where there are more adapters."""
+_ONE_MODEL = "/v1/models/"
 OF_LORAX = ("/", "/generate", "/generate_stream")
 
 
@@ -82,6 +81,7 @@ class Server:
         self.routes: dict[str, Route] = {}
         self._options, self._log = options, log
         self._llamas: list[LlamaServer] = []
+        self._changes: set[asyncio.Task[None]] = set()
         self._connections = Connections()
         self._metrics = Metrics(
             lambda: sum(llama.waiting for llama in self._llamas), lambda: sum(llama.switches for llama in self._llamas)
@@ -138,6 +138,8 @@ class Server:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request; none of them ends the server."""
         handler = self._handlers.get((request.method, request.path))
+        if handler is None and request.method == "GET" and request.path.startswith(_ONE_MODEL):
+            handler = self._show
         completing = request.method == "POST" and handler in (self._complete, self._generate)
         tap = Logged(request, self._log, {}) if self._log is not None and handler == self._complete else Tap()
         exchange = Exchange(request, self._metrics if completing else None, tap)
@@ -157,7 +159,7 @@ class Server:
                 error = None
                 if not isinstance(failed, HarnessError):
                     traceback.print_exception(failed)
-                response = await self._refuse(exchange, _refusal_of(failed, self._options.context))
+                response = await self._refuse(exchange, _refusal_of(failed))
             return response
         finally:
             exchange.ended(error)
@@ -215,6 +217,7 @@ class Server:
             raise Refused(400, "the parameter 'model' is missing: it is the name of a model in /v1/models")
         route = self.routes.get(name)
         if route is None:
+            name = name[:100]
             raise Refused(404, f"no model '{name}'{nearest(name, self.routes)}", "model_not_found")
         exchange.model = name
         return route
@@ -224,23 +227,38 @@ class Server:
         llama, name, place = self._changeable(), asked.lora_name, Path(asked.lora_path)
         allowed = self._options.adapters
         folder = place if place.is_absolute() or allowed is None else allowed / place
-        if allowed is None or not folder.resolve().is_relative_to(allowed.resolve()):
-            raise Refused(403, f"adapters are loaded from below --adapters only, which is {allowed}")
-        if name in self.routes:
-            raise Refused(400, f"the adapter '{name}' has already been loaded")
-        check_adapter(folder)
-        await llama.change({**llama.adapters, name: folder})
-        self.routes[name] = LlamaRoute(name, llama, name)
+        try:
+            if allowed is None or not folder.resolve().is_relative_to(allowed.resolve()):
+                raise Refused(403, f"adapters are loaded from below --adapters only, which is {allowed}")
+            if name in self.routes:
+                raise Refused(400, f"the adapter '{name}' has already been loaded")
+            check_adapter(folder)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise Refused(400, f"'lora_path' cannot be read: {error}") from None
+
+        async def load() -> None:
+            await llama.load(name, folder)
+            self.routes[name] = LlamaRoute(name, llama, name)
+
+        await self._to_the_end(load())
         return exchange.whole(f"Success: LoRA adapter '{name}' added successfully.")
 
     async def _unload(self, exchange: Exchange) -> web.StreamResponse:
         asked = checked(UnloadAdapter, await exchange.body())
         llama, name = self._changeable(), asked.lora_name
-        if name not in llama.adapters:
-            raise Refused(404, f"no adapter '{name}'{nearest(name, llama.adapters)}", "model_not_found")
-        await llama.change({other: folder for other, folder in llama.adapters.items() if other != name})
-        self.routes.pop(name, None)
+
+        async def unload() -> None:
+            await llama.unload(name)
+            self.routes.pop(name, None)
+
+        await self._to_the_end(unload())
         return exchange.whole(f"Success: LoRA adapter '{name}' removed successfully.")
+
+    async def _to_the_end(self, change: Coroutine[Any, Any, None]) -> None:
+        """Wait for a change of adapters, which goes on when the client that asked for it hangs up."""
+        self._changes.add(task := asyncio.create_task(change))
+        task.add_done_callback(self._changes.discard)
+        await asyncio.shield(task)
 
     def _changeable(self) -> LlamaServer:
         if self._options.adapters is None:
@@ -248,23 +266,28 @@ class Server:
         return self._llamas[0]
 
     async def _list(self, exchange: Exchange) -> web.StreamResponse:
-        bases = {id(route.server): name for name, route in self.routes.items() if _is_base(route)}  # type: ignore[union-attr]
-        listed = [self._listed(name, route, bases) for name, route in self.routes.items()]
+        listed = [self._listed(name, route) for name, route in self.routes.items()]
         return exchange.whole({"object": "list", "data": listed})
 
-    def _listed(self, name: str, route: Route, bases: Mapping[int, str]) -> dict[str, Any]:
+    async def _show(self, exchange: Exchange) -> web.StreamResponse:
+        name = exchange.request.path.removeprefix(_ONE_MODEL)
+        return exchange.whole(self._listed(name, self._find(exchange, name)))
+
+    def _listed(self, name: str, route: Route) -> dict[str, Any]:
         """A model in the form of vLLM's list, with when it was made and what stands for its weights."""
         found: dict[str, Any] = {"id": name, "object": "model", "created": self._started, "owned_by": "harness"}
         found |= {"root": name, "parent": None}
         if not isinstance(route, LlamaRoute):
             return found
         found |= {"root": route.server.base, "max_model_len": route.server.longest}
-        if route.adapter != BASE and (folder := route.server.adapters.get(route.adapter)):
-            weights = folder / WEIGHTS
-            made = int(weights.stat().st_mtime) if weights.is_file() else self._started
-            found |= {"root": str(folder), "parent": bases[id(route.server)], "created": made}
-            found["fingerprint"] = fingerprint(folder)
+        if route.adapter != BASE and (adapter := route.server.adapters.get(route.adapter)):
+            found |= {"root": str(adapter.folder), "parent": self._base_of(route.server), "created": adapter.made}
+            found["fingerprint"] = adapter.fingerprint
         return found
+
+    def _base_of(self, server: LlamaServer) -> str:
+        routes = [route for route in self.routes.values() if isinstance(route, LlamaRoute)]
+        return next(route.name for route in routes if route.server is server and route.adapter == BASE)
 
     async def _health(self, exchange: Exchange) -> web.StreamResponse:
         return exchange.whole({"status": "ok"})
@@ -276,17 +299,13 @@ class Server:
 _LORAX_ERRORS = {400: "validation", 413: "validation", 429: "overloaded"}
 
 
-def _is_base(route: Route) -> bool:
-    return isinstance(route, LlamaRoute) and route.adapter == BASE
-
-
-def _refusal_of(failed: Exception, context: int) -> Refused:
+def _refusal_of(failed: Exception) -> Refused:
     """What a client is told of an error."""
     match failed:
         case Refused():
             return failed
         case LlamaError():
-            return refused_by_llama(failed, context)
+            return refused_by_llama(failed)
         case QueueFull():
             return Refused(429, f"the queue is full: {failed}", "rate_limit_exceeded", {"Retry-After": "1"})
         case UserError():

@@ -57,7 +57,7 @@ async def record(options: RecordOptions, say: Callable[[str], None], stop: async
     stop = stop or stopped_by_signals()
     async with RequestLog(options.out) as log, Upstream(options.upstream) as upstream:
         recorder = _Recorder(upstream, log, options.tags)
-        async with Front(recorder.answer, options.port, unpack=False) as front:
+        async with Front(recorder.answer, options.port) as front:
             say(f"{front.url} passes requests on to {options.upstream} and logs them in {log.path}; Ctrl-C stops it")
             await stop.wait()
     return Recorded(log.path, log.written, log.lost, recorder.unlogged)

@@ -174,7 +174,7 @@ def _timed(exchange: Exchange, answer: bytes) -> Iterator[tuple[bytes, float]]:
     Raises:
         ValueError: they cannot be read.
     """
-    unpack = _unpacker(exchange.packed[1])
+    unpack = unpacker(exchange.packed[1], MOST_BYTES)
     start = size = 0
     for length, seconds in exchange.parts:
         part = unpack(answer[start : start + length])
@@ -184,8 +184,8 @@ def _timed(exchange: Exchange, answer: bytes) -> Iterator[tuple[bytes, float]]:
         yield part, seconds
 
 
-def _unpacker(encoding: str) -> Any:
-    """Return what unpacks the parts of a body, one after another.
+def unpacker(encoding: str, most: int) -> Any:
+    """Return what unpacks the parts of a body, one after another, none to much more than so many bytes.
 
     Raises:
         ValueError: the encoding is not one that is known here.
@@ -196,11 +196,11 @@ def _unpacker(encoding: str) -> Any:
     if name == "identity":
         return lambda part: part
     # 32 + 15: gzip or zlib, whichever its head says.
-    unpacker = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    stream = zlib.decompressobj(32 + zlib.MAX_WBITS)
 
     def unpack(part: bytes) -> bytes:
         try:
-            return unpacker.decompress(part, MOST_BYTES + 1)
+            return stream.decompress(part, most + 1)
         except zlib.error as error:
             raise ValueError(f"the body's compression is broken: {error}") from None
 
@@ -209,7 +209,7 @@ def _unpacker(encoding: str) -> Any:
 
 def _unpacked(body: bytes, encoding: str) -> bytes:
     try:
-        found: bytes = _unpacker(encoding)(body)
+        found: bytes = unpacker(encoding, MOST_BYTES)(body)
     except ValueError:
         return body
     return found

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import re
+import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ import lorax.errors
 import openai
 import pytest
 
+from harness.errors import UserError
 from harness.models.engines.decoding import Query
 from harness.models.engines.llamacpp import LlamaCpp
 from tests.models import tiny_gguf
@@ -89,6 +95,9 @@ class TestNames:
         assert (tuned["parent"], tuned["root"]) == ("tiny", str(folder / "adapters" / "adapter1"))
         assert tuned["created"] == int((folder / "adapters" / "adapter1" / "adapter_model.safetensors").stat().st_mtime)
         assert tuned["fingerprint"] != listed["adapter2"]["fingerprint"]
+        assert [client.models.retrieve(name).model_dump() for name in NAMES] == list(listed.values())
+        with pytest.raises(openai.NotFoundError, match=r"no model 'adaptor1' \(did you mean 'adapter1'\?\)"):
+            client.models.retrieve("adaptor1")
 
 
 class TestOpenAI:
@@ -200,12 +209,63 @@ class TestRefusals:
             (b'{"model": "tiny", "prompt": "a", "echo": true}', "the parameter 'echo'"),
             (b'{"model": "tiny", "prompt": [1, -5]}', "invalid tokens"),
             (b'{"model": "tiny", "prompt": "a \\ud800 b"}', "surrogate"),
+            (b'{"model": "tiny", "prompt": ""}', "the parameter 'prompt': expected a text, a list of texts, a list of"),
+            (b'{"model": "tiny", "prompt": ["a", ""]}', "the parameter 'prompt': expected a text"),
+            (b'{"model": "tiny", "prompt": [1099511627776]}', "the parameter 'prompt': expected a text"),
+            (b'{"model": "tiny", "prompt": "a", "stop": [""]}', "the parameter 'stop': expected a text or a list"),
+            (b'{"model": "tiny", "prompt": "a", "logit_bias": {"no": 5}}', "'logit_bias.no"),
+            (b'{"model": "tiny", "prompt": "a", "logit_bias": {"3": 101}}', "'logit_bias.3': Input should be less"),
+            (b'{"model": "' + b"a" * 1000 + b'", "prompt": "a"}', f"no model '{'a' * 100}' (choose"),
         ],
     )
     def test_what_cannot_be_answered_is_a_400_that_says_why(self, front: Running, body: bytes, said: str) -> None:
         found = httpx.post(f"{front.url}/completions", content=body)
-        assert found.status_code == 400, found.text
+        assert found.status_code == (404 if "no model" in said else 400), found.text
         assert said in found.json()["error"]["message"]
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "the parameter 'messages.0.content"),
+            ({"top_logprobs": 2}, "the parameter 'top_logprobs' needs 'logprobs': true"),
+            ({"response_format": {"type": "json_schema"}}, "the type json_schema needs the key json_schema"),
+            ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "the chat template of .* takes no tools"),
+        ],
+    )
+    def test_a_chat_that_cannot_be_kept_to_is_a_400_that_says_why(
+        self, front: Running, more: dict[str, Any], said: str
+    ) -> None:
+        body = {"model": "tiny", "messages": [message("a")], "max_tokens": 1, **more}
+        found = httpx.post(f"{front.url}/chat/completions", json=body)
+        assert found.status_code == 400, found.text
+        assert re.search(said, found.json()["error"]["message"])
+
+    def test_a_compressed_request_is_read_within_the_same_limit(self, front: Running) -> None:
+        def sent(body: bytes, encoding: str = "gzip") -> tuple[int, str]:
+            found = httpx.post(f"{front.url}/completions", content=body, headers={"Content-Encoding": encoding})
+            return found.status_code, found.text
+
+        body = b'{"model": "tiny", "prompt": "a", "max_tokens": 1}'
+        assert sent(gzip.compress(body))[0] == 200
+        assert sent(gzip.compress(b" " * 50_000_000))[0] == 413
+        status, said = sent(b"not gzip")
+        assert (status, "compression is broken" in said) == (400, True)
+        status, said = sent(body, "br")
+        assert (status, "packed as br" in said) == (400, True)
+
+    def test_a_name_in_other_case_is_near(self, front: Running) -> None:
+        found = httpx.post(f"{front.url}/completions", json={"model": "ADAPTER2", "prompt": "a"})
+        assert "did you mean 'adapter2'?" in found.text
+
+    def test_more_context_than_the_base_reads_is_said_at_the_start(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        with (
+            pytest.raises(UserError, match=r"reads 4,096 tokens at most: choose a --context"),
+            Running(folder / "models.yaml", models=("tiny",), context=5000, slots=1),
+        ):
+            pass
 
     def test_other_paths_and_methods_name_what_there_is(self, front: Running) -> None:
         found = httpx.get(f"{front.url}/model")
@@ -218,6 +278,15 @@ class TestRefusals:
         assert found.status_code == 403
         answer = httpx.get(f"{front.url}/models", headers={"Origin": "http://evil.example"})
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+    @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example", "file://"])
+    def test_a_page_of_another_site_has_no_answer_made(self, front: Running, origin: str) -> None:
+        before = front.metric("harness_requests_total")
+        asked: Any = {"json": {"model": "tiny", "prompt": "a", "max_tokens": 1}, "headers": {"Origin": origin}}
+        assert httpx.post(f"{front.url}/completions", **asked).status_code == 403
+        assert front.metric("harness_requests_total") == before
+        asked["headers"] = {"Origin": "http://localhost:3000", "Host": "LOCALHOST"}
+        assert httpx.post(f"{front.url}/completions", **asked).status_code == 200
 
     def test_without_the_token_it_is_a_401(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
@@ -363,8 +432,55 @@ class TestLoading:
         status, said = load("absent", "absent")
         assert (status, "has no adapter_config.json" in said) == (400, True)
         assert "already been loaded" in load("adapter1", "adapter1")[1]
+        for place in ("a\0b", "a" * 5000):
+            status, said = load("odd", place)
+            assert (status, "'lora_path' cannot be read" in said) == (400, True)
         with loaded.client() as client:
             assert completed(client, "adapter1", "a").choices
+
+    def test_a_loaded_adapter_outlives_its_folder(self, loaded: Running, tmp_path: Path) -> None:
+        before = httpx.get(f"{loaded.url}/models").json()
+        with loaded.client() as client:
+            expected = [completed(client, name, "no abab").choices[0].text for name in NAMES]
+            shutil.rmtree(tmp_path / "adapters" / "adapter1")
+            tiny_gguf.write_adapter(tmp_path / "adapters" / "adapter2", seed=7)
+            for change, name in (("load", "third"), ("unload", "third")):
+                tiny_gguf.write_adapter(tmp_path / "adapters" / "third", seed=3)
+                body = {"lora_name": name, "lora_path": name}
+                assert httpx.post(f"{loaded.url}/{change}_lora_adapter", json=body).status_code == 200
+            assert [completed(client, name, "no abab").choices[0].text for name in NAMES] == expected
+        assert httpx.get(f"{loaded.url}/models").json() == before
+
+    def test_adapters_loaded_at_the_same_time_are_all_there(self, loaded: Running, tmp_path: Path) -> None:
+        names = [f"more{number}" for number in range(4)]
+        for number, name in enumerate(names):
+            tiny_gguf.write_adapter(tmp_path / "adapters" / name, seed=10 + number)
+
+        def load(name: str) -> int:
+            return httpx.post(
+                f"{loaded.url}/load_lora_adapter", json={"lora_name": name, "lora_path": name}
+            ).status_code
+
+        with ThreadPoolExecutor(5) as pool:
+            assert sorted(pool.map(load, [*names, names[0]])) == [200] * 4 + [400]
+        with loaded.client() as client:
+            assert len({completed(client, name, "no abab").choices[0].text for name in (*NAMES, *names)}) == 7
+
+    def test_an_adapter_is_loaded_although_who_asked_for_it_hangs_up(self, loaded: Running, tmp_path: Path) -> None:
+        tiny_gguf.write_adapter(tmp_path / "adapters" / "third", seed=3)
+        content = b'{"lora_name": "third", "lora_path": "third"}'
+        with loaded.client() as client:
+            stream = completed(client, "tiny", "a", max_tokens=100, stream=True, extra_body={"ignore_eos": True})
+            next(stream)
+            with socket.create_connection(("127.0.0.1", int(loaded.address.rpartition(":")[2]))) as connection:
+                head = (
+                    f"POST /v1/load_lora_adapter HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
+                )
+                connection.sendall(head.encode() + content)
+                time.sleep(0.1)
+            list(stream)
+            wait_for(lambda: "third" in httpx.get(f"{loaded.url}/models").text)
+            assert completed(client, "third", "a").choices
 
     def test_without_a_folder_of_adapters_nothing_is_loaded(self, front: Running) -> None:
         found = httpx.post(f"{front.url}/load_lora_adapter", json={"lora_name": "a", "lora_path": "/etc"})

@@ -84,6 +84,18 @@ def test_a_client_gets_the_same_with_and_without_it(vendor: Vendor, recording: R
     assert outcome(ask, recording.url) == outcome(ask, f"{vendor.url}/v1")
 
 
+def test_a_compressed_request_reaches_the_vendor_as_it_is(vendor: Vendor, recording: Recording) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "packed " * 100}]}
+    content = gzip.compress(json.dumps(body).encode())
+    before = len(vendor.seen)
+    answer = httpx.post(
+        f"{recording.url}/chat/completions", content=content, headers={"Content-Encoding": "gzip"}, timeout=30
+    )
+    assert answer.status_code == 200, answer.text
+    head, seen = vendor.seen[before]
+    assert (head["Content-Length"], seen) == (str(len(content)), body)
+
+
 @pytest.mark.parametrize(
     "asked",
     [{}, {"n": 2}, {"tools": TOOLS}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -254,6 +255,8 @@ def write_adapter(folder: Path, shape: Shape, out: Path) -> None:
 
     lora = read_lora(folder)
     heads = {"self_attn.q_proj": shape.heads, "self_attn.k_proj": shape.key_value_heads}
+    if not math.isfinite(lora.alpha) or lora.alpha == 0:  # llama.cpp takes 0 for 1
+        raise DataError(f"the adapter in {folder} has the lora_alpha {lora.alpha}, expected a number other than 0")
     beside = out.with_name(out.name + ".new")
     writer = gguf.GGUFWriter(beside, "llama")
     writer.add_type(gguf.GGUFType.ADAPTER)
@@ -264,7 +267,11 @@ def write_adapter(folder: Path, shape: Shape, out: Path) -> None:
         layer, module, matrix = _lora_place(folder, name, weight.shape, shape, lora.rank)
         if matrix == "B" and module in heads:
             weight = _to_pairs(weight, heads[module])
-        writer.add_tensor(f"blk.{layer}.{LINEAR[module]}.weight.lora_{matrix.lower()}", weight.astype(np.float16))
+        with np.errstate(over="ignore"):
+            half = weight.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise DataError(f"the adapter in {folder} has weights that are no numbers, or too large: {name}")
+        writer.add_tensor(f"blk.{layer}.{LINEAR[module]}.weight.lora_{matrix.lower()}", half)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.errors import DataError, UserError
 from harness.models.engines import gguf
-from harness.models.engines.adapter_files import LoraWeights, write_lora
+from harness.models.engines.adapter_files import LoraWeights, read_lora, write_lora
 from harness.models.engines.gguf import Llama, _to_halves, _to_pairs, base_folder, shape_of, unpack, write_adapter
 from tests.models import tiny_gguf
 
@@ -134,3 +135,22 @@ class TestAdapters:
         expected = r"is of another base: .*down_proj\.lora_B\.weight has the shape \(64, 4\), expected \(128, 4\)"
         with pytest.raises(DataError, match=expected):
             write_adapter(tmp_path, shape, tmp_path / "out.gguf")
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("-inf"), 1e6])
+def test_weights_that_are_no_numbers_in_float16_are_refused(tmp_path: Path, weight: float) -> None:
+    folder = tiny_gguf.write_adapter(tmp_path / "adapter")
+    lora = read_lora(folder)
+    name, first = next(iter(lora.weights.items()))
+    write_lora(folder, replace(lora, weights={**lora.weights, name: np.full_like(first, weight)}), "float32")
+    with pytest.raises(DataError, match="has weights that are no numbers, or too large"):
+        write_adapter(folder, tiny_gguf.SHAPE, tmp_path / "out.gguf")
+
+
+@pytest.mark.parametrize("alpha", [float("nan"), float("inf"), 0])
+def test_a_scale_that_llama_cpp_cannot_keep_is_refused(tmp_path: Path, alpha: float) -> None:
+    folder = tiny_gguf.write_adapter(tmp_path / "adapter")
+    lora = read_lora(folder)
+    write_lora(folder, replace(lora, settings={**lora.settings, "lora_alpha": alpha}))
+    with pytest.raises(DataError, match=f"has the lora_alpha {float(alpha)}"):  # llama.cpp takes 0 for 'no scale': 1
+        write_adapter(folder, tiny_gguf.SHAPE, tmp_path / "out.gguf")
