@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import options
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.serve.engines import Engine
@@ -64,6 +65,8 @@ def command(
     names = tuple(filter(None, (name.strip() for name in models.split(","))))
     if engine is not None:
         return _print(engine, models_file, names, adapters, base, slots)
+    if base is not None:
+        raise UserError("--base is for --print: what is served here is the base of an entry, which --models names")
     import asyncio
 
     from harness.serve.server import ServeOptions, serve

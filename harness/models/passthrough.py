@@ -296,6 +296,8 @@ class Front:
             await web.TCPSite(self._runner, self._host, self.port, backlog=1024).start()
         except OSError as error:
             await self._runner.cleanup()
+            if isinstance(error, socket.gaierror):
+                raise UserError(f"there is no address {self._host}: choose another with --host") from None
             reason = os.strerror(error.errno) if error.errno else str(error)
             where = f"port {self.port}" if self._host == LOOPBACK else f"{self._host}, port {self.port}"
             raise UserError(f"{where}: {reason}; choose another with --port") from None

@@ -49,8 +49,10 @@ def recipe(engine: Engine, adapters: Mapping[str, Path], base: str | None, at_on
     base = base or _base(settings)
     warnings = [f"{name}: {problem}" for name, found in settings.items() for problem in _problems(found)]
     served = {name: folder for name, folder in adapters.items() if not _refused(settings[name])}
-    rank = max((_rank(settings[name]) for name in served), default=1)
-    most = min(len(served) or 1, at_once or AT_ONCE)
+    if not served:
+        raise UserError("no adapter is left to serve: " + "; ".join(warnings))
+    rank = max(_rank(settings[name]) for name in served)
+    most = min(len(served), at_once or AT_ONCE)
     if engine == "lorax":
         return Recipe(_lorax(base, served), warnings)
     arguments = [
@@ -58,10 +60,16 @@ def recipe(engine: Engine, adapters: Mapping[str, Path], base: str | None, at_on
         "--max-loras", str(most), "--max-cpu-loras", str(max(most, len(served))),
     ]  # fmt: skip
     if engine == "vllm":
-        modules = [f"{name}={folder.resolve()}" for name, folder in served.items()]
+        modules = [_module(name, str(folder.resolve())) for name, folder in served.items()]
         command = ["vllm", "serve", base, *arguments, "--port", str(_PORT), "--lora-modules", *modules]
         return Recipe("VLLM_ALLOW_RUNTIME_LORA_UPDATING=True " + shlex.join(command) + "\n", warnings)
     return Recipe(_compose(base, arguments, served), warnings)
+
+
+def _module(name: str, path: str) -> str:
+    """An adapter as vLLM takes it: by NAME=PATH, or as JSON where these characters are in its name or path."""
+    plain = not {"=", ","} & set(name + path)
+    return f"{name}={path}" if plain else json.dumps({"name": name, "path": path}, ensure_ascii=False)
 
 
 def _lorax(base: str, adapters: Mapping[str, Path]) -> str:
@@ -76,7 +84,7 @@ def _lorax(base: str, adapters: Mapping[str, Path]) -> str:
 
 def _compose(base: str, arguments: Sequence[str], adapters: Mapping[str, Path]) -> str:
     """A compose file; JSON is YAML, so that no name or path needs a rule of its own."""
-    modules = [f"{name}=/adapters/{name}" for name in adapters]
+    modules = [_module(name, f"/adapters/{name}") for name in adapters]
     gpu = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     service = {
         "image": "vllm/vllm-openai:latest",
@@ -96,9 +104,14 @@ def _settings(folder: Path) -> Mapping[str, Any]:
         found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / CONFIG}: cannot be read: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("r"), int):
-        raise DataError(f"{folder / CONFIG}: expected an object with the rank `r`")
+    pattern = found.get("rank_pattern") or {} if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not isinstance(pattern, dict) or not _ranks({"r": found.get("r"), **pattern}):
+        raise DataError(f"{folder / CONFIG}: expected an object with the rank `r`, and ranks only in `rank_pattern`")
     return found
+
+
+def _ranks(found: Mapping[str, Any]) -> bool:
+    return all(type(rank) is int and rank > 0 for rank in found.values())
 
 
 def _base(settings: Mapping[str, Mapping[str, Any]]) -> str:
@@ -108,7 +121,9 @@ def _base(settings: Mapping[str, Mapping[str, Any]]) -> str:
     if len(by_base) > 1:
         said = ", ".join(f"{base} (of {name})" for base, name in by_base.items())
         raise UserError(f"the adapters are of {len(by_base)} bases: {said}; one server has one, choose with --models")
-    (base,) = by_base
+    ((base, name),) = by_base.items()
+    if base in ("None", ""):
+        raise UserError(f"{name}: {CONFIG} has no `base_model_name_or_path`: name the base with --base")
     return KNOWN[base].original if base in KNOWN else base
 
 
@@ -135,8 +150,11 @@ def _refused(settings: Mapping[str, Any]) -> str:
     """Why an engine does not load an adapter at all; "" where it does."""
     if settings.get("use_dora"):
         return "left out of the command: DoRA is refused"
-    if settings.get("modules_to_save"):
-        return f"left out of the command: whole modules ({', '.join(settings['modules_to_save'])}) are refused"
+    if (kind := settings.get("peft_type", "LORA")) != "LORA":
+        return f"left out of the command: it is no LoRA but {kind}"
+    if whole := settings.get("modules_to_save"):
+        names = [whole] if isinstance(whole, str) else map(str, whole)
+        return f"left out of the command: whole modules ({', '.join(names)}) are refused"
     if _rank(settings) > RANKS[-1]:
         return f"left out of the command: its rank {_rank(settings)} is above {RANKS[-1]}, the largest that vLLM takes"
     return ""

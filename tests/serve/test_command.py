@@ -82,6 +82,8 @@ def test_it_serves_until_it_is_told_to_end_and_takes_no_taken_port(folder: Path)
 def test_mistakes_are_one_message(folder: Path) -> None:
     assert "no model 'tinny'" in refused(folder, "--models", "tinny")
     assert "0.0.0.0 can be reached by others: choose a --token" in refused(folder, "--host", "0.0.0.0")
+    assert "there is no address absent.invalid" in refused(folder, "--host", "absent.invalid", "--token", "t")
+    assert "--base is for --print" in refused(folder, "--base", "org/base")
     broken = tiny_gguf.write_adapter(folder / "mine" / "broken", layers=3)
     assert "has a weight that its base has no layer for" in refused(folder, "--adapters", "mine")
     (broken / "adapter_model.safetensors").write_bytes(b"no weights")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from harness.errors import UserError
-from harness.serve.engines import RANKS, recipe
+from harness.serve.engines import ENGINES, RANKS, Engine, recipe
 
 
 def adapters(folder: Path, **settings: dict[str, Any]) -> dict[str, Path]:
@@ -81,6 +81,8 @@ def test_lorax_is_given_the_folders(tmp_path: Path) -> None:
         ({"r": 513}, "bad: left out of the command: its rank 513 is above 512"),
         ({"rank_pattern": {"q_proj": 600}}, "bad: left out of the command: its rank 600"),
         ({"modules_to_save": ["lm_head"]}, "bad: left out of the command: whole modules (lm_head) are refused"),
+        ({"modules_to_save": "lm_head"}, "bad: left out of the command: whole modules (lm_head) are refused"),
+        ({"peft_type": "IA3"}, "bad: left out of the command: it is no LoRA but IA3"),
     ],
 )
 def test_what_is_refused_is_said_and_left_out(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
@@ -88,6 +90,32 @@ def test_what_is_refused_is_said_and_left_out(tmp_path: Path, settings: dict[str
     assert any(warning.startswith(said) for warning in made.warnings)
     assert "good=" in made.text
     assert "bad=" not in made.text
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_where_all_is_refused_there_is_no_command(tmp_path: Path, engine: Engine) -> None:
+    with pytest.raises(UserError, match=r"no adapter is left to serve: a: .* DoRA is refused"):
+        recipe(engine, adapters(tmp_path, a={"use_dora": True}), None, None)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"r": "8"}, {"r": 0}, {"r": True}, {"rank_pattern": [3]}, {"rank_pattern": {"q_proj": "x"}}]
+)
+def test_ranks_that_are_none_are_said(tmp_path: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"a/adapter_config.json: expected an object with the rank `r`"):
+        recipe("vllm", adapters(tmp_path, a=settings), None, None)
+
+
+def test_an_adapter_that_names_no_base_needs_one_named(tmp_path: Path) -> None:
+    made = adapters(tmp_path, a={"base_model_name_or_path": None})
+    with pytest.raises(UserError, match=r"a: adapter_config.json has no `base_model_name_or_path`"):
+        recipe("vllm", made, None, None)
+    assert "vllm serve org/base " in recipe("vllm", made, "org/base", None).text
+
+
+def test_a_name_that_vllm_would_cut_is_given_as_json(tmp_path: Path) -> None:
+    words = shlex.split(recipe("vllm", adapters(tmp_path, **{"rank=8,lr=1": {}}), None, None).text)
+    assert json.loads(words[-1]) == {"name": "rank=8,lr=1", "path": f"{tmp_path}/rank=8,lr=1"}
 
 
 def test_adapters_on_embeddings_are_said(tmp_path: Path) -> None:

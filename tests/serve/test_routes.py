@@ -84,7 +84,9 @@ def test_errors_are_passed_on_but_for_those_of_the_key(front: Running, loopback:
 
 def test_a_backend_says_what_it_cannot_do_and_why_it_does_not_answer(front: Running) -> None:
     with front.client() as client:
-        for more in ({"temperature": 1.0}, {"n": 2}, {"logprobs": True}):
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        cannot: list[dict[str, Any]] = [{"temperature": 1.0}, {"n": 2}, {"logprobs": True}, {"tools": tools}]
+        for more in (*cannot, {"response_format": {"type": "json_object"}}):
             with pytest.raises(openai.BadRequestError, match=f"'{next(iter(more))}' is not known to this model"):
                 chat(client, "claude", **more)
         with pytest.raises(openai.APIStatusError) as caught:

@@ -71,3 +71,10 @@ def test_weights_that_are_damaged(content: bytes, tmp_path: Path) -> None:
 def test_a_folder_without_an_adapter(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the adapter in .* cannot be read: FileNotFoundError"):
         read_lora(tmp_path)
+
+
+def test_a_file_without_weights_is_no_adapter(tmp_path: Path) -> None:
+    made = tiny_gguf.lora()
+    write_lora(tmp_path, LoraWeights(made.settings, {}))
+    with pytest.raises(DataError, match=f"{WEIGHTS} holds no LoRA weights"):
+        read_lora(tmp_path)
