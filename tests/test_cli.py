@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+
+from harness.cli import COMMANDS, app
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -174,3 +177,14 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(harness: Run, tmp_path: Pa
     assert dry.stdout == harness("plan", *arguments, OPENAI_API_KEY="sk-planted").stdout
     assert "gpt-6.1" in dry.stdout
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_option_takes_nan_or_infinity_for_a_number(name: str) -> None:
+    command = app.get_command(click.Context(app), name)
+    assert command is not None
+    for option in command.params:
+        if isinstance(option.type, click.types.FloatParamType):
+            for value in ("nan", "inf"):
+                with pytest.raises(click.BadParameter):
+                    option.type.convert(value, option, None)

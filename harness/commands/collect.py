@@ -26,7 +26,7 @@ from harness.commands import options
     "evaluated split are kept apart and never learned.",
 )  # fmt: skip
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Answers to each row.")
-@click.option("--temperature", type=click.FloatRange(min=0), help="Instead of the one of the teacher's entry.")
+@click.option("--temperature", type=options.Finite(min=0), help="Instead of the one of the teacher's entry.")
 @options.data
 @options.models_file
 @options.tasks_folder

@@ -48,7 +48,7 @@ def _agree(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     "is then asked without it, too.",
 )  # fmt: skip
 @click.option(
-    "--validation", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True,
+    "--validation", type=options.Finite(0, 1, max_open=True), default=0.1, show_default=True,
     help="Share of the rows that are held out.",
 )  # fmt: skip
 @options.data

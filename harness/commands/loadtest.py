@@ -14,6 +14,8 @@ from harness.commands import options
 
 LATE = 3
 """Exit code when the generator could not keep its own times."""
+MOST = 10_000
+"""Of clients, or requests a second: far more than one process can send."""
 
 
 def _numbers(kind: Callable[[str], float], what: str) -> Callable[..., tuple[float, ...]]:
@@ -22,15 +24,15 @@ def _numbers(kind: Callable[[str], float], what: str) -> Callable[..., tuple[flo
             found = tuple(kind(part) for part in value.split(",") if part.strip())
         except ValueError:
             found = (0,)
-        if any(not 0 < number < float("inf") for number in found):
+        if any(not 0 < number <= MOST for number in found):
             raise click.BadParameter(f"'{value}': expected {what}")
         return found
 
     return read
 
 
-_whole = _numbers(int, "whole numbers above 0, separated by commas, such as 1,4,16")
-_above_0 = _numbers(float, "numbers above 0, separated by commas, such as 0.5,1,5")
+_whole = _numbers(int, "whole numbers above 0, at most 10000, separated by commas, such as 1,4,16")
+_above_0 = _numbers(float, "numbers above 0, at most 10000, separated by commas, such as 0.5,1,5")
 
 
 @click.command("loadtest")
@@ -66,13 +68,17 @@ _above_0 = _numbers(float, "numbers above 0, separated by commas, such as 0.5,1,
     help="Length of every answer instead, on servers that know `ignore_eos`.",
 )  # fmt: skip
 @click.option(
-    "--duration", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="Seconds of a level."
+    "--duration",
+    type=options.Finite(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds of a level.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+    "--timeout", type=options.Finite(0, min_open=True), default=60.0, show_default=True,
     help="Seconds after which a request has failed.",
 )  # fmt: skip
-@click.option("--gpu-per-hour", type=click.FloatRange(0, min_open=True), metavar="USD", help="Price of the machine.")
+@click.option("--gpu-per-hour", type=options.Finite(0, min_open=True), metavar="USD", help="Price of the machine.")
 @click.option(
     "--against", metavar="MODEL", shell_complete=options.a_model,
     help="Model with a price per token: from how many requests a day the machine is cheaper.",
@@ -97,6 +103,7 @@ def command(as_json: bool, **given: Any) -> int:
     import asyncio
 
     from harness.report.words import plural
+    from harness.serve.arrivals import NOT_SENT
     from harness.serve.load_figures import LATE_MS
     from harness.serve.loadtest import LoadOptions, late, loadtest
 
@@ -110,9 +117,15 @@ def command(as_json: bool, **given: Any) -> int:
     say(f"{chosen.out}: loadtest.json, loadtest.csv, latency.svg, throughput.svg")
     for level in late(found):
         load = plural(level["concurrency"], "client") if level["concurrency"] else f"{level['rate']:g} requests/s"
+        at = f"at {load} with {plural(level['adapters'], 'model')} this program itself"
+        if unsent := level["errors"].get(NOT_SENT):
+            print(
+                f"{at} could open no more connections for {plural(unsent, 'request')}: see `ulimit -n`", file=sys.stderr
+            )
+            continue
         print(
-            f"at {load} with {plural(level['adapters'], 'model')} this program itself was late: 99th percentile "
-            f"{level['p99_late_ms']:.1f} ms, at most {LATE_MS:g} ms are allowed; the times are not the server's",
+            f"{at} was late: 99th percentile {level['p99_late_ms']:.1f} ms, at most {LATE_MS:g} ms are allowed; the "
+            "times are not the server's",
             file=sys.stderr,
         )
     return LATE if late(found) else 0

@@ -36,7 +36,7 @@ def _weights(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 )  # fmt: skip
 @click.option("--rank", type=click.IntRange(min=1), help="Rank of the result. Default: the adapters' highest.")
 @click.option(
-    "--density", type=click.FloatRange(0, 1, min_open=True), default=0.5, show_default=True,
+    "--density", type=options.Finite(0, 1, min_open=True), default=0.5, show_default=True,
     help="Share of each change that ties, dare and prune keep.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, help="Of what dare drops.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 

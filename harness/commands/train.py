@@ -27,20 +27,20 @@ from harness.commands.output import how_to_ask
 @click.option("--steps", type=click.IntRange(min=1), help="Weight updates, instead of epochs.")
 @click.option(
     "--epochs",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Finite(min=0, min_open=True),
     help="Default: 3; of a base of up to a billion parameters as many as 60 updates take, from 1 to 6.",
 )
 @click.option("--rank", type=click.IntRange(min=1), default=8, show_default=True, help="Rank of the LoRA matrices.")
 @click.option(
     "--alpha", type=click.IntRange(min=1), help="Scale (alpha) of the LoRA matrices. Default: twice the rank."
 )
-@click.option("--dropout", type=click.FloatRange(0, 1), help="Default: 0.05, of a small base 0.")
+@click.option("--dropout", type=options.Finite(0, 1), help="Default: 0.05, of a small base 0.")
 @click.option(
     "--target", "target_modules", multiple=True,
     help="Module to adapt, can be repeated; or all-linear. Default: q_proj, v_proj, of a small base all linear layers.",
 )  # fmt: skip
 @click.option(
-    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: 0.0002, of a small base 0.001."
+    "--learning-rate", type=options.Finite(min=0, min_open=True), help="Default: 0.0002, of a small base 0.001."
 )
 @click.option(
     "--rows-per-update", type=click.IntRange(min=1), default=16, show_default=True,
@@ -63,7 +63,9 @@ from harness.commands.output import how_to_ask
     help="Train nothing: cut the adapter that is there to this rank, by its singular values.",
 )  # fmt: skip
 @click.option(
-    "--gpu-per-hour", type=click.FloatRange(min=0), help="USD per hour of this machine, recorded in the adapter's card."
+    "--gpu-per-hour",
+    type=options.Finite(min=0),
+    help="USD per hour of this machine, recorded in the adapter's card.",
 )
 @click.option(
     "--train-on", type=click.Path(path_type=Path), metavar="DIR|FILE",

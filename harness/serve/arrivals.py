@@ -7,6 +7,7 @@ that stalls is charged for all that had to wait, not only for what happened to b
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ Heard = tuple[Reply, Sequence[float]]
 Ask = Callable[[str], Awaitable[Heard]]
 """Asks the model of a name for one answer."""
 PROBE_S = 0.01
+NOT_SENT = "not sent"
+"""The kind of error of a request for which this process could open no connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,7 @@ class Load:
         end = due + seconds
         async with asyncio.TaskGroup() as group:
             while (due := due + next(gaps)) < end:
-                if (wait := due - loop.time()) > 0:
-                    await asyncio.sleep(wait)
+                await asyncio.sleep(max(0.0, due - loop.time()))  # also when it is late: others have to go on
                 group.create_task(self._late(due))
 
     async def _late(self, due: float) -> None:
@@ -131,7 +133,7 @@ class Load:
                 reply, heard = await self._ask(name)
                 parts = tuple(heard)
         except (AskError, TimeoutError) as failed:
-            error, reason = kind_of(failed), str(failed)
+            error, reason = kind_of(failed), str(failed) or f"no answer within {self._timeout:g} s"
         counts = reply.input_tokens, reply.output_tokens
         self.timed.append(Timed(name, due, sent, loop.time(), switched, parts, *counts, error, reason))
 
@@ -163,9 +165,15 @@ def kind_of(failed: AskError | TimeoutError) -> str:
         case Unavailable(absent=True):
             return "not reached"
         case Unavailable():
-            return "unavailable"
+            return NOT_SENT if _out_of_files(failed) else "unavailable"
         case BadReply():
             return "malformed"
         case Rejected():
             return "refused"
     return "failed"
+
+
+def _out_of_files(failed: BaseException | None) -> bool:
+    while failed is not None and getattr(failed, "errno", None) not in (errno.EMFILE, errno.ENFILE):
+        failed = failed.__cause__
+    return failed is not None

@@ -33,7 +33,7 @@ from harness.models.proof import CHANGED, Proof, prove
 from harness.models.tokens import approximate
 from harness.report.plots.load import load_plots
 from harness.report.words import plural
-from harness.serve.arrivals import Assign, Heard, Load, assigned, poisson
+from harness.serve.arrivals import NOT_SENT, Assign, Heard, Load, assigned, poisson
 from harness.serve.load_figures import LATE_MS, costs, figures
 from harness.shipped import TaskFolders
 from harness.store.atomic import replace_file
@@ -143,8 +143,10 @@ async def loadtest(options: LoadOptions, say: Callable[[str], None]) -> dict[str
 
 
 def late(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The levels at which the generator itself was late, so that its times say little of the server."""
-    return [level for level in found["levels"] if (level["p99_late_ms"] or 0.0) > LATE_MS]
+    """The levels at which the generator itself was late, or at its limit, so that they say little of the server."""
+    return [
+        level for level in found["levels"] if NOT_SENT in level["errors"] or (level["p99_late_ms"] or 0.0) > LATE_MS
+    ]
 
 
 def line_of(level: Mapping[str, Any]) -> str:

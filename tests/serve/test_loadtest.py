@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,9 @@ def test_a_server_that_hangs_does_not_hang_the_test(loopback: Loopback, load: Co
         (("--concurrency", "1", "--against", "gpt-6-luna"), "--gpu-per-hour"),
         (("--concurrency", "one"), "expected whole numbers above 0"),
         (("--rate", "-1"), "expected numbers above 0"),
+        (("--rate", "1e308"), "expected numbers above 0, at most 10000"),
+        (("--rate", "1", "--timeout", "nan"), "is not a finite number"),
+        (("--rate", "1", "--gpu-per-hour", "inf"), "is not a finite number"),
     ],
 )
 def test_what_cannot_be_tested_is_refused(given: tuple[str, ...], said: str, loopback: Loopback, load: Command) -> None:
@@ -106,6 +111,25 @@ def test_what_cannot_be_tested_is_refused(given: tuple[str, ...], said: str, loo
     assert code == 2
     assert said in err
     assert not loopback.asked
+
+
+def test_a_limit_of_this_process_is_not_charged_to_the_server(
+    loopback: Loopback, load: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, opened = asyncio.SelectorEventLoop.sock_connect, iter(range(10**6))
+
+    async def limited(self: Any, sock: Any, address: Any) -> None:
+        if next(opened) > 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        await connect(self, sock, address)
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_connect", limited)
+    loopback.latency = 0.2
+    code, out, err = load("m", "--url", loopback.openai_url, "--rate", "60")
+    (found,) = levels(out)
+    assert found["errors"].keys() == {"not sent"}
+    assert code == 3
+    assert f"could open no more connections for {found['failed']} requests: see `ulimit -n`" in err
 
 
 def test_a_server_that_refuses_every_request_ends_the_test(loopback: Loopback, load: Command) -> None:
