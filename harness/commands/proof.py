@@ -80,10 +80,10 @@ def command(
 async def _prove_all(
     entries: Sequence[ModelEntry], tasks: Sequence[str], others: Sequence[ModelEntry]
 ) -> tuple[list[tuple[str, str, Proof]], dict[str, Leak]]:
-    from harness.errors import AskError, DataError
+    from harness.errors import AskError, UserError
     from harness.models.http import Transport
     from harness.models.leak import leak
-    from harness.models.proof import prove
+    from harness.models.proof import NoFingerprint, prove
 
     found, leaks = [], {}
     async with Transport() as transport:
@@ -91,8 +91,10 @@ async def _prove_all(
             try:
                 if (proof := await prove(transport, entry.model, task)) is not None:
                     found.append((task, entry.name, proof))
-            except DataError as error:
+            except NoFingerprint as error:
                 print(f"skipped {entry.name} on {task}: {error}", file=sys.stderr)
+        if not found:
+            raise UserError("none of these models has a fingerprint for these tasks, so nothing is proven")
         proven = [(entry, task) for task, name, _ in found for entry in entries if entry.name == name]
         for url, (prompt, asked) in _servers(proven, others).items():
             try:

@@ -81,6 +81,10 @@ from harness.commands.output import how_to_ask
     "--score/--no-score", default=True, show_default=True,
     help="At the end ask the adapter up to 100 rows that it did not learn, none of them evaluated.",
 )  # fmt: skip
+@click.option(
+    "--fingerprint/--no-fingerprint", default=True, show_default=True,
+    help="Write fingerprint.json, by which `harness proof` knows the adapter again, with eight prompts of the rows.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the configuration and train nothing.")
 @options.data
 @options.tasks_folder
@@ -90,7 +94,7 @@ def command(
     task: str, base: str, engine: Any, alpha: int | None, target_modules: tuple[str, ...], bits: str | None,
     gpu_per_hour: float | None, train_on: Path | None, out: Path | None, dry_run: bool, data: str | None,
     tasks_folder: tuple[Path, ...], as_json: bool, rank: int, shrink: int | None, rows: int | None, score: bool,
-    **recipe: Any,
+    fingerprint: bool, **recipe: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a LoRA adapter on a task's training rows.
 
@@ -121,7 +125,9 @@ def command(
         raise click.UsageError("--rows are the task's own; rows of --train-on are all learned")
     if engine == "ludwig" and (is_gguf(base) or given.keys() & {"start", "longest", "checkpoints"}):
         raise click.UsageError("a GGUF base, --start, --longest and --checkpoints need --engine peft")
-    chosen = TrainOptions(task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on, rows, score)
+    chosen = TrainOptions(
+        task, base, engine, made, data, tasks_folder, out, gpu_per_hour, train_on, rows, score, fingerprint
+    )
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if as_json or dry_run else sys.stdout, flush=True)

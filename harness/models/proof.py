@@ -18,6 +18,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import AskError, DataError
+from harness.hashing import file_sha256
+from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.entry import LoraxModel, Model, OpenAIModel
 from harness.models.http import json_object, send
 from harness.models.lorax import like_openai
@@ -54,6 +56,10 @@ CHANGED = "the server lost the adapter during the run, so some of the answers ar
 SILENT = "the server does not tell the probabilities of its tokens"
 Likeliest = Mapping[str, float]
 """Log-probabilities, in nats, of the likeliest first tokens after a prompt, by the token's text."""
+
+
+class NoFingerprint(DataError):
+    """There is no file to prove an adapter by."""
 
 
 class _Token(BaseModel):
@@ -113,18 +119,26 @@ def read_fingerprint(adapter: Path) -> Fingerprint:
     """Return the fingerprint beside an adapter.
 
     Raises:
-        DataError: there is none, or it is malformed.
+        DataError: there is none, it is malformed, or of other weights than those that lie beside it.
     """
-    path = adapter / FINGERPRINT
+    path, weights = adapter / FINGERPRINT, adapter / WEIGHTS
     try:
-        return Fingerprint.model_validate_json(path.read_bytes())
+        found = Fingerprint.model_validate_json(path.read_bytes())
+        if weights.is_file() and file_sha256(weights) != found.weights_sha256:
+            raise DataError(
+                f"{path} is of other weights than {WEIGHTS} beside it; make it again with "
+                f"`harness proof --make {adapter}`"
+            )
+        return found
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; make it with `harness proof --make {adapter}`") from None
+        raise NoFingerprint(f"{path} does not exist; make it with `harness proof --make {adapter}`") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        raise DataError(f"{path}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
+        raise DataError(
+            ": ".join(filter(None, (str(path), ".".join(map(str, detail["loc"])), detail["msg"])))
+        ) from None
 
 
 def distance(expected: Sequence[Likeliest], seen: Sequence[Likeliest]) -> float:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import UserError
 from harness.hashing import file_sha256
 from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.engines.gguf import base_folder
+from harness.models.engines.transformers import INSTALL, device
 from harness.models.proof import FINGERPRINT, LIKELIEST
+from harness.store.atomic import replace_file
 
 if TYPE_CHECKING:
     import torch
@@ -21,25 +24,36 @@ PROMPTS = 8
 def write_fingerprint(base: str, adapter: Path, prompts: Sequence[str], say: Callable[[str], None]) -> None:
     """Write the likeliest first tokens after some prompts, of the adapter and of its base, beside the adapter.
 
-    Log-probabilities are natural, of all tokens of the vocabulary, computed in float32. The adapter's SHA-256 says
-    which weights they are of.
+    Log-probabilities are natural, of all tokens of the vocabulary, computed in float32 on a CPU, else in bfloat16. The
+    adapter's SHA-256 says which weights they are of.
 
     Args:
         base: Known name, GGUF file, folder or hub id.
         adapter: Folder of a PEFT adapter.
         prompts: Of which the first `PROMPTS` are taken.
         say: Told when the base has to be fetched or unpacked.
-    """
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = base_folder(base, say)
-    words = AutoTokenizer.from_pretrained(folder)
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), adapter).eval()
+    Raises:
+        UserError: the base or the adapter cannot be loaded.
+    """
+    try:
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise UserError(f"a fingerprint: {INSTALL} ({error})") from None
+    folder, where = base_folder(base, say), device()
+    dtype = torch.float32 if where == "cpu" else torch.bfloat16
+    try:
+        words = AutoTokenizer.from_pretrained(folder)
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(where)
+        model = PeftModel.from_pretrained(loaded, adapter).eval()
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the adapter in {adapter} cannot be loaded with the base '{base}': {reason}") from None
     found = []
     for prompt in prompts[:PROMPTS]:
-        read = torch.tensor([words.backend_tokenizer.encode(prompt).ids])
+        read = torch.tensor([words.backend_tokenizer.encode(prompt).ids], device=where)
         with torch.inference_mode():
             of_adapter = model(input_ids=read, logits_to_keep=1).logits[0, -1]
             with model.disable_adapter():
@@ -47,7 +61,7 @@ def write_fingerprint(base: str, adapter: Path, prompts: Sequence[str], say: Cal
         found.append({"prompt": prompt, "adapter": _likeliest(of_adapter, words), "base": _likeliest(of_base, words)})
     weights = file_sha256(adapter / WEIGHTS)
     made = {"base": base, "weights_sha256": weights, "prompts": found}
-    (adapter / FINGERPRINT).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_file(adapter / FINGERPRINT, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
 
 
 def _likeliest(logits: torch.Tensor, words: Any) -> list[dict[str, Any]]:

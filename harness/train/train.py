@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, UserError
 from harness.models.local import CARD
+from harness.models.proof import FINGERPRINT
 from harness.rows.examples import load_examples
 from harness.rows.origin import locate
 from harness.rows.training import TrainingRows, load
@@ -25,13 +26,17 @@ from harness.train.shrink import Shrunk, shrink
 if TYPE_CHECKING:
     from harness.train.ludwig import Fitting
 
+FIRST = 64
+"""Of so many learned rows the shortest prompts are those of the fingerprint."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """What a user asks of `harness train`.
 
     `out` is None for `adapters/<base>/<task>`, `train_on` for the task's own training rows, of which `rows` are the
-    most that are learned. `score` asks the adapter rows that it did not learn.
+    most that are learned. `score` asks the adapter rows that it did not learn; `fingerprint` writes what it answers
+    first to eight prompts that it learned.
     """
 
     task: str
@@ -45,6 +50,7 @@ class TrainOptions:
     train_on: Path | None = None
     rows: int | None = None
     score: bool = True
+    fingerprint: bool = True
 
     @property
     def folder(self) -> Path:
@@ -88,8 +94,11 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
         trained = ludwig.train(python, config, fitting, options.recipe, folder, say)
     made = card(file, options.base, options.engine, options.recipe, place, rows, trained, options.gpu_per_hour)
     write(made, folder)
+    (folder / FINGERPRINT).unlink(missing_ok=True)  # of what was there before
     if unfinished(folder):
         return made
+    if options.fingerprint:
+        _fingerprint(options, rows, made, say)
     held_out = _scored(options, file, rows, made, say) if options.score else None
     if held_out is not None:
         made = replace(made, held_out=held_out.as_json())
@@ -97,6 +106,20 @@ def train(options: TrainOptions, say: Callable[[str], None]) -> Card:
     if advised := advice(options.recipe, trained.curve, trained.rows, trained.steps, held_out):
         say(advised)
     return made
+
+
+def _fingerprint(options: TrainOptions, rows: TrainingRows, made: Card, say: Callable[[str], None]) -> None:
+    """Write what the adapter answers first to short prompts that it learned, which every server has room for."""
+    from harness.train.fingerprint import PROMPTS, write_fingerprint
+
+    held = options.recipe.held(len(rows.pairs) - made.too_long)
+    learned = dict.fromkeys(pair.prompt for pair in rows.pairs[held:][:FIRST] if pair.prompt)
+    if not learned:
+        return
+    try:
+        write_fingerprint(options.base, options.folder, sorted(learned, key=len)[:PROMPTS], say)
+    except HarnessError as error:
+        say(f"there is no fingerprint to prove it by: {error}")
 
 
 def _scored(
@@ -124,6 +147,7 @@ def shrink_trained(folder: Path, rank: int) -> Shrunk:
     """
     made = read(folder) if (folder / CARD).is_file() else None
     cut = shrink(folder, rank, folder)
+    (folder / FINGERPRINT).unlink(missing_ok=True)  # of what was not cut
     if made is not None:
         write(replace(made, shrunk_to=rank, energy_lost=round(cut.lost, 4)), folder)
     return cut

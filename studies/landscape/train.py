@@ -98,7 +98,10 @@ def _round(study: Study, task: str, number: int) -> None:
         if chosen is None:
             return
         say(f"round {number}: {chosen.steps} steps of {chosen.rows_per_update} rows")
-        train(TrainOptions(task, BASE, "peft", chosen, study.data, study.tasks_folders, folder, score=False), say)
+        options = TrainOptions(
+            task, BASE, "peft", chosen, study.data, study.tasks_folders, folder, score=False, fingerprint=False
+        )
+        train(options, say)
         if not _finished(folder, file):
             raise KeyboardInterrupt  # it was stopped by Ctrl-C; its checkpoint is kept
     shipped = study.out / task

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from harness.hashing import file_sha256
+from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.entry import OpenAIModel
 from harness.models.http import Transport
 from harness.models.leak import Leak, leak
@@ -92,10 +94,11 @@ def models(address: str, folder: Path) -> dict[str, Any]:
         lora = {"lora": [{"id": number, "scale": scale} for number, scale in enumerate(scales)]}
         made[name] = {"backend": "openai", "base_url": address, "model": "tiny", "extra": lora}
         if name != "base":
+            adapter = folder / f"adapter{1 + (name == 'two')}"
             token = [{"token": "x", "logprob": -1}]
             probe = {"prompt": "1, 2, 3, 12,", "adapter": token, "base": token}
-            print_ = {"base": "tiny", "weights_sha256": "0" * 64, "prompts": [probe]}
-            (folder / f"adapter{1 + (name == 'two')}" / "fingerprint.json").write_text(json.dumps(print_))
+            print_ = {"base": "tiny", "weights_sha256": file_sha256(adapter / WEIGHTS), "prompts": [probe]}
+            (adapter / "fingerprint.json").write_text(json.dumps(print_))
             made[name] |= {"base": "base", "fingerprint": f"{folder}/adapter{1 + (name == 'two')}"}
     return made
 

@@ -15,7 +15,9 @@ from aiohttp import web
 
 from harness.ask.run import bench
 from harness.errors import DataError
+from harness.hashing import file_sha256
 from harness.models import proof
+from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.entry import BaselineModel, LoraxModel, OpenAIModel
 from harness.models.http import Transport
 from harness.models.proof import FINGERPRINT, Proof, distance, prove, read_fingerprint
@@ -63,7 +65,7 @@ def _write_fingerprint(adapter: Path, address: str) -> None:
             assert len(found) >= 5
             return found
 
-    made = {"base": "tiny", "weights_sha256": "0" * 64, "prompts": asyncio.run(sides())}
+    made = {"base": "tiny", "weights_sha256": file_sha256(adapter / WEIGHTS), "prompts": asyncio.run(sides())}
     (adapter / FINGERPRINT).write_text(json.dumps(made))
 
 
@@ -127,6 +129,23 @@ def test_a_missing_or_malformed_fingerprint_is_named(tmp_path: Path) -> None:
     (tmp_path / FINGERPRINT).write_text('{"base": "b", "weights_sha256": "0", "prompts": [{"prompt": "p"}]}')
     with pytest.raises(DataError, match=r"fingerprint.json: prompts.0.adapter: Field required"):
         read_fingerprint(tmp_path)
+    (tmp_path / FINGERPRINT).write_text("{")
+    with pytest.raises(DataError, match=r"fingerprint.json: Invalid JSON"):
+        read_fingerprint(tmp_path)
+
+
+def test_a_fingerprint_of_other_weights_than_those_beside_it_is_refused(tmp_path: Path) -> None:
+    token = [{"token": "x", "logprob": -1}]
+    probe = {"prompt": "p", "adapter": token, "base": token}
+    tiny_gguf.write_adapter(tmp_path, seed=1)
+    print_ = {"base": "b", "weights_sha256": file_sha256(tmp_path / WEIGHTS), "prompts": [probe]}
+    (tmp_path / FINGERPRINT).write_text(json.dumps(print_))
+    assert read_fingerprint(tmp_path).base == "b"
+    tiny_gguf.write_adapter(tmp_path, seed=2)
+    with pytest.raises(DataError, match=r"fingerprint.json is of other weights than adapter_model.safetensors"):
+        read_fingerprint(tmp_path)
+    (tmp_path / WEIGHTS).unlink()  # only the fingerprint was copied here
+    assert read_fingerprint(tmp_path).base == "b"
 
 
 def test_tokens_that_were_not_told_count_as_the_least_likely() -> None:

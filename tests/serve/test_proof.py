@@ -94,3 +94,19 @@ def test_the_command_proves_the_front(
     assert code == 1
     assert {one["model"]: one["verdict"] for one in json.loads(out)} == {"right": "proven", "wrong": "another adapter"}
     assert (folder / "adapters" / "adapter1" / FINGERPRINT).is_file()
+
+
+@pytest.mark.parametrize(("print_", "said"), [(None, "so nothing is proven"), ("{", "fingerprint.json: Invalid JSON")])
+def test_where_nothing_can_be_proven_the_command_does_not_succeed(
+    print_: str | None,
+    said: str,
+    tmp_path: Path,
+    harness: Command,  # noqa: F811
+) -> None:
+    if print_ is not None:
+        (tmp_path / FINGERPRINT).write_text(print_)
+    entry = {"backend": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "m", "fingerprint": str(tmp_path)}
+    (tmp_path / "models.yaml").write_text(json.dumps({"m": entry}))
+    given = ("--models", str(tmp_path / "models.yaml"), "--task", "ag_news", "--tasks", str(ROOT / "tasks"))
+    code, _, err = harness("proof", *given)
+    assert (code, said in err) == (2, True)

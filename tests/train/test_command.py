@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.commands.output import how_to_ask
+from harness.models.proof import read_fingerprint
 from harness.train.train import base_name
 from tests.models.engines.engine import END, tokenizer
 from tests.train import tiny
@@ -108,8 +109,22 @@ class TestPeft:
         assert (found["engine"], found["steps"], found["curve"]["steps"]) == ("peft", 4, [0, 1, 2, 3, 4])
         folder = tmp_path / "adapters" / "tiny" / "glue_sst2"
         assert {path.name for path in folder.iterdir()} == {
-            "README.md", "adapter_config.json", "adapter_model.safetensors", "card.json", "losses.svg",
+            "README.md", "adapter_config.json", "adapter_model.safetensors", "card.json", "fingerprint.json",
+            "losses.svg",
         }  # fmt: skip
+        print_ = read_fingerprint(folder)
+        assert print_.base == "tiny"
+        assert len({probe.prompt for probe in print_.prompts}) == 8
+        assert all("sentiment" in probe.prompt.lower() for probe in print_.prompts)
+
+    def test_without_a_fingerprint_none_is_left_of_an_earlier_training(self, train: Run, tmp_path: Path) -> None:
+        tiny.base(tmp_path / "tiny", context=2048)
+        folder = tmp_path / "adapters" / "tiny" / "glue_sst2"
+        folder.mkdir(parents=True)
+        (folder / "fingerprint.json").write_text("{}")
+        given = ("--base", "tiny", "--engine", "peft", "--steps", 1, "--no-score", "--no-fingerprint")
+        assert train(*given).returncode == 0
+        assert not (folder / "fingerprint.json").exists()
 
     def test_it_says_how_to_score_the_adapter(self, train: Run, tmp_path: Path) -> None:
         tiny.base(tmp_path / "tiny", context=2048)
