@@ -23,7 +23,19 @@ OF_THE_GRID = {
     "tasks": "the option --tasks",
 }  # fmt: skip
 """Options of `harness train` that are axes of their own, or options of the sweep, each with where it belongs."""
-NOT_OF_A_CELL = ("out", "dry_run", "shrink", "score", "train_on", "start", "json", "plugin", "allow_code", "help")
+NOT_OF_A_CELL = (
+    "out",
+    "dry_run",
+    "shrink",
+    "score",
+    "train_on",
+    "start",
+    "fingerprint",
+    "json",
+    "plugin",
+    "allow_code",
+    "help",
+)
 """Options of `harness train` that a cell has no use for, or that the sweep sets itself."""
 
 
@@ -42,8 +54,8 @@ def _seconds(value: Any) -> Any:
     return _amount(_SECONDS, "a number with its unit, such as 90s, 30min or 2h", value)
 
 
-def _distinct(values: list[Any]) -> list[Any]:
-    for place, value in enumerate(values):
+def _distinct(values: Any) -> Any:
+    for place, value in enumerate(values if isinstance(values, list) else ()):
         if value in values[:place]:
             raise ValueError(f"{value} is listed twice")
     return values
@@ -79,8 +91,8 @@ class Resources(Strict):
 
     cpus: int = Field(1, ge=1, description="Threads of a cell.")
     gpus: float = Field(0, ge=0)
-    memory: Annotated[float | None, BeforeValidator(_bytes)] = Field(None, description="Bytes, such as 3GB.")
-    timeout: Annotated[float | None, BeforeValidator(_seconds)] = Field(None, description="Seconds, such as 2h.")
+    memory: Annotated[float | None, BeforeValidator(_bytes)] = Field(None, gt=0, description="Bytes, such as 3GB.")
+    timeout: Annotated[float | None, BeforeValidator(_seconds)] = Field(None, gt=0, description="Seconds, such as 2h.")
 
 
 class Limit(Strict):
@@ -95,20 +107,16 @@ class SweepFile(Strict):
 
     bases: Annotated[list[str], BeforeValidator(_distinct)] = Field(min_length=1)
     tasks: TaskQuery
-    rows: list[Rows] | None = Field(None, min_length=1, description="Training rows; all a task has when absent.")
-    seeds: list[int] = Field([0], min_length=1)
+    rows: Annotated[list[Rows] | None, BeforeValidator(_distinct)] = Field(
+        None, min_length=1, description="Training rows; all a task has when absent."
+    )
+    seeds: Annotated[list[int], BeforeValidator(_distinct)] = Field([0], min_length=1)
     train: dict[str, Any] = Field(default_factory=dict, description="Options of `harness train`; a list is an axis.")
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     bench: Bench = Field(default_factory=lambda: Bench())
     resources: Resources = Field(default_factory=lambda: Resources())
     limit: Limit = Field(default_factory=lambda: Limit())
     results: str = Field(min_length=1, description="A folder, or whatever fsspec opens: s3://bucket/prefix.")
-
-    @model_validator(mode="after")
-    def _values_differ(self) -> SweepFile:
-        for values in (self.rows or [], self.seeds):
-            _distinct(values)
-        return self
 
 
 def load_sweep(path: Path, options: Sequence[click.Parameter]) -> tuple[Source, SweepFile]:
@@ -150,7 +158,9 @@ def _axis(name: str, given: Any, known: dict[str, click.Option]) -> list[Any]:
     option, values = known[name], given if isinstance(given, list) else [given]
     if not values:
         raise ValueError("an empty list makes an empty grid; name a value, or leave the option out")
-    return _distinct([_converted(option, value) for value in values])
+    converted = [_converted(option, value) for value in values]
+    _distinct(converted)
+    return converted
 
 
 def _converted(option: click.Option, value: Any) -> Any:

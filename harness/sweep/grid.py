@@ -107,6 +107,7 @@ def cells_of(
         _cell(file, base, bases[base], rows, seed, train, sweep, learnable[file.name])
         for file, base, rows, seed, train in kept
     ]
+    _distinct(source, cells)
     found = {
         file.name: {
             "sha256": file.sha256,
@@ -119,6 +120,18 @@ def cells_of(
         if (one := learnable.get(file.name))
     }
     return cells, found
+
+
+def _distinct(source: Source, cells: Sequence[Cell]) -> None:
+    """See to it that no two points of the grid are one cell, whose folder they would share."""
+    by_name: dict[str, Cell] = {}
+    for cell in cells:
+        other = by_name.setdefault(cell.name, cell)
+        if other is not cell:
+            axis = next(axis for axis, value in cell.point.items() if value != other.point[axis])
+            place = ["bases"] if axis == "base" else ["train", axis]
+            same = f"{other.point[axis]} and {cell.point[axis]} are the same cell: leave one of them out"
+            raise SpecError(source.problem(place, same))
 
 
 def grid_size(sweep: SweepFile, tasks: int) -> int:

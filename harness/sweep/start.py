@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel, ValidationError
 
 from harness.ask.progress import command
 from harness.errors import SpecError, UserError
@@ -100,7 +101,7 @@ def _before(opened: _Opened, options: SweepOptions, say: Say) -> Progress:
 def _opened(options: SweepOptions, train_options: Sequence[click.Parameter], say: Say) -> _Opened:
     source, sweep = load_sweep(options.file, train_options)
     place = Place(sweep.results)
-    known = place.read([SWEEP]).get(SWEEP) or {}
+    known = _known(place)
     _fits(source, sweep)
     files = tasks_of(source, sweep, options.tasks_folder)
     if (count := grid_size(sweep, len(files))) > MOST_CELLS and not options.yes:
@@ -114,6 +115,30 @@ def _opened(options: SweepOptions, train_options: Sequence[click.Parameter], say
         )
     works = only([_work(cell, sweep, options) for cell in cells], options.only)
     return _Opened(sweep, place, works, about)
+
+
+class _Rows(BaseModel):
+    sha256: str
+    data: str | None
+    rows: int
+    fingerprint: str
+    first: dict[int, str]
+
+
+class _About(BaseModel):
+    sweep: dict[str, Any]
+    data: str | None
+    tasks: dict[str, _Rows]
+
+
+def _known(place: Place) -> dict[str, Any]:
+    """What an earlier start wrote of its sweep file; nothing where that was torn or is something else."""
+    found: Any = place.read([SWEEP]).get(SWEEP)
+    try:
+        _About.model_validate(found)
+    except ValidationError:
+        return {}
+    return dict(found)
 
 
 def _said(ended: Ended, place: Place, say: Say) -> Ended:

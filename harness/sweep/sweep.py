@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, Field, ValidationError
 
 from harness.errors import HarnessError, UserError, nearest
 from harness.sweep.cell import DONE, FAILED, Processes, Work, run_cell
@@ -124,6 +126,42 @@ class Stopped(HarnessError):
     exit_code = 130
 
 
+class _Score(BaseModel):
+    metric: str
+    score: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class _Done(BaseModel):
+    """What is read of `done.json`, which someone may have edited."""
+
+    cell: str
+    task: str
+    base: str
+    rows: int | None
+    train: dict[str, Any]
+    scores: list[_Score] = Field(min_length=1)
+    seconds: dict[Literal["train", "bench", "rest"], float]
+    usd: float | None
+
+
+class _Failed(BaseModel):
+    """What is read of `failed.json`."""
+
+    cell: str
+    reason: str
+
+
+def _says(kind: type[BaseModel], found: Any) -> bool:
+    try:
+        kind.model_validate(found)
+    except ValidationError:
+        return False
+    return True
+
+
 def found_before(place: Place, works: Sequence[Work], say: Say) -> Progress:
     """Return what earlier starts have finished, by one listing of the results.
 
@@ -137,15 +175,11 @@ def found_before(place: Place, works: Sequence[Work], say: Say) -> Progress:
     ended = [(cell, DONE) for cell in done] + [(cell, FAILED) for cell in failed]
     read = place.read_listed({f"{CELLS}/{cell}/{name}": listing[cell][name] for cell, name in ended})
 
-    def saying(name: str, cells: set[str], key: str) -> dict[str, dict[str, Any]]:
+    def saying(name: str, cells: set[str], kind: type[_Done | _Failed]) -> dict[str, dict[str, Any]]:
         every = {cell: read.get(f"{CELLS}/{cell}/{name}") for cell in cells}
-        return {
-            cell: says
-            for cell, says in every.items()
-            if isinstance(says, dict) and says.get("cell") == cell and key in says
-        }
+        return {cell: dict(says) for cell, says in every.items() if says and _says(kind, says) and says["cell"] == cell}
 
-    progress = Progress(len(works), saying(DONE, done, "scores"), saying(FAILED, failed, "reason"))
+    progress = Progress(len(works), saying(DONE, done, _Done), saying(FAILED, failed, _Failed))
     for cell in sorted(broken):
         say(f"{cell}: {DONE} is there, but not all files of the cell; it is run again")
     for cell in sorted(done - progress.done.keys()):

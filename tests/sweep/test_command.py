@@ -218,3 +218,14 @@ def test_ctrl_c_ends_the_cells_and_prints_the_line_that_goes_on(folder: Path) ->
     assert running.returncode == 130
     assert "stopped: 0 of 2 cells are done, 1 were running; to go on, run\n  " in err
     assert err.rstrip().endswith(f"-m harness sweep sweep.yaml --data sample --tasks {ROOT / 'tasks'}")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"sweep": [], "tasks": []}', '{"sweep": {}, "data": null, "tasks": {"glue_sst2": 5}}']
+)
+def test_what_an_earlier_start_wrote_may_be_torn(folder: Path, sweep: Sweep, text: str) -> None:
+    finished_sweep(folder)
+    (folder / "runs" / "sweep.json").write_text(text)
+    code, out, err = sweep()
+    assert (code, "2 done before" in out + err) == (0, True), err
+    assert json.loads((folder / "runs" / "sweep.json").read_text())["sweep"]["bases"] == ["one.gguf"]

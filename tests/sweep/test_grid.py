@@ -15,6 +15,7 @@ from harness.rows.training import load
 from harness.sweep.grid import Cell, cells_of, tasks_of
 from harness.tasks.catalog import load_task
 from harness.tasks.prompts import Prompts
+from tests.models import tiny_gguf
 from tests.sweep.test_file import load_sweep, options
 
 ROOT = Path(__file__).parents[2]
@@ -118,3 +119,19 @@ def test_what_cannot_be_a_cell_is_said_with_its_line(cells: Cells, changed: dict
         cells(**changed)
     assert message in str(error.value)
     assert "sweep.yaml:" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"bases": ["one.gguf", "./one.gguf"]}, r"bases: one.gguf and ./one.gguf are the same cell"),
+        ({"train": {"gpu_per_hour": [1, 2]}}, r"train.gpu_per_hour: 1.0 and 2.0 are the same cell"),
+    ],
+)
+def test_points_that_would_share_a_folder_are_refused(
+    cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_gguf.write_base(tmp_path / "one.gguf")
+    with pytest.raises(SpecError, match=message):
+        cells(**changed)

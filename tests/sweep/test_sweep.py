@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def test_a_cell_whose_json_does_not_say_what_it_scored_is_not_done(tmp_path: Pat
     assert len(said) == 1
     assert said[0].startswith("cell0: done.json ")
     assert said[0].endswith("; it is run again")
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [{"scores": []}, {"scores": "0.5"}, {"scores": [{"metric": "accuracy"}]}, {"train": None}, {"seconds": None}],
+)
+def test_a_done_cell_that_was_edited_by_hand_is_run_again(tmp_path: Path, edited: dict[str, Any]) -> None:
+    for work in WORKS[:2]:
+        write_finished(work, tmp_path / "cells" / work.cell.name)
+    (tmp_path / "cells" / "cell0" / "done.json").write_text(json.dumps({**finished(WORKS[0]), **edited}))
+    said: list[str] = []
+    assert set(found_before(Place(str(tmp_path)), WORKS, said.append).done) == {"cell1"}
+    assert said == ["cell0: done.json does not say what the cell scored; it is run again"]
 
 
 def test_cells_that_are_done_or_failed_before_are_not_started() -> None:
