@@ -31,6 +31,8 @@ DONE, FAILED, COMMANDS, LOG, MODELS, BENCHED = (
 )  # fmt: skip
 ADAPTER, RESULTS = "adapter", "results"
 LAST_LINES, LAST_BYTES = 50, 1 << 16
+WHY = ("error: ", "not scored: ")
+"""What the line begins with in which a command says why it failed."""
 INCOMPLETE = 3
 """What `harness bench` exits with when some rows have no answer; how many may be missing is its own rule."""
 
@@ -204,7 +206,7 @@ def _run(
                     command, left, cwd=folder, env=os.environ | work.environment, stdout=output, stderr=log
                 )
             except TimeoutError:
-                return failure | {"reason": f"not done after the {work.timeout:.0f} s of resources.timeout"}
+                return failure | {"reason": f"not done after the {work.timeout:g} s of resources.timeout"}
     if code == 0 or (step == "bench" and code == INCOMPLETE and not _incomplete(folder)):
         return None
     failure |= {"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}
@@ -212,8 +214,8 @@ def _run(
     reason = f"ended by {failure['signal']}" if code < 0 else f"exit code {code}"
     reason += ", out of memory" if failure["out_of_memory"] else ""
     of_this_command = itertools.takewhile(lambda line: not line.startswith("$ "), reversed(_last_lines(folder)))
-    said = next((line for line in of_this_command if line.startswith("error: ")), "")
-    return failure | {"reason": reason + said.replace("error: ", ": ", 1)}
+    said = next((line for line in of_this_command if line.startswith(WHY)), "")
+    return failure | {"reason": f"{reason}: {said.removeprefix('error: ')}" if said else reason}
 
 
 def _incomplete(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_a_cell_that_cannot_be_asked_says_why_and_goes_on_when_it_can(base: Work
 
 def test_a_cell_that_takes_too_long_is_ended(base: Work, tmp_path: Path) -> None:
     found = run_cell(replace(base, timeout=0.2), tmp_path, Processes())
-    assert found["reason"] == "not done after the 0 s of resources.timeout"
+    assert found["reason"] == "not done after the 0.2 s of resources.timeout"
 
 
 def test_a_cell_whose_process_is_killed_names_the_signal(base: Work, tmp_path: Path) -> None:
@@ -73,6 +74,12 @@ def test_a_cell_whose_process_is_killed_names_the_signal(base: Work, tmp_path: P
     os.killpg(next(iter(processes.running)).pid, signal.SIGKILL)
     cell.join()
     assert (found[0]["signal"], found[0]["out_of_memory"]) == ("SIGKILL", False)
+
+
+def test_a_base_that_cannot_be_asked_is_named_with_the_reason(base: Work, tmp_path: Path) -> None:
+    (tmp_path / "bad.gguf").write_text("no model")
+    found = run_cell(replace(base, base=str(tmp_path / "bad.gguf")), tmp_path / "cell", Processes())
+    assert re.match(r"exit code 3: not scored: base on glue_sst2: .*cannot load .*bad\.gguf", found["reason"])
 
 
 def test_a_full_disk_is_the_failure_of_its_cell(base: Work, tmp_path: Path) -> None:
