@@ -167,11 +167,18 @@ def _plain(text: str) -> str:
 
 
 def best_chunks(chunks: Sequence[Chunk], questions: Sequence[str], most: int) -> list[list[Chunk]]:
-    """Return the chunks nearest to each question by TF-IDF (words and word pairs, cosine), in the document's order."""
+    """Return the chunks nearest to each question by TF-IDF (words and word pairs, cosine), in the document's order.
+
+    Raises:
+        DataError: the document has no words to find passages by.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    matrix = vectorizer.fit_transform([chunk.text for chunk in chunks])
+    try:
+        matrix = vectorizer.fit_transform([chunk.text for chunk in chunks])
+    except ValueError:
+        raise DataError(f"{chunks[0].source}: it has no word of two letters or more to find passages by") from None
     nearness = (vectorizer.transform(questions) @ matrix.T).toarray()
     return [[chunks[place] for place in sorted(np.argsort(-row, kind="stable")[:most])] for row in nearness]
 
@@ -186,10 +193,13 @@ def study(options: ContractOptions, say: Callable[[str], None]) -> Contract:
     chunks = chunked([options.document], options.chars, options.overlap, sentences=options.sentences)
     document = chunks[0].text + "".join(chunk.text[options.overlap :] for chunk in chunks[1:])
     questions = read_questions(options.questions, document, options.document.name)
+    if len(chunks) < 2:
+        raise DataError(f"{options.document}: it is one chunk, of which none can be held out; choose fewer --chars")
+    passages = best_chunks(chunks, [question.text for question in questions], options.passages)
     trained = _tuned(options, chunks, say)
     steps = options.recipe.kept_steps(trained.steps)
     losses = tuple(trained.curve.validation[trained.curve.steps.index(step)] for step in steps)
-    _write_project(options, chunks, questions, steps)
+    _write_project(options, passages, questions, steps)
     closed = _asked(options, CLOSED, [_BASE, *map(_model, steps)], questions, say)
     table = np.array([closed[_model(step)].stats[F1] for step in steps])
     chosen = {
@@ -258,11 +268,10 @@ def _tuned(options: ContractOptions, chunks: Sequence[Chunk], say: Callable[[str
 
 
 def _write_project(
-    options: ContractOptions, chunks: Sequence[Chunk], questions: Sequence[Question], steps: Sequence[int]
+    options: ContractOptions, passages: Sequence[Sequence[Chunk]], questions: Sequence[Question], steps: Sequence[int]
 ) -> None:
     """Write the tasks, the rows and the models that are asked."""
     folder = options.out / "tasks"
-    passages = best_chunks(chunks, [question.text for question in questions], options.passages)
     rows = [
         {"question": one.text, "answers": list(one.answers), "passages": "\n\n".join(chunk.text for chunk in found)}
         for one, found in zip(questions, passages, strict=True)

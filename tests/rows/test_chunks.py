@@ -129,6 +129,16 @@ def test_a_document_that_cannot_be_read_is_named(
         chunked([tmp_path / name], 512)
 
 
+def test_whatever_the_reader_of_a_damaged_pdf_raises_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd.pdf").write_bytes(pdf("text"))
+    # Met with bytes of a cross-reference table changed at random.
+    monkeypatch.setattr("pypdf.PdfReader.pages", property(lambda self: self.absent))
+    with pytest.raises(DataError, match=r"odd\.pdf: not a PDF that can be read: .*absent"):
+        read_text(tmp_path / "odd.pdf")
+
+
 def test_without_pypdf_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "paper.pdf").write_bytes(pdf("text"))
     monkeypatch.setitem(sys.modules, "pypdf", None)

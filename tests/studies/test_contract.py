@@ -110,6 +110,25 @@ def test_questions_without_answers_end_the_command(harness: Command, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("document", "answers", "message"),
+    [
+        ("1 2 3 4 5. " * 100, ("1 2", "4 5"), "a.txt: it has no word of two letters or more to find passages by"),
+        (DOCUMENT[:400], (DOCUMENT[:5], DOCUMENT[10:15]), "it is one chunk, of which none can be held out"),
+    ],
+)
+def test_a_document_that_cannot_be_studied_is_said_before_anything_is_trained(
+    document: str, answers: tuple[str, ...], message: str, harness: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text(document)
+    path = asked(tmp_path, *({"question": f"What {answer}?", "answers": [answer]} for answer in answers))
+    code, _, err = harness(
+        "contract", str(tmp_path / "a.txt"), "--questions", str(path), "--out", str(tmp_path / "out")
+    )
+    assert (code, message in err) == (2, True), err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.local
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 class TestAStudy:
