@@ -50,7 +50,8 @@ def scored(
         "task": task, "model": model, "kind": "benchmark", "place": "mirror", "source": "benchmark (mirror)",
         "spec": spec, "task_sha256": "", "prompt_hash": "", "settings": f"settings of {model}",
         "model_settings": {"backend": "openai", "base": base}, "dataset": {}, "rows": "rows", "n": n, "seed": 0,
-        "versions": {}, "git": {}, "started": "", "finished": "", "seconds": 0.0, "asked": n,
+        "versions": {}, "git": {}, "started": "2026-01-01T08:00:00+00:00",
+        "finished": "2026-01-01T09:00:00+00:00", "seconds": 0.0, "asked": n,
     }  # fmt: skip
     statuses: list[Status] = ["ok"] * (n - failed) + ["failed"] * failed
     table = np.asarray(scores, dtype=np.float64).reshape(n, 1)

@@ -9,16 +9,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from harness.errors import warn
 from harness.store.atomic import LineFile, utf8
 
 HISTORY = "history.jsonl"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _utc(at: str) -> str:
+    """A time as runs are stamped, in UTC, so that times are in order as texts."""
+    known = datetime.fromisoformat(at)
+    if known.utcoffset() == timedelta(0):
+        return at
+    return (known.replace(tzinfo=UTC) if known.tzinfo is None else known.astimezone(UTC)).isoformat()
+
+
+Time = Annotated[str, AfterValidator(_utc)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,7 @@ class PastRun:
     without an answer, which count as wrong; `if_right` are score, low and high with these taken as right.
     """
 
-    at: str
+    at: Time
     task: str
     kind: str
     model: str
@@ -40,7 +52,7 @@ class PastRun:
     score: Finite
     low: Finite | None
     high: Finite | None
-    n: int
+    n: Annotated[int, Field(ge=1)]
     task_sha256: str
     asking_version: str
     answers_version: str
@@ -94,6 +106,7 @@ def read(results: Path) -> Iterator[PastRun]:
                 yield _RUN.validate_python(json.loads(line))
             except ValidationError as error:
                 detail = error.errors(include_url=False)[0]
-                warn(f"{path}:{number}: left out: {'.'.join(map(str, detail['loc']))}: {detail['msg']}")
+                where = ".".join(map(str, detail["loc"]))
+                warn(": ".join(filter(None, (f"{path}:{number}", "left out", where, detail["msg"]))))
             except (ValueError, RecursionError) as error:
                 warn(f"{path}:{number}: left out: not valid JSON ({error})")

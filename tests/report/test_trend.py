@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def test_a_task_that_was_run_once_has_no_plot(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from harness.store.history import append
 from tests.report.test_trend import past
@@ -156,6 +156,37 @@ def test_a_damaged_line_is_left_out_with_its_number(tmp_path: Path) -> None:
     with pytest.warns(match=r"history\.jsonl:[23]: left out") as warned:
         assert [run.at[8:10] for run in read(tmp_path)] == ["01", "02"]
     assert len(warned) == 2
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"), [({"at": "yesterday"}, "at: "), ({"n": 0}, "n: "), ({"score": None}, "score: ")]
+)
+def test_a_line_that_was_edited_into_nonsense_is_left_out(tmp_path: Path, edit: dict[str, object], said: str) -> None:
+    append(tmp_path, [past(1, 150)])
+    with (tmp_path / HISTORY).open("a") as file:
+        file.write(json.dumps({**asdict(past(2, 150)), **edit}) + "\n")
+    with pytest.warns(match=rf"history\.jsonl:2: left out: {said}"):
+        assert [run.at[:10] for run in read(tmp_path)] == ["2026-01-01"]
+
+
+def test_runs_are_in_order_of_time_in_whatever_zone_it_is_given(tmp_path: Path) -> None:
+    late, early = past(2, 118, at="2026-01-02T01:00:00-09:00"), past(2, 170, at="2026-01-02T08:00:00+00:00")
+    append(tmp_path, [late, early])
+    (cell,) = cells(read(tmp_path))
+    assert [run.score for run in cell.now] == [early.score, late.score]
+    assert len(cell.drops) == 1
+
+
+def test_an_interval_beside_its_score_is_drawn(tmp_path: Path) -> None:
+    (cell,) = cells([past(1, 150, low=0.8), past(2, 150, high=0.7)])
+    assert history_plot([cell], tmp_path / "plot")
+
+
+def test_a_plot_that_cannot_be_written_is_one_message(harness: Command, tmp_path: Path) -> None:
+    append(tmp_path, [past(1, 150), past(2, 150)])
+    code, _, err = harness("history", "small", "--results", str(tmp_path), "--plot", "/dev/null/plot")
+    assert code == 2
+    assert "/dev/null/plot: cannot be written" in err
 
 
 def test_a_history_that_cannot_be_written_does_not_end_a_run(tmp_path: Path) -> None:

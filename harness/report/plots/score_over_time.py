@@ -66,8 +66,8 @@ def _line(axes: Axes, cell: Cell, colour: str, marker: str) -> None:
 
 def _points(axes: Axes, runs: Sequence[PastRun], colour: str, marker: str, *, hollow: bool, line: str) -> None:
     times, scores = _times(runs), [run.score for run in runs]
-    below = [0.0 if run.low is None else run.score - run.low for run in runs]
-    above = [0.0 if run.high is None else run.high - run.score for run in runs]
+    below = [0.0 if run.low is None else max(0.0, run.score - run.low) for run in runs]
+    above = [0.0 if run.high is None else max(0.0, run.high - run.score) for run in runs]
     axes.errorbar(
         times, scores, yerr=[below, above], color=colour, marker=marker, linestyle=line, markersize=5,
         markerfacecolor="white" if hollow else colour, capsize=2, linewidth=1.1,

@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from harness.errors import UserError
 from harness.printable import printable
 from harness.report.tables import higher_is_better, highest_value, rows_asked
 
@@ -159,21 +160,27 @@ def save(figure: Figure, path: Path, sample: bool, title: str, description: str)
 
     The SVG has a title and a description for those who do not see it, and takes the colour of the text around it where
     a page holds it.
+
+    Raises:
+        UserError: they cannot be written.
     """
     if sample:
         figure.text(
             0.5, 0.5, WATERMARK, fontsize=22, fontweight="bold", color=VERMILION, alpha=0.3, ha="center", va="center"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     svg, png = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
     text = StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "lora-leaderboard"})
     start, end, rest = text.getvalue().partition(' version="1.1">')
     labels = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
     drawing = re.sub(f'(?<=: ){INK.lower()}(?=[;"])', "currentColor", rest)
-    svg.write_text(printable(f"{start}{end}{labels}{drawing}"), encoding="utf-8", newline="\n")
-    # Level 3 makes files as small as the default of 6 does, in half the time.
-    figure.savefig(png, dpi=DPI, metadata={"Software": "lora-leaderboard"}, pil_kwargs={"compress_level": 3})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        svg.write_text(printable(f"{start}{end}{labels}{drawing}"), encoding="utf-8", newline="\n")
+        # Level 3 makes files as small as the default of 6 does, in half the time.
+        figure.savefig(png, dpi=DPI, metadata={"Software": "lora-leaderboard"}, pil_kwargs={"compress_level": 3})
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
     return [svg, png]
 
 
