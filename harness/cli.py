@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -22,6 +23,8 @@ COMMANDS = (
 
 
 DOTENV = Path(".env")
+OF_A_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
+"""Why a file or folder that was named cannot be read or written."""
 
 
 class LazyGroup(click.Group):
@@ -94,7 +97,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    from harness.errors import HarnessError
+    from harness.errors import HarnessError, UserError
 
     warnings.showwarning = _show_warning
     try:
@@ -115,4 +118,9 @@ def _run() -> int:
         # The reader of our output is gone; Python would raise the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:
+        if error.filename is None or error.errno not in OF_A_PLACE:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        code = UserError.exit_code
     return code

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from harness.compare.intervals import two_sided
-from harness.errors import UserError, warn
+from harness.errors import DataError, UserError, warn
 from harness.models.local import CARD
 from harness.report.findings import long_frame
 from harness.report.published import Published, counterpart, read
@@ -22,6 +23,7 @@ from harness.studies.claims import Tables, lines_of, read_tables
 from harness.studies.complexity import measure
 from harness.sweep.cell import DONE, RESULTS
 from harness.sweep.places import CELLS, SWEEP
+from harness.train.card import read as read_card
 
 GPT = "gpt-4"
 LENGTH_P95, TRAINING_ROWS = "Example length p95", "# training examples"
@@ -157,6 +159,15 @@ def from_results(folders: Sequence[Path], figures: Path, tasks_folder: TaskFolde
     return Evidence(tunes, variables, references, left_out=tuple(left_out))
 
 
+class _Cell(BaseModel):
+    """What is read of the `done.json` of a sweep's cell."""
+
+    base: str
+    rows: int | None
+    seed: int | None
+    train: dict[str, Any]
+
+
 def _published(found: Sequence[Published], row: Mapping[str, Any]) -> dict[str, float]:
     """The published figures of a task that may stand beside scores on this metric."""
     if row["kind"] != "benchmark":
@@ -167,7 +178,11 @@ def _published(found: Sequence[Published], row: Mapping[str, Any]) -> dict[str, 
 
 def _results(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, dict[str, Any]]]:
     """The folders of recorded runs, each with the folder that was named and what a sweep says of it."""
+    named: set[Path] = set()
     for folder in folders:
+        if folder.resolve() in named:
+            raise UserError(f"{folder}: this folder is named twice, so each of its models would count as two")
+        named.add(folder.resolve())
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; expected results of `harness sweep` or `harness bench`")
         if not (folder / SWEEP).is_file():
@@ -175,9 +190,12 @@ def _results(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, dict[str, An
             continue
         for done in sorted(folder.glob(f"{CELLS}/*/{DONE}")):
             try:
-                yield folder, done.parent / RESULTS, dict(json.loads(done.read_text(encoding="utf-8")))
-            except (OSError, ValueError) as error:
-                warn(f"{done}: left out: {error}")
+                yield folder, done.parent / RESULTS, _Cell.model_validate_json(done.read_bytes()).model_dump()
+            except ValidationError as error:
+                detail = error.errors(include_url=False)[0]
+                warn(f"{done}: left out: {'.'.join(map(str, detail['loc']))} {detail['msg']}")
+            except OSError as error:
+                warn(f"{done}: left out: {error.strerror}")
 
 
 def _scores(results: Path, tasks_folder: TaskFolders) -> Iterator[dict[str, Any]]:
@@ -213,8 +231,11 @@ def _tune(row: Mapping[str, Any], before: float, about: Mapping[str, Any]) -> Tu
     learned, seed, options = about.get("rows"), about.get("seed"), dict(about.get("train") or {})
     card = Path(row["adapter"]) / CARD
     if not about and card.is_file():
-        made = json.loads(card.read_text(encoding="utf-8"))
-        learned, seed = made.get("rows"), made.get("recipe", {}).get("seed")
+        try:
+            made = read_card(card.parent)
+            learned, seed = made.rows, made.recipe.get("seed")
+        except DataError as error:
+            warn(str(error))
     return Tune(
         task=str(row["task"]),
         category=str(row["category"]),

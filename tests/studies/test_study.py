@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.errors import UserError
 from harness.studies.correlations import correlate, predict
 from harness.studies.study import Study, study, variables
 from harness.studies.study_page import CRITICAL, held, sections, write, write_page
@@ -218,6 +219,22 @@ def test_the_cells_of_a_sweep_are_read(sweep: Path, small: Small) -> None:
     assert [spread.what for spread in made.spreads] == ["seed"]
 
 
+@pytest.mark.parametrize("edit", [{"rows": "many"}, {"train": None}, {"base": None}, {"seed": 0.5}])
+def test_a_cell_whose_file_was_edited_into_nonsense_is_left_out(
+    sweep: Path, small: Small, edit: dict[str, object]
+) -> None:
+    done = sweep / "cells" / "tuned-1" / "done.json"
+    done.write_text(json.dumps({**json.loads(done.read_text()), **edit}))
+    with pytest.warns(match=rf"done\.json: left out: {next(iter(edit))} "):
+        found = from_results([sweep], PUBLISHED, small.folder / "tasks")
+    assert [one.seed for one in found.tunes] == [0]
+
+
+def test_a_folder_named_twice_would_count_twice(sweep: Path, small: Small) -> None:
+    with pytest.raises(UserError, match="this folder is named twice"):
+        from_results([sweep, sweep / "cells" / ".."], PUBLISHED, small.folder / "tasks")
+
+
 def test_a_tuned_model_among_models_without_a_base(small: Small, loopback: Loopback) -> None:
     """Of one bench with base, adapter and a third model nothing was found: "its base nan was not asked"."""
     loopback.answer = right
@@ -239,6 +256,16 @@ def test_the_command_prints_and_writes_the_study(harness: Command, sweep: Path, 
     assert {path.name for path in out.iterdir()} >= {"study.md", "study.html", "lift.csv", "complexity.csv", "plots"}
     code, shown, _ = harness("study", str(sweep), "--tasks", str(small.folder / "tasks"), "--json")
     assert json.loads(shown)[0]["title"] == "In short"
+
+
+@pytest.mark.parametrize("option", ["--out", "--page"])
+def test_a_place_that_cannot_be_written_is_one_message(
+    harness: Command, sweep: Path, small: Small, option: str
+) -> None:
+    given = ("study", str(sweep), "--tasks", str(small.folder / "tasks"), option, "/dev/null/x")
+    code, _, err = harness(*given)
+    assert code == 2
+    assert re.search("error: /dev/null.*: Not a directory", err)
 
 
 @pytest.mark.parametrize(
