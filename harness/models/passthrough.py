@@ -8,6 +8,7 @@ broken off in the same way, so that the client meets the error that it would mee
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import struct
@@ -33,6 +34,8 @@ from harness.models.http import (
 from harness.models.http_errors import clean
 from harness.secrets import of_proxies
 
+_SILENT = logging.getLogger("harness.front")
+_SILENT.setLevel(logging.CRITICAL)  # what is not HTTP is answered with 400, and is no failure of ours
 LOOPBACK = "127.0.0.1"
 LOCAL = (LOOPBACK, "localhost")
 API = "/v1"
@@ -277,6 +280,7 @@ class Front:
         self._host = host
         self._handler = handler
         self._patience = patience
+        self._running: set[asyncio.Task[Any]] = set()
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -287,7 +291,7 @@ class Front:
 
     async def __aenter__(self) -> Self:
         server = web.Server(
-            self._checked, access_log=None, handler_cancellation=True, auto_decompress=False,
+            self._checked, access_log=None, logger=_SILENT, handler_cancellation=True, auto_decompress=False,
             max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE,
         )  # fmt: skip
         self._runner = web.ServerRunner(server, shutdown_timeout=self._patience)
@@ -305,8 +309,16 @@ class Front:
         return self
 
     async def __aexit__(self, *problem: object) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._runner is None:
+            return
+        # aiohttp lets what runs go on for as long again before it is cancelled.
+        cut_off = asyncio.get_running_loop().call_later(self._patience, self._cut_off)
+        await self._runner.cleanup()
+        cut_off.cancel()
+
+    def _cut_off(self) -> None:
+        for task in self._running:
+            task.cancel()
 
     async def _checked(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer only requests that name this machine, and of no page of another site.
@@ -319,5 +331,11 @@ class Front:
             origin = request.headers.get("Origin")
             if origin is not None and urlsplit(origin).hostname not in LOCAL:
                 return refusal(403, "pages of other sites are not answered")
-        answer: web.StreamResponse = await self._handler(request)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            answer: web.StreamResponse = await self._handler(request)
+        finally:
+            self._running.discard(task)
         return answer

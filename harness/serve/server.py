@@ -168,9 +168,10 @@ class Server:
         token = self._options.token
         if not token or request.path == "/health":
             return
-        given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {token}".encode()):
-            raise Refused(401, "the token is wrong: send `Authorization: Bearer TOKEN`", "invalid_api_key")
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(errors="replace"), token.encode()):
+            said = "the token is wrong: send `Authorization: Bearer TOKEN`"
+            raise Refused(401, said, "invalid_api_key", {"WWW-Authenticate": "Bearer"})
 
     def _no_handler(self, request: web.BaseRequest) -> Refused:
         methods = [method for method, path in self._handlers if path == request.path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,10 +22,12 @@ import lorax
 import lorax.errors
 import openai
 import pytest
+from aiohttp import web
 
 from harness.errors import UserError
 from harness.models.engines.decoding import Query
 from harness.models.engines.llamacpp import LlamaCpp
+from harness.models.passthrough import Front
 from tests.models import tiny_gguf
 from tests.serve.front import TOKEN, Running, project, wait_for
 
@@ -296,6 +300,9 @@ class TestRefusals:
             assert caught.value.code == "invalid_api_key"
             with guarded.client() as client:
                 assert completed(client, "tiny", "a").choices
+            assert httpx.get(f"{guarded.url}/models").headers["WWW-Authenticate"] == "Bearer"
+            assert httpx.get(f"{guarded.url}/models", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
+            assert httpx.get(f"{guarded.url}/models", headers={"Authorization": TOKEN}).status_code == 401
             assert httpx.get(f"{guarded.address}/metrics").status_code == 401
             assert httpx.get(f"{guarded.address}/health").json() == {"status": "ok"}
 
@@ -390,6 +397,41 @@ class TestLoad:
             ending.stop()
             *_, last = stream
             assert last.choices[0].finish_reason == "length"
+
+
+def test_an_answer_that_does_not_end_is_cut_off_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp waits twice for what runs, so that a server would end after 20 s, and not after 10."""
+    cut_off = asyncio.Event()
+
+    async def hang(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            cut_off.set()
+            raise
+        raise AssertionError
+
+    async def ask(url: str) -> None:
+        async with httpx.AsyncClient() as client:
+            with contextlib.suppress(httpx.HTTPError):
+                await client.get(url, timeout=None)
+
+    async def run() -> None:
+        async with Front(hang, 0, patience=0.1) as front:
+            asking = asyncio.create_task(ask(front.url))
+            await asyncio.sleep(0.2)
+            assert front._runner is not None
+            cleanup = front._runner.cleanup
+
+            async def waiting() -> None:
+                async with asyncio.timeout(30):
+                    await cut_off.wait()
+                await cleanup()
+
+            monkeypatch.setattr(front, "_runner", SimpleNamespace(cleanup=waiting))
+        await asking
+
+    asyncio.run(run())
 
 
 class TestLoading:
