@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ def export_space(options: DemoOptions, folder: Path) -> list[Path]:
         (new / "app.py").write_text(_APP.format(tasks=repr(tasks)), encoding="utf-8")
         (new / "README.md").write_text(_README.format(gradio=version("gradio"), version=__version__))
         (new / "requirements.txt").write_text(f"lora-leaderboard[demo]=={__version__}\n")
-        _copy_tasks(task_folders(options.tasks_folder)[0], new / "tasks")
+        for source in reversed(task_folders(options.tasks_folder)):  # of two tasks of one name the first counts
+            _copy_tasks(source, new / "tasks")
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -102,6 +104,8 @@ def _carried(entry: ModelEntry, model: LlamaCppModel, folder: Path, tasks: Seque
         file = Path(model.model).expanduser()
         if not file.is_file():
             raise UserError(f"model '{entry.name}': there is no GGUF file {file}")
+        if (folder / file.name).is_file() and not filecmp.cmp(file, folder / file.name, shallow=False):
+            raise UserError(f"model '{entry.name}': another model has a GGUF file of the name {file.name}; rename one")
         shutil.copyfile(file, folder / file.name)
         written["model"] = f"./{file.name}"
     if model.adapter is not None:

@@ -25,6 +25,7 @@ from harness.serve.side_by_side import right_answer, written_row
 from harness.serve.space import export_space
 from tests.commands.conftest import harness as harness
 from tests.loopback import Loopback
+from tests.models import tiny_gguf
 from tests.serve import contest
 from tests.serve.test_command import environment
 
@@ -155,6 +156,22 @@ def test_an_exported_space_runs_and_shows_its_page(folder: Path) -> None:
     assert "served" not in labels
     (task,) = (one["props"] for one in config["components"] if one["props"].get("label") == "Task")
     assert task["choices"] == [["colours", "colours"]]
+
+
+def test_a_space_has_the_tasks_of_all_folders_and_no_base_in_place_of_another(folder: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "paints.yaml").write_bytes((folder / "tasks" / "colours.yaml").read_bytes())
+    both = DemoOptions(Path("models.yaml"), tasks_folder=(folder / "tasks", more))
+    assert {"colours.yaml", "paints.yaml"} <= {path.name for path in export_space(both, folder / "with both")}
+    (tmp_path / "other").mkdir()
+    tiny_gguf.write_base(tmp_path / "other" / "tiny.gguf", seed=5)
+    bases = {"one": str(folder / "tiny.gguf"), "two": str(tmp_path / "other" / "tiny.gguf")}
+    entries = {name: {"backend": "llamacpp", "model": place} for name, place in bases.items()}
+    (tmp_path / "two.yaml").write_text(json.dumps(entries))
+    with pytest.raises(UserError, match=r"model 'two': another model has a GGUF file of the name tiny\.gguf"):
+        export_space(DemoOptions(tmp_path / "two.yaml"), folder / "of two")
+    assert not (folder / "of two").exists()
 
 
 EXAMPLE = EvaluationRow("1", "x" * (LONGEST_PROMPT + 1), ("y" * 2001,), {})
