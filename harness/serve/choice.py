@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
-from harness.errors import DataError, UserError
+from harness.errors import DataError, UserError, warn
 from harness.models.engines.adapter_files import CONFIG, WEIGHTS
 from harness.models.entry import (
     AnthropicModel,
@@ -33,14 +33,19 @@ class Base:
 
     Attributes:
         model: Known name or path of the file.
-        name: That the base is asked by.
         threads: To compute with; None for one for each free core.
+        entries: Those without an adapter, by whose names the base is asked.
     """
 
     model: str
-    name: str
     threads: int | None = None
+    entries: list[str] = field(default_factory=list)
     adapters: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the base is asked by: its entries' names, else that of its file."""
+        return self.entries or [Path(self.model).stem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def served_name(entry: ModelEntry, task: str, chosen: Chosen) -> str | None:
         return next(names, None)
     base = next(base for base in chosen.bases if base.model == model.model)
     if model.adapter is None:
-        return base.name
+        return entry.name
     name = task if TASK in model.adapter else entry.name
     return name if name in base.adapters else None
 
@@ -96,11 +101,13 @@ def choose(models_file: Path, names: Sequence[str], adapters: Path | None, tasks
     for entry in entries:
         match entry.model:
             case LlamaCppModel() as model:
-                base = bases.setdefault(model.model, Base(model.model, Path(model.model).stem, model.threads))
+                base = bases.setdefault(model.model, Base(model.model, model.threads))
                 if model.adapter is None:
-                    base.name = entry.name
+                    base.entries.append(entry.name)
+                elif found := adapters_of(entry.name, model.adapter):
+                    _add(base, found)
                 else:
-                    _add(base, adapters_of(entry.name, model.adapter))
+                    warn(f"'{entry.name}': there is no adapter at {model.adapter}")
             case model if isinstance(model, SERVED):
                 elsewhere += _of_tasks(entry, known)
             case _:
@@ -147,10 +154,10 @@ def check_adapter(folder: Path) -> None:
 
 
 def adapters_of(name: str, adapter: str) -> dict[str, Path]:
-    """Return the adapters of an entry by name: by task where its folder holds `{task}`.
+    """Return the adapters of an entry by name: by task where its folder holds `{task}`, of which there may be none.
 
     Raises:
-        DataError: there is none.
+        DataError: one has no settings or no weights.
     """
     place = str(Path(adapter).expanduser())
     if TASK not in place:
@@ -193,10 +200,11 @@ def _of_tasks(entry: ModelEntry, tasks: Sequence[str]) -> list[Elsewhere]:
 def _check_names(chosen: Chosen) -> None:
     seen: dict[str, str] = {}
     for base in chosen.bases:
-        named = {base.name: f"the base {base.model}", **{name: str(path) for name, path in base.adapters.items()}}
-        if base.name in base.adapters:
-            raise UserError(f"the base {base.model} and the adapter {base.adapters[base.name]} have one name")
-        _distinct(seen, named)
+        for name in base.names:
+            if name in base.adapters:
+                raise UserError(f"the base {base.model} and the adapter {base.adapters[name]} have one name")
+        _distinct(seen, dict.fromkeys(base.names, f"the base {base.model}"))
+        _distinct(seen, {name: str(path) for name, path in base.adapters.items()})
     _distinct(seen, {model.name: f"the entry {model.entry.name}" for model in chosen.elsewhere})
 
 

@@ -110,7 +110,7 @@ class Server:
             sizes = Sizes(slots, self._options.context, self._options.max_queue)
             llama = LlamaServer(base.model, base.adapters, sizes, base.threads, say)
             self._llamas.append(await stack.enter_async_context(llama))
-            self.routes[base.name] = LlamaRoute(base.name, llama, BASE)
+            self.routes |= {name: LlamaRoute(name, llama, BASE) for name in base.names}
             self.routes |= {name: LlamaRoute(name, llama, name) for name in base.adapters}
         upstreams: dict[str, Upstream] = {}
         for model in chosen.elsewhere:

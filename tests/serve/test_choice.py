@@ -28,7 +28,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def names(chosen: Chosen) -> list[str]:
-    of_bases = [name for base in chosen.bases for name in (base.name, *base.adapters)]
+    of_bases = [name for base in chosen.bases for name in (*base.names, *base.adapters)]
     return of_bases + [model.name for model in chosen.elsewhere]
 
 
@@ -54,6 +54,19 @@ def test_an_adapter_of_an_entry_may_be_named_by_a_relative_folder(
     entries: Any = {"a": {"backend": "llamacpp", "model": "tiny.gguf", "adapter": "./adapters/{task}"}}
     (tmp_path / "models.yaml").write_text(json.dumps(entries))
     assert names(choose(Path("models.yaml"), (), None, TASKS)) == ["tiny", "adapter1", "adapter2"]
+
+
+def test_a_base_is_asked_by_the_name_of_each_of_its_entries(tmp_path: Path) -> None:
+    base = {"backend": "llamacpp", "model": str(tmp_path / "tiny.gguf"), "api": "chat"}
+    assert names(choose(project(tmp_path, chatty=base), ("tiny", "chatty"), None, TASKS)) == ["tiny", "chatty"]
+
+
+def test_an_entry_whose_adapters_are_nowhere_is_said(models: Path, tmp_path: Path) -> None:
+    entries = json.loads(models.read_text())
+    entries["tuned"]["adapter"] = str(tmp_path / "nowhere" / "{task}")
+    models.write_text(json.dumps(entries))
+    with pytest.warns(match=r"'tuned': there is no adapter at .*nowhere/\{task\}"):
+        assert names(choose(models, ("tiny", "tuned"), None, TASKS)) == ["tiny"]
 
 
 class TestMistakes:
