@@ -115,6 +115,7 @@ async def loadtest(options: LoadOptions, say: Callable[[str], None]) -> dict[str
     if bool(options.concurrency) == bool(options.rate):
         raise UserError("choose a load: --concurrency for clients that wait for their answers, or --rate for arrivals")
     priced = _api_price(options)
+    options.out.mkdir(parents=True, exist_ok=True)  # before a server is put under load for nothing
     async with Transport() as transport:
         targets = await _targets(options, transport)
         file = _task(options, targets)

@@ -132,6 +132,15 @@ def test_a_limit_of_this_process_is_not_charged_to_the_server(
     assert f"could open no more connections for {found['failed']} requests: see `ulimit -n`" in err
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_the_load(
+    loopback: Loopback,
+    harness: Command,  # noqa: F811
+) -> None:
+    code, _, err = harness("loadtest", "m", "--url", loopback.openai_url, *ROWS, "--rate", "9", "--out", "/dev/null/x")
+    assert (code, "error: /dev/null/x: Not a directory" in err) == (2, True)
+    assert not loopback.asked
+
+
 def test_a_server_that_refuses_every_request_ends_the_test(loopback: Loopback, load: Command) -> None:
     loopback.plan = lambda prompt, attempt: FAULTS["missing"]
     code, _, err = load("m", "--url", loopback.openai_url, "--concurrency", "1")
