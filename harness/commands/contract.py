@@ -25,9 +25,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--sentences", is_flag=True, help="End chunks where a sentence or paragraph ends.")
 @click.option("--epochs", type=options.Finite(min=0, min_open=True), default=20.0, show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option(
-    "--learning-rate", type=options.Finite(min=0, min_open=True), help="Default: as for `harness train`."
-)
+@click.option("--learning-rate", type=options.Finite(min=0, min_open=True), help="Default: as for `harness train`.")
 @click.option("--rows-per-update", type=click.IntRange(min=1), help="Default: as for `harness train`.")
 @click.option(
     "--validation", type=options.Finite(0, 0.5, min_open=True), default=0.1, show_default=True,
@@ -36,9 +34,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--checkpoints", type=click.IntRange(min=2), default=8, show_default=True, help="Adapters to ask.")
 @click.option("--max-tokens", type=click.IntRange(min=1), default=128, show_default=True, help="Longest answer.")
 @click.option("--seed", type=int, default=0)
-@click.option(
-    "--gpu-per-hour", type=options.Finite(min=0), help="USD per hour of this machine, for the cost line."
-)
+@click.option("--gpu-per-hour", type=options.Finite(min=0), help="USD per hour of this machine, for the cost line.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the study.")
 @click.option("--page", type=_FILE, help="Write a Markdown page, with the plot in images/ beside it.")
 @options.json

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 

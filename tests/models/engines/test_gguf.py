@@ -143,7 +143,7 @@ def test_weights_that_are_no_numbers_in_float16_are_refused(tmp_path: Path, weig
     lora = read_lora(folder)
     name, first = next(iter(lora.weights.items()))
     write_lora(folder, replace(lora, weights={**lora.weights, name: np.full_like(first, weight)}), "float32")
-    with pytest.raises(DataError, match="not finite numbers|has weights that are no numbers, or too large"):
+    with pytest.raises(DataError, match=r"not finite numbers|has weights that are no numbers, or too large"):
         write_adapter(folder, tiny_gguf.SHAPE, tmp_path / "out.gguf")
 
 
