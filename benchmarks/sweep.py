@@ -51,8 +51,8 @@ def fill(place: Place, cells: Sequence[Work], files: int) -> None:
 
     def finish(work: Work) -> None:
         score = {"metric": "accuracy", "score": 0.5, "low": 0.4, "high": 0.6, "n": 100}
-        found = {"cell": work.cell.name, **work.cell.point, "scores": [score], "seconds": {"train": 9.0}, "usd": None}
-        found["log"] = "x" * 1000
+        found = {"cell": work.cell.name, **work.cell.point, "train": {}, "scores": [score], "usd": None}
+        found |= {"seconds": {"train": 9.0}, "log": "x" * 1000}
         others = [f"other{number}" for number in range(files - len(work.files))]
         for name in [*others, *work.files[1:], DONE]:
             place.write(f"{CELLS}/{work.cell.name}/{name}", found)
