@@ -90,7 +90,7 @@ class Breaker:
         if self.down:
             self._notice(f"{self._name} answers again")
         self._failures = 0
-        self._alone |= self._failing
+        self._alone |= self._failing - {""}
         self._failing.clear()
         self._since = self.probe_at = self._probe_wait = 0.0
 
@@ -99,7 +99,10 @@ class Breaker:
         return self.down and bool(self._failing - {row})
 
     def failed(self, reason: str, patience: float | None = None, row: str = "") -> str | None:
-        """Count a failure; return why it is to be given up, if it is. `patience` replaces the usual one, in seconds."""
+        """Count a failure; return why it is to be given up, if it is. `patience` replaces the usual one, in seconds.
+
+        A failure without a `row` is never a row's own: nothing listens at the address.
+        """
         if row in self._alone:
             return None
         self._failing.add(row)

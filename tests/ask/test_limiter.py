@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.ask.limiter import EndpointLimiter, Gate, GiveUpAfter, Stopped
+from harness.ask.limiter import Breaker, EndpointLimiter, Gate, GiveUpAfter, Stopped
 from tests.asking import QUICK, Pair, ask, asking, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, always, error
 
@@ -203,6 +203,16 @@ def test_the_models_of_an_endpoint_that_is_down_have_one_request_in_flight_betwe
         await waiting
 
     run(asking())
+
+
+def test_an_address_where_nothing_listens_is_down_also_after_an_answer_that_was_still_on_its_way() -> None:
+    breaker = Breaker("server", QUICK, lambda line: None)
+    breaker.failed("nothing listens")
+    breaker.reachable()
+    for _ in range(QUICK.failures):
+        breaker.failed("nothing listens")
+    assert breaker.down
+    assert breaker.blamed("a")
 
 
 def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None:
