@@ -20,7 +20,10 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class HarnessError(Exception):
@@ -132,6 +135,13 @@ class Doubtful(Rejected):
 
 class ModelRejected(Rejected):
     """The server refuses this model or its key for good."""
+
+
+def invalid(error: ValidationError) -> str:
+    """Return the first thing that pydantic finds wrong, behind where it is: `key.key: what is wrong`."""
+    detail = error.errors(include_url=False)[0]
+    place = ".".join(map(str, detail["loc"]))
+    return ": ".join(filter(None, (place, detail["msg"].removeprefix("Value error, "))))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -28,7 +28,7 @@ from harness.errors import (
 from harness.models.backend import Backend, Reply, Request
 from harness.models.entry import Model
 from harness.models.tokens import approximate
-from harness.store.results import Response, ResponseStatus
+from harness.store.results import Lost, Response, ResponseStatus, lost_in_all
 
 AGAIN = (Throttled, Unavailable, BadReply, Doubtful)
 LOADING = 600.0
@@ -68,7 +68,7 @@ class Attempts:
         idle: Callable[[], None], lost: Callable[[AskError], None], worst: Callable[[], tuple[int, int]],
     ) -> None:  # fmt: skip
         self.attempts = 0
-        self.lost: tuple[int, int, float] | None = None
+        self.lost: Lost | None = None
         self._on_lost, self._worst = lost, worst
         self._doubts = 0
         self._job, self._key, self._request = job, key, request
@@ -156,8 +156,7 @@ class Attempts:
     def _lose(self, error: AskError, seconds: float) -> None:
         """Count an attempt that may have been charged."""
         read, written = error.usage or self._worst()
-        before = self.lost or (0, 0, 0.0)
-        self.lost = (before[0] + read, before[1] + written, round(before[2] + seconds, 6))
+        self.lost = lost_in_all(self.lost, (read, written, round(seconds, 6)))
         self._on_lost(error)
 
     def _report(self, error: AskError, sent: float) -> None:

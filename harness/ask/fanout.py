@@ -16,7 +16,7 @@ from harness.ask.limiter import Brake, EndpointLimiter, Gate, GiveUpAfter, Notic
 from harness.ask.scope import refuses_all, reject, settle
 from harness.errors import AskError, HarnessError, ModelRejected, Unavailable
 from harness.models.backend import ListBackend, Reply, Request
-from harness.store.results import Response
+from harness.store.results import Lost, Response, lost_in_all
 
 
 @dataclass(slots=True)
@@ -253,16 +253,14 @@ async def _affordable(job: Job, run: _Run) -> dict[Request, tuple[str, float]]:
 async def _ask_list(job: Job, jobs: Sequence[Job], rows: dict[Request, tuple[str, float]], run: _Run) -> None:
     """Ask rows as one list, and save each as its answer comes. Answers that are not saved are collected again."""
     assert isinstance(job.backend, ListBackend)
-    lost: dict[Request, tuple[int, int, float]] = {}
+    lost: dict[Request, Lost] = {}
     try:
         async with contextlib.aclosing(job.backend.ask_all(list(rows))) as outcomes:
             async for request, outcome in outcomes:
                 if isinstance(outcome, AskError) and outcome.charged:
-                    read, written = _charge(
-                        run, job, rows[request][1], outcome, run.budget.lost_tokens(job.model, request)
-                    )
-                    before = lost.get(request, (0, 0, 0.0))
-                    lost[request] = before[0] + read, before[1] + written, 0.0
+                    most = run.budget.lost_tokens(job.model, request)
+                    read, written = _charge(run, job, rows[request][1], outcome, most)
+                    lost[request] = lost_in_all(lost.get(request), (read, written, 0.0))
                 if isinstance(outcome, AskError) and not outcome.final:
                     continue
                 key, worst = rows.pop(request)
@@ -288,12 +286,7 @@ def _in_flight(job: Job) -> Callable[[], int]:
 
 
 def _listed(
-    job: Job,
-    jobs: Sequence[Job],
-    key: str,
-    request: Request,
-    outcome: Reply | AskError,
-    lost: tuple[int, int, float] | None,
+    job: Job, jobs: Sequence[Job], key: str, request: Request, outcome: Reply | AskError, lost: Lost | None
 ) -> Response | None:
     """Return the response of a row of a list; None when it stays unanswered, to be asked by the next run."""
     if isinstance(outcome, Reply):

@@ -59,8 +59,8 @@ def command(
     """
     from harness.ask.progress import Interrupted
     from harness.commands.output import UNANSWERED, print_votes
+    from harness.judge.analysis import findings
     from harness.judge.judge import JudgeOptions, judge
-    from harness.judge.outcome import findings
     from harness.models.entry import load_models
 
     chosen = JudgeOptions(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.ask.run import BenchOptions
-    from harness.judge.outcome import Findings
+    from harness.judge.analysis import Findings
     from harness.plan.plan import Plan
     from harness.score.scoring import ScoredRun
     from harness.store.results import Manifest

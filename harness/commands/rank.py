@@ -43,7 +43,7 @@ def command(
     """
     from harness.commands.output import print_votes
     from harness.errors import UserError, nearest
-    from harness.judge.outcome import findings
+    from harness.judge.analysis import findings
     from harness.judge.votes import read_votes
     from harness.models.entry import load_models
 

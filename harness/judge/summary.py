@@ -10,9 +10,9 @@ from tabulate import tabulate
 
 from harness.compare.intervals import Estimate
 from harness.judge.agreement import Agreement
+from harness.judge.analysis import Findings
 from harness.judge.faults import Faults
 from harness.judge.judge import Judged
-from harness.judge.outcome import Findings
 from harness.judge.ranking import ANCHOR_ELO, Ranking
 from harness.report.words import ABSENT, capital, interval, number, plural, small
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import AskError, DataError
+from harness.errors import AskError, DataError, invalid
 from harness.hashing import file_sha256
 from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.entry import LoraxModel, Model, OpenAIModel
@@ -135,10 +135,7 @@ def read_fingerprint(adapter: Path) -> Fingerprint:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        raise DataError(
-            ": ".join(filter(None, (str(path), ".".join(map(str, detail["loc"])), detail["msg"])))
-        ) from None
+        raise DataError(f"{path}: {invalid(error)}") from None
 
 
 def distance(expected: Sequence[Likeliest], seen: Sequence[Likeliest]) -> float:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from harness.errors import warn
+from harness.errors import invalid, warn
 from harness.store.atomic import LineFile, utf8
 
 HISTORY = "history.jsonl"
@@ -105,8 +105,6 @@ def read(results: Path) -> Iterator[PastRun]:
             try:
                 yield _RUN.validate_python(json.loads(line))
             except ValidationError as error:
-                detail = error.errors(include_url=False)[0]
-                where = ".".join(map(str, detail["loc"]))
-                warn(": ".join(filter(None, (f"{path}:{number}", "left out", where, detail["msg"]))))
+                warn(f"{path}:{number}: left out: {invalid(error)}")
             except (ValueError, RecursionError) as error:
                 warn(f"{path}:{number}: left out: not valid JSON ({error})")

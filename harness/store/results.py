@@ -20,7 +20,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.errors import BusyError, UserError, nearest, warn
+from harness.errors import BusyError, UserError, invalid, nearest, warn
 from harness.hashing import Digest, digest, digest_all
 from harness.models.entry import Thinking
 from harness.models.prices import Priced
@@ -41,6 +41,8 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 ResponseStatus = Literal["ok", "truncated", "truncated_prompt", "refused", "failed"]
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Lost = tuple[Count, Count, Seconds]
+"""Tokens read and written, and seconds, of attempts without an answer that may have to be paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Response:
 
     `key` names everything that determines the answer; `latency_s` is the time of the last attempt, in seconds, without
     its wait for its turn; `ttft_s` that to its first token and `tpot_s` for each one after it, where it was streamed.
-    `lost` are the tokens read and written, and the seconds, of attempts without an answer that may have to be paid for.
+    `lost` is of all attempts without an answer.
     """
 
     key: str
@@ -65,7 +67,7 @@ class Response:
     attempts: Count = 1
     at: str = ""
     error: str | None = None
-    lost: tuple[Count, Count, Seconds] | None = None
+    lost: Lost | None = None
 
 
 FIELDS = tuple(field.name for field in fields(Response))
@@ -128,6 +130,11 @@ class Manifest(BaseModel):
         """The markers around the model's thinking, where its entry names some."""
         written = self.model_settings.get("thinking")
         return None if written is None else Thinking.model_validate(written)
+
+
+def lost_in_all(before: Lost | None, more: Lost) -> Lost:
+    """What was lost on a row, and what another attempt without an answer, or several, lost."""
+    return more if before is None else (before[0] + more[0], before[1] + more[1], before[2] + more[2])
 
 
 def response_key(settings: str, prompt: str, sample: int = 0) -> str:
@@ -250,9 +257,7 @@ def _parsed(line: bytes) -> Response:
 def _reason(error: Exception) -> str:
     """In a few words why JSON could not be read as what it should be."""
     if isinstance(error, ValidationError):
-        detail = error.errors(include_url=False)[0]
-        key = ".".join(map(str, detail["loc"]))
-        return f"{key + ': ' if key else ''}{detail['msg'].removeprefix('Value error, ')}"
+        return invalid(error)
     if isinstance(error, RecursionError):
         return "its values are nested too deeply"
     return f"not valid JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
@@ -407,17 +412,14 @@ def _counted(
         raise UserError(f"{path}: {manifest.kind}.n is {manifest.n}, but the run has {count} rows; it was edited")
 
 
-def _last_answers(
-    file: BinaryIO, path: Path, *, few: bool
-) -> tuple[dict[str, Response | int], dict[str, tuple[int, int, float]]]:
+def _last_answers(file: BinaryIO, path: Path, *, few: bool) -> tuple[dict[str, Response | int], dict[str, Lost]]:
     """The last answer to each key, or the byte at which it begins, and all that was lost on it, where anything was."""
     last: dict[str, Response | int] = {}
-    lost: dict[str, tuple[int, int, float]] = {}
+    lost: dict[str, Lost] = {}
     for place, response in _readable(file, path):
         last[response.key] = response if few else place
         if response.lost:
-            (a, b, c), (d, e, f) = lost.get(response.key, (0, 0, 0.0)), response.lost
-            lost[response.key] = a + d, b + e, c + f
+            lost[response.key] = lost_in_all(lost.get(response.key), response.lost)
     return last, lost
 
 

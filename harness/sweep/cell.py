@@ -65,17 +65,8 @@ class Work:
         if cell.tuned:
             options = [part for name, value in cell.train.items() for part in _given(name, value)]
             train = ["train", cell.task, "--base", self.base, "--rows", str(cell.rows), *options]
-            found["train"] = [
-                *run,
-                *train,
-                "--seed",
-                str(cell.seed),
-                "--out",
-                ADAPTER,
-                "--no-score",
-                "--no-fingerprint",
-                *where,
-            ]
+            once = ["--seed", str(cell.seed), "--out", ADAPTER, "--no-score", "--no-fingerprint"]
+            found["train"] = [*run, *train, *once, *where]
         rows = ["--rows", str(cell.bench_rows)] if cell.bench_rows else []
         bench = ["bench", "--task", cell.task, "--model", self.model, "--models", MODELS, "--results", RESULTS]
         found["bench"] = [*run, *bench, *rows, *where, "--json"]

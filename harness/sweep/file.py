@@ -24,18 +24,8 @@ OF_THE_GRID = {
 }  # fmt: skip
 """Options of `harness train` that are axes of their own, or options of the sweep, each with where it belongs."""
 NOT_OF_A_CELL = (
-    "out",
-    "dry_run",
-    "shrink",
-    "score",
-    "train_on",
-    "start",
-    "fingerprint",
-    "json",
-    "plugin",
-    "allow_code",
-    "help",
-)
+    "out", "dry_run", "shrink", "score", "train_on", "start", "fingerprint", "json", "plugin", "allow_code", "help",
+)  # fmt: skip
 """Options of `harness train` that a cell has no use for, or that the sweep sets itself."""
 
 

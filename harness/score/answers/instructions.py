@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.errors import nearest
+from harness.errors import invalid, nearest
 
 INSTRUCTIONS: Mapping[str, tuple[str, ...]] = {
     "change_case:capital_word_frequency": ("capital_frequency", "capital_relation"),
@@ -99,7 +99,7 @@ def gold_instructions(reference: str) -> tuple[Instruction, ...]:
     try:
         row = _Row.model_validate(json.loads(reference))
     except ValidationError as error:
-        raise ValueError(_first(error)) from None
+        raise ValueError(invalid(error)) from None
     if len(row.instruction_id_list) != len(row.kwargs):
         raise ValueError(f"it has {len(row.instruction_id_list)} instructions and {len(row.kwargs)} sets of arguments")
     return tuple(
@@ -132,12 +132,5 @@ def _problem(argument: str, value: Any) -> str | None:
     try:
         _KINDS.get(argument, _COUNT).validate_python(value, strict=True)
     except ValidationError as error:
-        return _first(error)
+        return invalid(error)
     return None
-
-
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, and where."""
-    found = error.errors(include_url=False)[0]
-    place = ".".join(map(str, found["loc"]))
-    return f"{place}: {found['msg']}" if place else found["msg"]
