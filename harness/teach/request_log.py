@@ -151,6 +151,8 @@ def _answered(exchange: Exchange, answer: bytes) -> tuple[Any, float | None, str
     try:
         for part, seconds in _timed(exchange, answer):
             body.take(part, seconds)
+        if exchange.parts:
+            body.end(exchange.parts[-1][1])
     except ValueError as broken:
         return None, None, exchange.error or str(broken)
     if not body.events:

@@ -58,6 +58,12 @@ def test_an_answer_is_whole_when_the_client_hangs_up_after_its_last_word() -> No
         assert (found["output"], found["error"]) == (None, "the client hung up")
 
 
+def test_the_last_event_of_a_stream_counts_without_an_empty_line_behind_it() -> None:
+    assert logged(stream(end=b"data: [DONE]"), error="the client hung up")["output"] == logged(stream())["output"]
+    found = logged(stream(end=b'data: {"error": {"message": "overloaded"}}'))
+    assert (found["output"], found["error"]) == (None, 'the stream holds an error: {"message": "overloaded"}')
+
+
 def test_an_error_in_the_middle_of_a_stream() -> None:
     found = logged(stream(end=b'data: {"error": {"message": "overloaded"}}\n\n'))
     assert (found["output"], found["error"]) == (None, 'the stream holds an error: {"message": "overloaded"}')
