@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import random
+import signal
+import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from harness.ask.prepare import unreadable_gold
@@ -66,6 +71,40 @@ class SharedColumn:
     values: int
     rows: int
     length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check` shows of one task: as text, as facts, and its problems."""
+
+    text: str
+    facts: dict[str, object]
+    problems: tuple[str, ...]
+
+
+def check_all(folder: TaskFolders, names: Sequence[str], data: str | None, *, strict: bool) -> Iterator[Report]:
+    """Check tasks as `check` does and yield what is to be shown of each, in their order.
+
+    Several are checked at once, one on each core, where processes can be forked; each reads and renders all rows.
+    """
+    each = partial(_report, folder, data, strict)
+    workers = min(len(names), len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
+    if workers < 2:
+        yield from map(each, names)
+        return
+    # Forked, so that plugins and what the command line allows hold in them, too.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_DFL)) as pool:
+        try:
+            yield from pool.map(each, names)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _report(folder: TaskFolders, data: str | None, strict: bool, name: str) -> Report:
+    checked = check(folder, name, data, strict=strict)
+    return Report(describe(checked), as_facts(checked), checked.problems)
 
 
 def check(folder: TaskFolders, name: str, data: str | None, *, strict: bool) -> Checked:

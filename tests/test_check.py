@@ -208,3 +208,13 @@ def test_a_text_that_rows_share_is_proposed_as_their_cluster(tmp_path: Path) -> 
     assert "consider evaluation: {cluster: passage}" in said
     (tmp_path / "shared.yaml").write_text(text + "evaluation: {split: test, cluster: passage}\n")
     assert "4 clusters of rows by passage" in describe(check(tmp_path, "shared", "sample", strict=True))
+
+
+def test_tasks_checked_at_once_are_reported_in_their_order_and_as_each_by_itself() -> None:
+    from harness.check import check_all
+
+    names = ["gsm8k", "no_such_task", "jigsaw", "ag_news"]
+    together = list(check_all(None, names, "sample", strict=True))
+    assert together == [next(check_all(None, [name], "sample", strict=True)) for name in names]
+    assert [bool(report.problems) for report in together] == [False, True, False, False]
+    assert [report.facts["task"] for report in together] == names

@@ -23,20 +23,19 @@ def command(tasks: tuple[str, ...], data: str | None, tasks_folder: tuple[Path, 
     """
     import json
 
-    from harness.check import all_problems, as_facts, check, describe
+    from harness.check import all_problems, check_all
     from harness.errors import UserError
     from harness.tasks.catalog import task_names
 
     problems: list[str] = []
     facts: list[dict[str, object]] = []
-    for name in tasks or task_names(tasks_folder):
-        checked = check(tasks_folder, name, data, strict=bool(tasks))
-        problems += checked.problems
+    for report in check_all(tasks_folder, tasks or tuple(task_names(tasks_folder)), data, strict=bool(tasks)):
+        problems += report.problems
         if as_json:
-            facts.append(as_facts(checked))
+            facts.append(report.facts)
             continue
-        print(describe(checked))
-        print(f"  {f'{len(checked.problems)} problem(s)' if checked.problems else 'no problems found'}\n", flush=True)
+        print(report.text)
+        print(f"  {f'{len(report.problems)} problem(s)' if report.problems else 'no problems found'}\n", flush=True)
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
     if problems:

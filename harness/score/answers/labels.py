@@ -98,7 +98,8 @@ _MARKS = (
     r"\u0300-\u036f\u0591-\u05bd\u064b-\u0652\u0901-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09d7\u0a3c-\u0a51"
     r"\u0abc-\u0acd\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57"
 )
-_WORDS = {"": rf"[^\W_{_UNSPACED}{_HANGUL}]", "hangul": rf"[^\W_{_UNSPACED}]"}
+# These scripts have one case; ignoring it would have each pattern's compilation fold 150,000 characters one by one.
+_WORDS = {"": rf"(?-i:[^\W_{_UNSPACED}{_HANGUL}])", "hangul": rf"(?-i:[^\W_{_UNSPACED}])"}
 
 _SEPARATOR = re.compile(r"[^\S\n]*+(?:[,;|\n/&]|(?:and|or)\b)[\s,]*+(?:(?:and|or|&)\s++)?", re.IGNORECASE)
 _AROUND_ITEM = re.compile(r"[ \t\r\"'`*_\[\](){}•.]++|-")
@@ -430,6 +431,6 @@ def _behind(spelling: str) -> str:
     if not last.isalnum() or re.match(f"[{_UNSPACED}]", last):
         return ""
     if re.match(f"[{_HANGUL}]", last):
-        return rf"(?=[{_ENDINGS}]|[^{_HANGUL}]|$)"
+        return rf"(?=(?-i:[{_ENDINGS}]|[^{_HANGUL}])|$)"
     number = r"(?![.,/:'][0-9])(?! [0-9]{3}(?![0-9]))" if last.isdigit() else ""
-    return rf"(?!{_WORDS['']}|[{_MARKS}])(?!-[^\W_])" + number
+    return rf"(?!{_WORDS['']}|(?-i:[{_MARKS}]))(?!-[^\W_])" + number
