@@ -36,7 +36,7 @@ from harness.tasks.task import (
 
 __all__ = ["VERSION", "answer_in", "read", "read_gold", "text_of"]
 
-VERSION = 5
+VERSION = 6
 """Raised when answers are read in another way, so that scores kept from before are computed again."""
 
 

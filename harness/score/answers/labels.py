@@ -19,7 +19,7 @@ from functools import lru_cache
 from harness.errors import nearest
 from harness.folding import core, fold, label_core
 from harness.score.answers.markers import Marked, marked, sentence
-from harness.score.answers.text import after_marker
+from harness.score.answers.text import MOST_CANDIDATES, after_marker
 from harness.tasks.task import LabelAnswer
 
 _LEAD_IN = re.compile(
@@ -150,9 +150,13 @@ class _Reader:
 
     def mentions(self, text: str, *, backwards: bool = False) -> Iterator[str | None]:
         """The labels in the text, in their order, without those that are denied; None where that is unclear."""
-        denials = [match.end() for match in _DENIAL.finditer(text)]
         found = self.mention.finditer(text)
-        for match in reversed(list(found)) if backwards else found:
+        denials: list[int] = []
+        for count, match in enumerate(reversed(list(found)) if backwards else found):
+            if count == MOST_CANDIDATES:
+                yield None
+                return
+            denials = denials if count else [denial.end() for denial in _DENIAL.finditer(text)]
             if not _denied(text, match):
                 yield None if self.torn(match) or _doubted(text, match, denials) else self.meaning(match)
 
@@ -226,10 +230,11 @@ def _denied(text: str, label: re.Match[str]) -> bool:
         return True
     if not before[-1:].isspace():
         return False
-    words = [word.lstrip("\"'*(_[").lower() for word in before.split()]
-    while words and words[-1] in _BETWEEN:
-        words.pop()
-    return bool(words) and (words[-1] in _DENYING or words[-1].endswith("n't"))
+    for word in reversed(before.split()):
+        word = word.lstrip("\"'*(_[").lower()
+        if word not in _BETWEEN:
+            return word in _DENYING or word.endswith("n't")
+    return False
 
 
 def _doubted(text: str, label: re.Match[str], denials: Sequence[int]) -> bool:
@@ -364,7 +369,9 @@ def _items(text: str, reader: _Reader) -> tuple[set[str], str]:
     found: set[str] = set()
     place = 0
     fresh = True  # at the beginning of the list, or behind a separator
-    while place < len(text):
+    for _ in range(MOST_CANDIDATES):
+        if place == len(text):
+            return found, ""
         if fresh and (bullet := _BULLET.match(text, place)) is not None and not reader.head.match(text, place):
             place = bullet.end()
         elif fresh and (label := reader.head.match(text, place)) is not None:
@@ -375,8 +382,8 @@ def _items(text: str, reader: _Reader) -> tuple[set[str], str]:
         elif (junk := _AROUND_ITEM.match(text, place)) is not None:
             place = junk.end()
         else:
-            return found, text[place:]
-    return found, ""
+            break
+    return found, text[place:]
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from itertools import islice
 
 from harness.folding import fold
 from harness.score.answers.markers import marked, sentence
-from harness.score.answers.text import after_marker
+from harness.score.answers.text import MOST_CANDIDATES, after_marker
 from harness.tasks.task import NumberAnswer
 
 LONGEST = 4_000
@@ -152,6 +152,7 @@ _JOINED = re.compile(
     r"(?<=[0-9])[\u00a0\u2007\u2009\u202f](?=[0-9]{3}(?![0-9]))|(?<=[0-9])(?:\{,\}|\\,|,\\!)(?=[0-9]{3})"
 )
 _VULGAR = re.compile(r" ?[¼-¾⅐-⅞]")
+_CANDIDATE = re.compile(r"\d++|[¼-¾⅐-⅞]")
 _FRAC = re.compile(
     r"\\[dt]?frac\s?(?:\{\s?([+-]?[0-9]{1,40})\s?\}\s?\{\s?([0-9]{1,40})\s?\}|([0-9])\s?([0-9])(?![0-9]))"
 )
@@ -206,6 +207,8 @@ def read_number(text: str, spec: NumberAnswer) -> Fraction | None:
     as `####` or "the answer is"; with `pick: first` its first), else the last or first of all. A number outside
     `minimum` and `maximum` is None.
     """
+    if next(islice(_CANDIDATE.finditer(text), MOST_CANDIDATES, None), None) is not None:
+        return None
     behind = after_marker(_joined(text), spec.after)
     value = _chosen(_prepared(text), spec) if behind is None else _stated(sentence(_signed_first(_prepared(behind))))
     return value if value is not None and _on_scale(value, spec) else None

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from harness.score.answers.fences import MOST_BLOCKS, fenced_blocks, only_block
 
 _CLOSERS = {"{": "}", "[": "]"}
+_PYTHON_CLOSERS = {**_CLOSERS, "(": ")", '"': '"', "'": "'"}
 _MOST_BRACKETS = 1_000
 """A text with more pairs of brackets, or more that stay open, is not searched: it holds no single answer."""
 _MOST_SCANS = 8
@@ -233,7 +234,7 @@ def _parse(text: str) -> tuple[bool, Any]:
         pass
     else:
         return True, decoded
-    if text[0] not in "{[(\"'":
+    if _PYTHON_CLOSERS.get(text[0]) != text[-1]:
         return False, None
     try:
         with warnings.catch_warnings():

@@ -63,7 +63,7 @@ def without_thinking(completion: str, markers: Thinking | None = None) -> str:
 def _pattern(markers: Thinking | None) -> re.Pattern[str]:
     """All markers, each in a group `o` or `c` with the number of its pair."""
     groups = [f"(?P<o{n}>{opening})|(?P<c{n}>{closing})" for n, (opening, closing) in enumerate(_PAIRS)]
-    pattern = rf"(?=[<\[◁])(?:{'|'.join(groups)})"
+    pattern = rf"(?=<[/|trsluc｜]|\[/?t|◁)(?:{'|'.join(groups)})"  # first what rules most of a text out
     if markers is not None:
         opening = re.escape(markers.open) if markers.open else r"(?!)"
         pattern += f"|(?P<o{len(groups)}>{opening})|(?P<c{len(groups)}>{re.escape(markers.close)})"

@@ -54,6 +54,16 @@ def test_steps_grow_with_what_stands_around_a_marked_number(opening: str, steps:
         assert long <= 2.5 * short, f"{piece!r}: {short} steps for {SHORT} characters, {long} for {LONG}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "piece", "right"),
+    [("label", "yes ", "yes"), ("set", "corn, ", ("corn",)), ("number", "7 m, ", 7)],
+)
+def test_an_answer_of_too_many_candidates_is_unparsed(kind: str, piece: str, right: object) -> None:
+    readers = importlib.import_module("harness.score.answers")
+    assert readers.read(piece * 4_000, FORMATS[kind]) == right
+    assert readers.read(piece * 10_001, FORMATS[kind]) is None
+
+
 def test_the_counter_sees_a_pattern_that_takes_quadratic_time() -> None:
     steps = Steps()
     pattern = Pattern(re.compile(r"\s+x"), steps)
