@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -211,10 +212,13 @@ def test_a_text_that_rows_share_is_proposed_as_their_cluster(tmp_path: Path) -> 
 
 
 def test_tasks_checked_at_once_are_reported_in_their_order_and_as_each_by_itself() -> None:
-    from harness.check import check_all
+    from harness.check import as_facts, check
 
     names = ["gsm8k", "no_such_task", "jigsaw", "ag_news"]
-    together = list(check_all(None, names, "sample", strict=True))
-    assert together == [next(check_all(None, [name], "sample", strict=True)) for name in names]
-    assert [bool(report.problems) for report in together] == [False, True, False, False]
-    assert [report.facts["task"] for report in together] == names
+    command = [sys.executable, "-m", "harness", "check", *names, "--data", "sample", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "1 problem(s) found" in done.stderr
+    assert "no task 'no_such_task'" in done.stderr
+    alone = [as_facts(check(None, name, "sample", strict=True)) for name in names]
+    assert json.loads(done.stdout) == json.loads(json.dumps(alone))
