@@ -37,6 +37,8 @@ def command(
 
     All answers are scored by the task files as they are now. Uses no network, data set or model.
     """
+    import gc
+
     from harness.report import Shown, write_report
     from harness.score.rules import chosen_rules
     from harness.teach.truth import scored_against
@@ -45,8 +47,12 @@ def command(
         click.echo(line, err=True)
 
     rules = chosen_rules(tasks_folder, recorded=recorded_rules)
-    with scored_against(results, truth, say, rules) as folder:
-        shown = Shown(models, tasks, subject, against)
-        for path in write_report(folder, out, say, rules, single_file=single_file, shown=shown):
-            print(path)
+    gc.disable()  # hundreds of thousands of answers are no garbage: going through them takes a tenth of the time
+    try:
+        with scored_against(results, truth, say, rules) as folder:
+            shown = Shown(models, tasks, subject, against)
+            for path in write_report(folder, out, say, rules, single_file=single_file, shown=shown):
+                print(path)
+    finally:
+        gc.enable()
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,12 +70,9 @@ def rows_file(out: Path, metrics: Collection[str]) -> Iterator[_Add]:
     columns[5:5] = [("sample", whole)]
     columns += [("references", pa.list_(text)), ("completion", text), ("status", text)]
     columns += [(name, number) for name in TIMES]
-    columns += [
-        ("input_tokens", whole),
-        ("output_tokens", whole),
-        *((SCORE + name, number) for name in sorted(metrics)),
-    ]
-    schema = pa.schema(columns)
+    columns += [("input_tokens", whole), ("output_tokens", whole)]
+    ordered = sorted(metrics)
+    schema = pa.schema(columns + [(SCORE + name, number) for name in ordered])
     part = out.with_name(f".{out.name}.{os.getpid()}")
     # Prompts are the same for all models of a task: the dictionary of a row group must have room for them.
     settings = {"compression": "zstd", "dictionary_pagesize_limit": DICTIONARY}
@@ -84,8 +81,11 @@ def rows_file(out: Path, metrics: Collection[str]) -> Iterator[_Add]:
 
             def add(runs: Sequence[ScoredRun], answered: Sequence[Iterable[AnsweredRow]], longest: int) -> int:
                 written = 0
-                for lines in _pieces(runs, answered, longest):
-                    file.write_table(pa.Table.from_pylist(lines, schema))
+                for lines in _pieces(runs, answered, longest, ordered):
+                    arrays = [
+                        pa.array(column, of) for column, of in zip(zip(*lines, strict=True), schema.types, strict=True)
+                    ]
+                    file.write_table(pa.Table.from_arrays(arrays, schema=schema))
                     written += len(lines)
                 return written
 
@@ -108,36 +108,34 @@ def _by_row(metrics: Sequence[Metric]) -> list[Metric]:
 
 
 def _pieces(
-    runs: Sequence[ScoredRun], answered: Sequence[Iterable[AnsweredRow]], longest: int
-) -> Iterator[list[dict[str, Any]]]:
+    runs: Sequence[ScoredRun], answered: Sequence[Iterable[AnsweredRow]], longest: int, metrics: Sequence[str]
+) -> Iterator[list[tuple[Any, ...]]]:
     """The lines of runs on the same rows: all runs on the first thousand rows or fewer, then all on the next."""
     size = max(1, min(ROWS_AT_ONCE, TEXT_AT_ONCE // max(1, longest * len(runs))))
-    written = [_lines(*pair) for pair in zip(runs, answered, strict=True)]
+    written = [_lines(*pair, metrics) for pair in zip(runs, answered, strict=True)]
     while lines := [line for run in written for line in islice(run, size)]:
         yield lines
 
 
-def _lines(run: ScoredRun, answered: Iterable[AnsweredRow]) -> Iterator[dict[str, Any]]:
+def _lines(run: ScoredRun, answered: Iterable[AnsweredRow], metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The values of each answer in the order of the columns."""
     manifest = run.manifest
-    scores = {SCORE + metric.name: run.rows.stats[metric.name][:, 0].tolist() for metric in _by_row(run.metrics)}
-    each = ((index, row, *one) for index, (row, of_row) in enumerate(answered) for one in enumerate(of_row))
-    for index, row, sample, response in each:
-        yield {
-            "task": manifest.task,
-            "model": manifest.model,
-            "kind": manifest.kind,
-            "source": manifest.source,
-            "row": row.id,
-            "sample": sample,
-            "prompt": _text(row.prompt),
-            "references": [_text(reference) for reference in row.references],
-            "completion": _text(response.completion) if response and response.status != "failed" else None,
-            "status": run.rows.statuses[index],
-            **{name: getattr(response, name, None) for name in TIMES},
-            "input_tokens": response.input_tokens if response else None,
-            "output_tokens": response.output_tokens if response else None,
-            **{name: values[index] for name, values in scores.items()},
-        }
+    same = (manifest.task, manifest.model, manifest.kind, manifest.source)
+    by_row = {metric.name for metric in _by_row(run.metrics)}
+    scores = [run.rows.stats[name][:, 0].tolist() if name in by_row else repeat(None) for name in metrics]
+    scores_of_row = zip(*scores, strict=False) if scores else repeat(())
+    for (row, of_row), status, values in zip(answered, run.rows.statuses, scores_of_row, strict=False):
+        prompt, references = _text(row.prompt), [_text(reference) for reference in row.references]
+        for sample, response in enumerate(of_row):
+            yield (
+                *same, row.id, sample, prompt, references,
+                _text(response.completion) if response and response.status != "failed" else None,
+                status,
+                *(getattr(response, name, None) for name in TIMES),
+                response.input_tokens if response else None,
+                response.output_tokens if response else None,
+                *values,
+            )  # fmt: skip
 
 
 def _text(text: str) -> str:
