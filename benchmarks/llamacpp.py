@@ -23,7 +23,7 @@ import httpx
 
 from harness.ask.prepare import request_for, select_rows
 from harness.models.backend import Request
-from harness.models.engines.decoding import Answer, Query, answer
+from harness.models.engines.decoding import DecodedAnswer, Query, answer
 from harness.models.engines.gguf import base_folder, shape_of, write_adapter
 from harness.models.engines.known_bases import gguf_file
 from harness.models.engines.llamacpp import LlamaCpp
@@ -98,7 +98,7 @@ def equality(data: str, threads: int, tasks: Sequence[str], rows: int) -> None:
         for one in requests:
             [expected] = answer(plain, adapter, [_query(one)])
             found = asyncio.run(ours.ask(adapter, _query(one)))
-            text = expected.text if isinstance(expected, Answer) else repr(expected)
+            text = expected.text if isinstance(expected, DecodedAnswer) else repr(expected)
             if found.text == text:
                 same += 1
             else:

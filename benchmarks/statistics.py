@@ -17,7 +17,7 @@ import numpy as np
 from tabulate import tabulate
 
 from harness.compare.intervals import Sample, estimate_all
-from harness.compare.paired import Pair, compare_runs, corrected, paired_tests
+from harness.compare.paired import RunPair, compare_runs, corrected, paired_tests
 from harness.compare.seeds import compare_seeds
 from harness.score.metrics import entities, labels, numbers
 from harness.score.metrics.base import FloatArray, Metric
@@ -218,7 +218,7 @@ def false_tables(case: Case, n: int, models: int, trials: int, good: float | Non
     for rng in np.random.default_rng(seed).spawn(trials):
         reference = case.sample(rng, n)
         others = [case.sample(rng, n, good) for _ in range(models - 1)]
-        found = paired_tests([Pair(one, reference, MARGIN, models - 1) for one in others])
+        found = paired_tests([RunPair(one, reference, MARGIN, models - 1) for one in others])
         bad += any(one.verdict in wrong for c in found for one in corrected([c], models - 1))
     return bad / trials
 

@@ -14,7 +14,7 @@ from harness.commands.output import adapter_entry
 
 if TYPE_CHECKING:
     from harness.train.merge import MergeOptions
-    from harness.train.search import Found, SearchOptions
+    from harness.train.search import SearchOptions, SearchResult
 
 _PATH = click.Path(exists=True, path_type=Path)
 
@@ -88,7 +88,7 @@ def command(
     return 0
 
 
-def _search(merging: MergeOptions, options: SearchOptions, *, as_json: bool) -> Found:
+def _search(merging: MergeOptions, options: SearchOptions, *, as_json: bool) -> SearchResult:
     """Try the grid, and print the best with the interval of each score."""
     from harness.report.words import interval, number
     from harness.train.merge import check

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.ask.run import BenchOptions
-    from harness.judge.analysis import Findings
+    from harness.judge.analysis import JudgeFindings
     from harness.plan.plan import Plan
     from harness.score.scoring import ScoredRun
     from harness.store.results import Manifest
@@ -128,7 +128,7 @@ def shown(asked: Sequence[ScoredRun], before: Sequence[ScoredRun], frame: pd.Dat
     return "\n".join(parts)
 
 
-def print_votes(found: Findings, plot: Path | None, *, as_json: bool) -> int:
+def print_votes(found: JudgeFindings, plot: Path | None, *, as_json: bool) -> int:
     """Print what votes show, and draw the win rates of all that is pooled where a path is given."""
     from harness.judge.summary import as_json as whole
     from harness.judge.summary import text

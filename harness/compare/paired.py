@@ -114,7 +114,7 @@ _TURNED: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class RunPair:
     """Two models' samples of the same rows by one metric; `comparisons` are those that are made together."""
 
     a: Sample
@@ -142,10 +142,10 @@ def paired_test(
     Raises:
         ValueError: when the two do not have the same shape.
     """
-    return paired_tests([Pair(Sample(metric, stats_a, clusters), Sample(metric, stats_b, clusters), margin)])[0]
+    return paired_tests([RunPair(Sample(metric, stats_a, clusters), Sample(metric, stats_b, clusters), margin)])[0]
 
 
-def paired_tests(asked: Sequence[Pair]) -> list[Comparison]:
+def paired_tests(asked: Sequence[RunPair]) -> list[Comparison]:
     """What `paired_test` gives for each pair by itself; many of the same n share their resamples.
 
     The p-values are each pair's own, intervals and verdicts those of all its `comparisons` together.
@@ -162,7 +162,7 @@ def paired_tests(asked: Sequence[Pair]) -> list[Comparison]:
     return [_of_pair(c, one) for c, one in zip(found, asked, strict=True)]
 
 
-def _of_pair(found: Comparison, pair: Pair) -> Comparison:
+def _of_pair(found: Comparison, pair: RunPair) -> Comparison:
     metric, together = pair.a.metric, pair.comparisons
     one = replace(found, margin=pair.margin, higher_is_better=metric.higher_is_better, comparisons=together)
     # Drawn in to 0 by a p-value of one comparison, the interval of several would claim more than it can.
@@ -172,7 +172,7 @@ def _of_pair(found: Comparison, pair: Pair) -> Comparison:
 _NO_ROWS = Comparison(math.nan, math.nan, math.nan, math.nan, 0, "not separable", None)
 
 
-def _exact(pair: Pair) -> bool:
+def _exact(pair: RunPair) -> bool:
     """Whether the exact test of 0/1 rows applies: rows that are independent of each other."""
     return pair.a.metric.kind == "binary" and pair.a.clusters is None
 
@@ -239,7 +239,7 @@ def _decided(found: Comparison, p_value: float) -> Comparison:
     return replace(found, low=low, high=high, p_value=p_value, verdict=verdict)
 
 
-def _confidence(pair: Pair) -> float:
+def _confidence(pair: RunPair) -> float:
     return 1 - ALPHA / pair.comparisons
 
 
@@ -248,7 +248,7 @@ def _least(n: int, p_value: float, comparisons: int) -> int:
     return n + 1 if p_value * comparisons >= ALPHA else 1
 
 
-def _compare_binary(pair: Pair) -> Comparison:
+def _compare_binary(pair: RunPair) -> Comparison:
     from scipy.special import bdtr  # half a second to import, and not every command compares
 
     a, b, n = pair.a.stats[:, 0], pair.b.stats[:, 0], pair.a.n
@@ -287,7 +287,7 @@ def _tango(only_a: int, only_b: int, n: int, z: float) -> tuple[float, float]:
     return crossing(z, -1.0, difference), crossing(-z, difference, 1.0)
 
 
-def _compare_resampled(asked: Sequence[Pair]) -> list[Comparison]:
+def _compare_resampled(asked: Sequence[RunPair]) -> list[Comparison]:
     # A model that is compared with several others is resampled once.
     single = {_key(one): one.units for pair in asked for one in (pair.a, pair.b)}
     seen = dict(zip(single, resample_all(list(single.values())), strict=True))
@@ -300,7 +300,7 @@ def _key(sample: Sample) -> tuple[int, str]:
     return id(sample.stats), sample.metric.name
 
 
-def _of_resampled(pair: Pair, seen: Resampled, swapped: float) -> Comparison:
+def _of_resampled(pair: RunPair, seen: Resampled, swapped: float) -> Comparison:
     metric, confidence, n = pair.a.metric, _confidence(pair), pair.a.n
     span = metric.high - metric.low
     p_value = max(seen.p_value(), swapped)
@@ -339,10 +339,10 @@ def counting(sample: Sample) -> float:
 def swap_p_value(a: Sample, b: Sample) -> float:
     """Share of random swaps of two models, row by row, with at least their difference; 0 where rows are too many."""
     ours, theirs = (float(one.metric.summary(one.stats.mean(axis=0))) for one in (a, b))
-    return _swap_p_values([Pair(a, b)], [ours - theirs])[0]
+    return _swap_p_values([RunPair(a, b)], [ours - theirs])[0]
 
 
-def _swap_p_values(asked: Sequence[Pair], differences: Sequence[float]) -> list[float]:
+def _swap_p_values(asked: Sequence[RunPair], differences: Sequence[float]) -> list[float]:
     """Share of random swaps of two models, unit by unit, with at least their difference; exact in size.
 
     0 where there are too many rows for it, so that the bootstrap's p-value is used.
@@ -486,14 +486,14 @@ def compare_rows(
     asked: Sequence[tuple[Metric, RowScores, RowScores]], margin: float = MARGIN, comparisons: Sequence[int] = ()
 ) -> list[Comparison]:
     """What `compare_runs` gives for the scores of the same rows by these metrics."""
-    pairs: list[Pair] = []
+    pairs: list[RunPair] = []
     for (metric, a, b), together in zip(asked, comparisons or [1] * len(asked), strict=True):
         clusters = a.clusters if a.clusters is not None else b.clusters
         (worst_a, best_a), (worst_b, best_b) = (samples(rows, metric, clusters) for rows in (a, b))
         kinds = [(worst_a, worst_b)]
         if a.right or b.right:
             kinds += [(worst_a, best_b), (best_a, worst_b)]
-        pairs += [Pair(*two, margin * scale(metric), together) for two in kinds]
+        pairs += [RunPair(*two, margin * scale(metric), together) for two in kinds]
     found = iter(paired_tests(pairs))
     made = []
     for metric, a, b in asked:

@@ -39,7 +39,7 @@ _CHOICE = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class SeedSpread:
     """The scores of the runs of `a` and of `b` on a task, with what their difference's standard error is made of.
 
     `between` is the standard deviation of the scores of each, None of a single run.
@@ -57,7 +57,7 @@ class SeedPair:
     """Two models of several runs each: what `ModelPair` says of their mean scores, and the spread on each task."""
 
     pair: ModelPair
-    spreads: dict[str, Spread]
+    spreads: dict[str, SeedSpread]
 
 
 def runs_of(name: str) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def compare_seeds(
 
 def _compared(
     ours: Sequence[ScoredRun], theirs: Sequence[ScoredRun], margin: float, together: int
-) -> tuple[Comparison, Spread]:
+) -> tuple[Comparison, SeedSpread]:
     """The comparison on a task, lost rows taken as wrong, with its bounds, and what it is made of."""
     metric = ours[0].metrics[0]
     margin *= scale(metric)
@@ -155,7 +155,7 @@ def _compared(
 
 def _difference(
     ours: Sequence[Sample], theirs: Sequence[Sample], margin: float, together: int
-) -> tuple[Comparison, Spread]:
+) -> tuple[Comparison, SeedSpread]:
     from scipy.special import stdtr  # half a second to import, and not every command compares
 
     metric, units = ours[0].metric, len(ours[0].units[0])
@@ -200,7 +200,7 @@ def _difference(
         ", ".join(filter(None, [runs, rests_on(fewest)])),
         reason,
     )
-    return found, Spread(metric.name, (scores[0], scores[1]), (between[0], between[1]), row_error, seed_error)
+    return found, SeedSpread(metric.name, (scores[0], scores[1]), (between[0], between[1]), row_error, seed_error)
 
 
 def _mean_rows(samples: Sequence[Sample]) -> Sample:

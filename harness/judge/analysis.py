@@ -23,7 +23,7 @@ CHOOSING = "tasks of the tournament"
 
 
 @dataclass(frozen=True)
-class Findings:
+class JudgeFindings:
     """What votes show: rankings by what they are over, each plain and with what is held equal; judges; agreement.
 
     `related` gives for each judge the contestants that it is related to and how, `preference` by how much it prefers
@@ -75,7 +75,7 @@ def findings(
     control: Sequence[str] = (),
     resamples: int = RESAMPLES,
     tournament: Judged | None = None,
-) -> Findings:
+) -> JudgeFindings:
     """Rank models by votes, pooled and for each task, and say what the votes show of the judges.
 
     Args:
@@ -105,7 +105,7 @@ def findings(
     over |= {task: rankings(Votes.of(vote for vote in votes if vote.task == task)) for task in tasks}
     kin = {judge: found for judge in gathered.judges if (found := related(judge, gathered.models, entries or {}))}
     everybody = [*votes, *people]
-    return Findings(
+    return JudgeFindings(
         over,
         faults(gathered, resamples),
         agreements(votes, people) if people else (),

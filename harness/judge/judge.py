@@ -20,7 +20,7 @@ from harness.ask.prepare import prepared_again
 from harness.ask.run import BenchOptions, ask_pairs
 from harness.errors import UserError, nearest
 from harness.hashing import digest
-from harness.judge.sampling import Comparison, Order, Pair, next_rows, order
+from harness.judge.sampling import JudgedPair, Order, Pair, next_rows, order
 from harness.judge.verdict import judge_prompt, read_verdict
 from harness.judge.votes import FIRST, SECOND, TIE, VERDICTS, Vote, as_lines, verdict_outcome
 from harness.models.entry import BaselineModel, ModelEntry, load_models, samples_of
@@ -89,10 +89,10 @@ class Judged:
     finalists: Pair | None = None
 
 
-class Question(NamedTuple):
+class JudgeQuestion(NamedTuple):
     """A comparison that the judge is asked for, the first time or again."""
 
-    one: Comparison
+    one: JudgedPair
     again: bool
 
 
@@ -115,14 +115,14 @@ class Contest:
         """Its name."""
         return self.run.task
 
-    def unasked(self, one: Comparison) -> float | None:
+    def unasked(self, one: JudgedPair) -> float | None:
         """The outcome of a comparison that needs no judge: equal answers, or one that is missing; else None."""
         first, second = (self.answers[model][one.row] for model in (one.first, one.second))
         if first == second:
             return TIE
         return None if first and second else FIRST if first else SECOND
 
-    def question(self, question: Question, judge: str) -> EvaluationRow:
+    def question(self, question: JudgeQuestion, judge: str) -> EvaluationRow:
         """The row that asks the judge for a verdict."""
         one, again = question
         row = self.rows[one.row]
@@ -132,7 +132,7 @@ class Contest:
         named = f"{one.row}:{one.first}:{one.second}{':again' if again else ''}"
         return EvaluationRow(named, prompt, (), {**one._asdict(), "again": again, "judge": judge})
 
-    def vote(self, one: Comparison, judge: str, outcome: float, usd: float | None, *, asked: bool) -> Vote:
+    def vote(self, one: JudgedPair, judge: str, outcome: float, usd: float | None, *, asked: bool) -> Vote:
         """The vote that a verdict is."""
         lengths = (len(self.answers[one.first][one.row]), len(self.answers[one.second][one.row]))
         cost = math.nan if usd is None else usd
@@ -218,23 +218,23 @@ class Court:
     say: Callable[[str], None]
     budget: Budget
     left: float
-    outcomes: dict[Comparison, float] = field(default_factory=dict)
-    questions: dict[str, dict[Question, bool]] = field(default_factory=dict)
+    outcomes: dict[JudgedPair, float] = field(default_factory=dict)
+    questions: dict[str, dict[JudgeQuestion, bool]] = field(default_factory=dict)
     stopped: str = ""
     _steps: dict[str, list[str]] = field(default_factory=dict)
 
-    def ask(self, comparisons: Sequence[Comparison]) -> None:
+    def ask(self, comparisons: Sequence[JudgedPair]) -> None:
         """Get the outcomes of comparisons, as many as may be asked for; an unread verdict is asked for once more."""
         needed = []
         for one in comparisons:
             if (outcome := self.contests[one.task].unasked(one)) is None:
-                needed.append(Question(one, again=False))
+                needed.append(JudgeQuestion(one, again=False))
             else:
                 self.outcomes[one] = outcome
         self._ask(needed)
-        self._ask([Question(one, again=True) for one, _ in needed if math.isnan(self.outcomes.get(one, TIE))])
+        self._ask([JudgeQuestion(one, again=True) for one, _ in needed if math.isnan(self.outcomes.get(one, TIE))])
 
-    def _ask(self, questions: Sequence[Question]) -> None:
+    def _ask(self, questions: Sequence[JudgeQuestion]) -> None:
         questions = questions[: int(min(self.left, len(questions)))]
         self.left -= len(questions)
         for task in dict.fromkeys(question.one.task for question in questions):
@@ -245,7 +245,7 @@ class Court:
                     self.outcomes[question.one] = outcome
                     self.questions[task][question] = response.status != "failed"
 
-    def _run(self, task: str, asked: Sequence[Question]) -> Manifest | None:
+    def _run(self, task: str, asked: Sequence[JudgeQuestion]) -> Manifest | None:
         """Have these questions answered that are not yet; None when the cap on spending left none of them."""
         contest, folder = self.contests[task], self.options.results / task
         fingerprint = write_rows(folder, JUDGE, (contest.question(one, self.entry.name) for one in asked))
@@ -262,15 +262,15 @@ class Court:
             self.stopped = self.stopped or manifest.stopped or ""
         return manifests[0] if manifests else None
 
-    def _answers(self, task: str, run: Manifest | None) -> Iterator[tuple[Question, float, Response]]:
+    def _answers(self, task: str, run: Manifest | None) -> Iterator[tuple[JudgeQuestion, float, Response]]:
         """The outcome of each question that was settled, and the response; a request that failed has no verdict."""
         for row, (response, *_) in answered_rows(self.options.results / task, run) if run else ():
             if response is not None:
-                one = Comparison(*(str(row.fields[name]) for name in Comparison._fields))
+                one = JudgedPair(*(str(row.fields[name]) for name in JudgedPair._fields))
                 # One that was cut off may end inside of what it quotes.
                 whole = response.completion if response.status == "ok" else ""
                 verdict = read_verdict(whole, run.thinking if run else None)
-                yield Question(one, again=bool(row.fields["again"])), verdict_outcome(verdict), response
+                yield JudgeQuestion(one, again=bool(row.fields["again"])), verdict_outcome(verdict), response
 
     @property
     def complete(self) -> bool:
@@ -300,8 +300,8 @@ class Court:
 
         Questions in the same words were asked, and paid for, once.
         """
-        last: dict[Comparison, float] = {}
-        cost: dict[Comparison, list[float | None]] = {}
+        last: dict[JudgedPair, float] = {}
+        cost: dict[JudgedPair, list[float | None]] = {}
         paid: set[str] = set()
         for question, outcome, response in self._answers(task, run):
             one, self.questions[task][question] = question.one, response.status != "failed"
@@ -369,10 +369,10 @@ def _rounds(court: Court, rows: Sequence[tuple[str, str]], taken: dict[Pair, int
     return found or Order((), ())
 
 
-def _both_ways(rows: Iterable[tuple[str, str]], pair: Pair) -> Iterator[Comparison]:
+def _both_ways(rows: Iterable[tuple[str, str]], pair: Pair) -> Iterator[JudgedPair]:
     for task, row in rows:
-        yield Comparison(task, row, *pair)
-        yield Comparison(task, row, *pair[::-1])
+        yield JudgedPair(task, row, *pair)
+        yield JudgedPair(task, row, *pair[::-1])
 
 
 def _checked(options: JudgeOptions) -> ModelEntry:

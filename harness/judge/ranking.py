@@ -43,7 +43,7 @@ _LIMITS = {UNDEFEATED: math.inf, ABOVE: math.inf, WINLESS: -math.inf, BELOW: -ma
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RankedModel:
     """A ranked model: points on the Elo scale and place, each with its interval; the votes on it and its share of wins.
 
     An end of an interval is infinite where too many resamples leave the model undefeated or winless.
@@ -67,7 +67,7 @@ class Ranking:
     `scores`, the totals of a row's model against a column's where votes have scores.
     """
 
-    standings: tuple[Standing, ...]
+    standings: tuple[RankedModel, ...]
     next: tuple[Estimate, ...]
     unrankable: dict[str, str]
     anchor: str | None
@@ -252,7 +252,7 @@ def rank(
     low, high = (ANCHOR_ELO + ELO * (end[:, order] - strengths[at]) for end in drawn)
     places = _places(low, high)
     standings = tuple(
-        Standing(
+        RankedModel(
             names[one],
             percentiles(float(elo[one]), low[:, place], high[:, place], rows),
             1 + int((elo[order] > elo[one] + EQUAL).sum()),

@@ -26,7 +26,7 @@ SETTLED = 1.45
 Pair = tuple[str, str]
 
 
-class Comparison(NamedTuple):
+class JudgedPair(NamedTuple):
     """Two models' answers to a row, in the order in which they are shown."""
 
     task: str

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from harness.compare.intervals import Estimate
 from harness.judge.agreement import Agreement
-from harness.judge.analysis import Findings
+from harness.judge.analysis import JudgeFindings
 from harness.judge.faults import Faults
 from harness.judge.judge import Judged
 from harness.judge.ranking import ANCHOR_ELO, Ranking
@@ -22,12 +22,12 @@ BEYOND = 1e6
 ONE_JUDGE = "one judge alone cannot tell a preference for its family from quality"
 
 
-def text(found: Findings) -> str:
+def text(found: JudgeFindings) -> str:
     """All of it as tables with a line above each."""
     return "\n\n".join(filter(None, _blocks(found)))
 
 
-def as_json(found: Findings) -> dict[str, Any]:
+def as_json(found: JudgeFindings) -> dict[str, Any]:
     """All of it as plain values; an infinite end of an interval is null."""
     return {
         "rankings": [
@@ -42,7 +42,7 @@ def as_json(found: Findings) -> dict[str, Any]:
     }
 
 
-def _blocks(found: Findings) -> Iterator[str]:
+def _blocks(found: JudgeFindings) -> Iterator[str]:
     for over, rankings in found.rankings.items():
         for ranking in rankings:
             yield _standings(over, ranking)

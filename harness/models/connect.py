@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.models.engines.llamacpp import LlamaCpp
     from harness.models.engines.runner import Runner
     from harness.models.http import Transport
-    from harness.models.local import Base
+    from harness.models.local import LocalBase
 
 Training = Callable[[], tuple[list[str], list[str]]]
 
@@ -131,7 +131,7 @@ class Connections:
             except UserError as error:
                 raise DataError(str(error)) from None
 
-    def _base(self, model: LocalModel | LlamaCppModel, adapter: str | None) -> Base:
+    def _base(self, model: LocalModel | LlamaCppModel, adapter: str | None) -> LocalBase:
         if isinstance(model, LlamaCppModel):
             return self._llama_cpp(model, adapter)
         return self._runner(model.model)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from harness.errors import DataError, ModelRejected, Rejected, UserError
 from harness.hashing import digest, file_sha256
 from harness.models.backend import Reply, Request
-from harness.models.engines.decoding import Answer, PromptTooLong, Query
+from harness.models.engines.decoding import DecodedAnswer, PromptTooLong, Query
 from harness.models.engines.known_bases import KNOWN, cache_folder
 from harness.models.entry import InProcess, LlamaCppModel
 from harness.tasks.pruning import Prune, prune_from
@@ -25,10 +25,10 @@ _SETTINGS = ("config.json", "*_config.json", "tokenizer.*", "chat_template.*")
 _PEEK = 1 << 22
 
 
-class Base(Protocol):
+class LocalBase(Protocol):
     """A base model in this process, which answers queries with or without an adapter."""
 
-    async def ask(self, adapter: str | None, query: Query) -> Answer:
+    async def ask(self, adapter: str | None, query: Query) -> DecodedAnswer:
         """Answer a query.
 
         Raises:
@@ -49,7 +49,7 @@ class LocalBackend:
     model: InProcess
     adapter: str | None
     labels: tuple[str, ...]
-    runner: Base
+    runner: LocalBase
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -62,7 +62,7 @@ class Latencies:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DuelLine:
     """One task of a duel: the comparison, and the first model's gain with its interval in hundredths of the scale.
 
     A gain is positive where the first model is better, whichever way the metric goes. It is None where the metric has
@@ -83,7 +83,7 @@ class Duel:
     """
 
     pair: ModelPair
-    lines: tuple[Line, ...]
+    lines: tuple[DuelLine, ...]
     lead: Lead | None
     usd: tuple[float | None, float | None]
     priced: int
@@ -210,7 +210,7 @@ class Scoreboard:
     def duel(self, a: str, b: str) -> Duel:
         """Model `a` against model `b` with all that is shown of the two."""
         pair = self.pair(a, b)
-        lines = [Line(task, self.metric(task).name, one, self._gain(task, one)) for task, one in pair.tasks.items()]
+        lines = [DuelLine(task, self.metric(task).name, one, self._gain(task, one)) for task, one in pair.tasks.items()]
         lines.sort(key=lambda line: (line.gain is None, -(line.gain or (0.0,))[0], line.task))
         prices = [None if (usd := self.standing(model).usd) is None else 1000 * usd for model in (a, b)]
         found = lead(self.tasks, pair)

@@ -46,7 +46,7 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TrendCell:
     """A model on a task and kind of rows over time.
 
     `now` are the runs that can be compared with the last run of the task, in their order, `superseded` the others, each
@@ -146,7 +146,7 @@ def _finite(end: float) -> float | None:
     return end if math.isfinite(end) else None
 
 
-def history(results: Path, task: str | None = None, model: str | None = None) -> list[Cell]:
+def history(results: Path, task: str | None = None, model: str | None = None) -> list[TrendCell]:
     """Return the cells of a history, of all tasks and models or of these, by task, kind and model.
 
     Raises:
@@ -167,7 +167,7 @@ def history(results: Path, task: str | None = None, model: str | None = None) ->
     return chosen
 
 
-def cells(runs: Iterable[PastRun]) -> list[Cell]:
+def cells(runs: Iterable[PastRun]) -> list[TrendCell]:
     """Group runs into cells; what a run is compared with is the last run of its task on the same kind of rows."""
     of_task: dict[tuple[str, str], list[PastRun]] = {}
     for run in runs:
@@ -180,7 +180,7 @@ def cells(runs: Iterable[PastRun]) -> list[Cell]:
             own = [run for run in ordered if run.model == model]
             now = tuple(run for run in own if run.version == last.version)
             past = tuple((run, _superseded(run, last)) for run in own if run.version != last.version)
-            found.append(Cell(task, kind, model, now, past, tuple(_drops(now))))
+            found.append(TrendCell(task, kind, model, now, past, tuple(_drops(now))))
     return found
 
 
@@ -246,7 +246,7 @@ def _two_sided_p(value: float, low: float, high: float, z: float) -> float:
     return math.erfc(abs(value) / reach / math.sqrt(2)) if reach > 0 else float(value == 0)
 
 
-def table(found: Sequence[Cell]) -> str:
+def table(found: Sequence[TrendCell]) -> str:
     """The cells as text: a table for each, and a line for each drop."""
     from tabulate import tabulate
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.compare.gate import Check, power
 from harness.compare.intervals import Estimate
 from harness.compare.paired import Comparison, ModelPair
-from harness.compare.seeds import Spread
+from harness.compare.seeds import SeedSpread
 from harness.compare.standings import Lift, Standings
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def comparison(a: str, b: str, metric: str, found: Comparison, where: str = "") 
     return f"{text}{where}{why} ({'; '.join(numbers)})"
 
 
-def seeds(a: str, b: str, spread: Spread) -> list[str]:
+def seeds(a: str, b: str, spread: SeedSpread) -> list[str]:
     """How much the runs of two models differ, and what the standard error of their difference is made of."""
     lines = []
     for name, scores, between in zip((a, b), spread.scores, spread.between, strict=True):

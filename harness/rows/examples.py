@@ -15,7 +15,7 @@ from harness.rows.evaluation import choose
 from harness.rows.files import jsonl
 from harness.rows.origin import Origin
 from harness.rows.overlap import Evaluated, own_text
-from harness.rows.training import Pair, TrainingRows
+from harness.rows.training import TrainingExample, TrainingRows
 from harness.tasks.catalog import TaskFile
 from harness.tasks.messages import Message, plain
 from harness.tasks.prompts import Prompts
@@ -72,12 +72,12 @@ def load_examples(file: TaskFile, prompts: Prompts, origin: Origin, path: Path) 
     )
 
 
-def in_order(pairs: Iterable[Pair]) -> list[Pair]:
+def in_order(pairs: Iterable[TrainingExample]) -> list[TrainingExample]:
     """Rows of plain text in the order of their hash."""
     return sorted(pairs, key=lambda pair: digest(pair.target))
 
 
-def _unpruned(found: list[Pair], prune: Prune | None) -> Iterator[str]:
+def _unpruned(found: list[TrainingExample], prune: Prune | None) -> Iterator[str]:
     """The prompts as the task asks them, with what was taken out of their start and end."""
     for pair in filter(lambda pair: pair.prompt, found):
         yield f"{prune.start}{pair.prompt}{prune.end}" if prune else pair.prompt
@@ -114,7 +114,7 @@ def _prune(about: dict[str, Any] | None, path: Path) -> Prune | None:
         raise DataError(f"{path}: prune: {error}") from None
 
 
-def _pairs(path: Path) -> Iterator[Pair]:
+def _pairs(path: Path) -> Iterator[TrainingExample]:
     """The rows of a file.
 
     Raises:
@@ -137,15 +137,15 @@ def _pairs(path: Path) -> Iterator[Pair]:
         yield from pairs
 
 
-def _of_line(line: dict[str, Any]) -> list[Pair] | None:
+def _of_line(line: dict[str, Any]) -> list[TrainingExample] | None:
     """What is learned of a line: of a chat each turn of the assistant but those of weight 0, as OpenAI's servers do."""
     if isinstance(line.get("text"), str) and not {"prompt", "completion", "messages"} & line.keys():
-        return [Pair("", line["text"])]
+        return [TrainingExample("", line["text"])]
     prompt, answer, messages = line.get("prompt"), line.get("completion"), line.get("messages")
     if messages is None and isinstance(prompt, list) and isinstance(answer, list):  # TRL's conversational form
         messages = [*prompt, *answer]
     if isinstance(prompt, str) and isinstance(answer, str):
-        return [Pair(prompt, answer.strip())]
+        return [TrainingExample(prompt, answer.strip())]
     if not (isinstance(messages, list) and len(messages) > 1 and all(isinstance(one, dict) for one in messages)):
         return None
     turns = [(one.get("role"), one.get("content")) for one in messages]
@@ -155,4 +155,4 @@ def _of_line(line: dict[str, Any]) -> list[Pair] | None:
     learned = [
         n for n, (role, _) in enumerate(turns) if n and role == "assistant" and messages[n].get("weight", 1) != 0
     ]
-    return [Pair(plain(asked[:n]), str(turns[n][1]).strip()) for n in learned]
+    return [TrainingExample(plain(asked[:n]), str(turns[n][1]).strip()) for n in learned]

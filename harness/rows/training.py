@@ -30,7 +30,7 @@ TRAINING_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TrainingExample:
     """A rendered prompt and the answer to learn; plain text to learn has the prompt ""."""
 
     prompt: str
@@ -46,7 +46,7 @@ class TrainingRows:
     answers.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TrainingExample, ...]
     fingerprint: str
     dropped: int
     borrowed_from: str | None
@@ -59,7 +59,7 @@ class NoTrainingRows(UserError):
     """A task has no row to learn from."""
 
 
-def completion(pair: Pair) -> str:
+def completion(pair: TrainingExample) -> str:
     """The answer as it follows the prompt, with the space between them."""
     return as_continuation(pair.prompt, pair.target)
 
@@ -91,7 +91,7 @@ def load(file: TaskFile, prompts: Prompts, origin: Origin, most: int | None = No
     if subset.training is None:
         raise NoTrainingRows(f"{file.name} has no training rows: its data holds no row that is not evaluated")
     found, targets = training_rows(file, prompts, origin, frozenset(row.id for row in subset.rows))
-    pairs = [Pair(prompt, target) for prompt, target in zip(found, targets, strict=True)]
+    pairs = [TrainingExample(prompt, target) for prompt, target in zip(found, targets, strict=True)]
     kept = tuple(pair for pair in pairs if question_hash(pair.prompt) not in evaluated)
     if not kept:
         raise NoTrainingRows(f"{file.name} has no training rows: all of them are evaluated")

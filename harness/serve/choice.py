@@ -28,7 +28,7 @@ SERVED = (LlamaCppModel, OpenAIModel, LoraxModel, AnthropicModel, LocalModel, Cu
 
 
 @dataclass
-class Base:
+class ServedBase:
     """A GGUF file of this process with its adapters, folders by name.
 
     Attributes:
@@ -61,7 +61,7 @@ class Elsewhere:
 class Chosen:
     """All that is served; no name stands for two models."""
 
-    bases: Sequence[Base]
+    bases: Sequence[ServedBase]
     elsewhere: Sequence[Elsewhere]
 
 
@@ -95,13 +95,13 @@ def choose(models_file: Path, names: Sequence[str], adapters: Path | None, tasks
             entries = [entry for entry in entries if not _adapter(entry)][:1]
     if not entries:
         raise UserError(f"{models_file} has no model with `backend: llamacpp`; name others with --models")
-    bases: dict[str, Base] = {}
+    bases: dict[str, ServedBase] = {}
     known = sorted(tasks)
     elsewhere: list[Elsewhere] = []
     for entry in entries:
         match entry.model:
             case LlamaCppModel() as model:
-                base = bases.setdefault(model.model, Base(model.model, model.threads))
+                base = bases.setdefault(model.model, ServedBase(model.model, model.threads))
                 if model.adapter is None:
                     base.entries.append(entry.name)
                 elif found := adapters_of(entry.name, model.adapter):
@@ -177,7 +177,7 @@ def _adapter(entry: ModelEntry) -> str | None:
     return entry.model.adapter if isinstance(entry.model, LlamaCppModel) else None
 
 
-def _add(base: Base, adapters: Mapping[str, Path]) -> None:
+def _add(base: ServedBase, adapters: Mapping[str, Path]) -> None:
     for name, folder in adapters.items():
         if name in base.adapters:
             raise UserError(

@@ -30,7 +30,7 @@ from harness.rows.evaluation import EvaluationRow
 from harness.rows.origin import locate
 from harness.serve.choice import SERVED, Chosen, choose
 from harness.serve.server import ServeOptions, Server
-from harness.serve.side_by_side import Candidate, candidates, right_answer, side_by_side, written_row
+from harness.serve.side_by_side import ShownModel, candidates, right_answer, side_by_side, written_row
 from harness.shipped import TaskFolders
 from harness.tasks.catalog import TaskFile, load_task, task_names
 from harness.teach.proxy import stopped_by_signals
@@ -292,7 +292,7 @@ class Page:
                 said = {one.entry.name: [found.text, found.verdict, found.figures] for one, found in shown}
                 yield [note, *chain(*(said.get(entry.name, [""] * 3) for entry in self._entries))]
 
-    def _candidates(self, task: str) -> list[Candidate]:
+    def _candidates(self, task: str) -> list[ShownModel]:
         return candidates(self._entries, task, self._chosen, self._url)
 
     def _read(self, task: str) -> tuple[TaskFile, tuple[EvaluationRow, ...], str]:
@@ -304,7 +304,7 @@ class Page:
         return file, rows, prepared.origin.label(len(rows))
 
 
-def _check(asked: Sequence[Candidate], row: EvaluationRow, example: EvaluationRow) -> None:
+def _check(asked: Sequence[ShownModel], row: EvaluationRow, example: EvaluationRow) -> None:
     """See to it that there is something to ask, and that what a user has written is short enough.
 
     Raises:

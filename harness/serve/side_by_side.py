@@ -39,7 +39,7 @@ LONGEST_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ShownModel:
     """A model for one task: its entry, and how the front is asked for it."""
 
     entry: ModelEntry
@@ -47,7 +47,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ShownAnswer:
     """A model's answer as far as it has come; `response` is None until it is whole.
 
     `usd` is None where the price is not known, `verdict` what the task's metrics say of it.
@@ -69,10 +69,10 @@ class Answer:
         return f"{small(found.latency_s)} s{first}\n{tokens}, {usd(self.usd)}"
 
 
-def candidates(entries: Iterable[ModelEntry], task: str, chosen: Chosen, url: str) -> list[Candidate]:
+def candidates(entries: Iterable[ModelEntry], task: str, chosen: Chosen, url: str) -> list[ShownModel]:
     """Return the models that the front at `url` serves for a task."""
     named = ((entry, served_name(entry, task, chosen)) for entry in entries)
-    return [Candidate(entry, _behind(entry.model, name, url)) for entry, name in named if name is not None]
+    return [ShownModel(entry, _behind(entry.model, name, url)) for entry, name in named if name is not None]
 
 
 def _behind(model: Model, name: str, url: str) -> OpenAIModel:
@@ -114,16 +114,16 @@ def _lines(text: str) -> str:
 
 
 async def side_by_side(
-    asked: Sequence[Candidate], file: TaskFile, row: EvaluationRow, transport: Transport
-) -> AsyncGenerator[list[Answer], None]:
+    asked: Sequence[ShownModel], file: TaskFile, row: EvaluationRow, transport: Transport
+) -> AsyncGenerator[list[ShownAnswer], None]:
     """Ask models a row of a task; yield the state of all their answers, in their order, until they are whole.
 
     Models of one endpoint are asked one after another, so that none waits for another within its latency.
     """
     began: dict[str, Body] = {}
-    whole: dict[str, Answer] = {}
+    whole: dict[str, ShownAnswer] = {}
 
-    async def in_turn(group: Sequence[Candidate]) -> None:
+    async def in_turn(group: Sequence[ShownModel]) -> None:
         for one in group:
             whole[one.entry.name] = await _ask(one, file, row, transport, began)
 
@@ -133,7 +133,7 @@ async def side_by_side(
         waiting = set(tasks)
         while waiting:
             _, waiting = await asyncio.wait(waiting, timeout=REFRESH_S)
-            yield [whole.get(one.entry.name) or Answer(_text_of(one, began)) for one in asked]
+            yield [whole.get(one.entry.name) or ShownAnswer(_text_of(one, began)) for one in asked]
         for task in tasks:
             task.result()
     finally:
@@ -143,8 +143,8 @@ async def side_by_side(
 
 
 async def _ask(
-    one: Candidate, file: TaskFile, row: EvaluationRow, transport: Transport, began: dict[str, Body]
-) -> Answer:
+    one: ShownModel, file: TaskFile, row: EvaluationRow, transport: Transport, began: dict[str, Body]
+) -> ShownAnswer:
     entry, model = one.entry, one.asked
     secrets = entry.model.secrets
     request = request_for(file, row)
@@ -156,16 +156,16 @@ async def _ask(
         async with asyncio.timeout(limit := min(entry.model.timeout, LONGEST_S)):
             reply = await post(transport, server(model, PATHS[model.api]), sent, read, None, secrets, streamed=True)
     except TimeoutError:
-        return Answer(
+        return ShownAnswer(
             verdict=f"no answer within {limit:g} s", response=failure("", request, TimeoutError(), attempts=1)
         )
     except (AskError, UserError) as error:
-        return Answer(verdict=f"no answer: {error}", response=failure("", request, error, attempts=1))
+        return ShownAnswer(verdict=f"no answer: {error}", response=failure("", request, error, attempts=1))
     seconds = round(time.monotonic() - started, 6)
     found = answer("", request, ended(reply, request, model), latency_s=seconds, attempts=1)
     found = replace(found, completion=masked(found.completion, secrets, SHORTEST_IN_ANSWERS))
     said = await asyncio.to_thread(verdict, file.task, row, found, entry.model.thinking)
-    return Answer(found.completion, found, _usd(entry.model, file.name, found), said)
+    return ShownAnswer(found.completion, found, _usd(entry.model, file.name, found), said)
 
 
 def _usd(model: Model, task: str, response: Response) -> float | None:
@@ -173,7 +173,7 @@ def _usd(model: Model, task: str, response: Response) -> float | None:
     return usd_of(price_of(direct, task), [response])
 
 
-def _text_of(one: Candidate, began: dict[str, Body]) -> str:
+def _text_of(one: ShownModel, began: dict[str, Body]) -> str:
     """What has arrived of an answer so far."""
     with suppress(AskError):  # which the whole answer will meet, too
         if body := began.get(one.entry.name):

@@ -17,14 +17,14 @@ import numpy as np
 
 from harness.ask.run import BenchOptions, bench
 from harness.compare.intervals import Estimate, Sample, estimate
-from harness.compare.paired import Comparison, Pair, corrected, paired_tests
+from harness.compare.paired import Comparison, RunPair, corrected, paired_tests
 from harness.errors import DataError, UserError
 from harness.hashing import digest
 from harness.models.engines.known_bases import is_gguf
 from harness.rows.chunks import Chunk, chunked
 from harness.rows.examples import in_order
 from harness.rows.files import jsonl
-from harness.rows.training import Pair as TrainingPair
+from harness.rows.training import TrainingExample
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun, score_all
 from harness.store.atomic import replace_file
@@ -50,7 +50,7 @@ _BASE = "base"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ContractQuestion:
     """A question on the document, with all its right answers."""
 
     text: str
@@ -75,7 +75,7 @@ class ContractOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ContractLine:
     """How one way of answering did: both scores, words of its answers and of the right ones (means)."""
 
     name: str
@@ -103,7 +103,7 @@ class Contract:
     scores: tuple[float, ...]
     curve: Curve
     chosen: Mapping[str, tuple[int, ...]]
-    lines: tuple[Line, ...]
+    lines: tuple[ContractLine, ...]
     against: Mapping[str, Comparison]
     hours: float
     usd_per_hour: float | None
@@ -119,7 +119,7 @@ LOSS, SCORE, LAST = "validation loss", "score", "last"
 """The three ways to choose a checkpoint."""
 
 
-def read_questions(path: Path, document: str, name: str) -> list[Question]:
+def read_questions(path: Path, document: str, name: str) -> list[ContractQuestion]:
     """Read questions with their answers from a JSONL file, as SQuAD has them or with a list of texts.
 
     Raises:
@@ -128,7 +128,7 @@ def read_questions(path: Path, document: str, name: str) -> list[Question]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected JSONL with `question` and `answers`")
-    found: dict[str, Question] = {}
+    found: dict[str, ContractQuestion] = {}
     problems = []
     whole = _plain(document)
     for number, row in enumerate(jsonl(path), start=1):
@@ -142,7 +142,7 @@ def read_questions(path: Path, document: str, name: str) -> list[Question]:
         elif not any(_plain(answer) in whole for answer in answers):
             problems.append(f"{path}:{number}: no answer is a passage of {name}; quote it word for word, or delete it")
         else:
-            found[question] = Question(question, tuple(dict.fromkeys(answers)))
+            found[question] = ContractQuestion(question, tuple(dict.fromkeys(answers)))
     if not found and not problems:
         problems.append(f"{path}: it holds no question")
     if len(found) == 1 and not problems:
@@ -259,7 +259,7 @@ def _tuned(options: ContractOptions, chunks: Sequence[Chunk], say: Callable[[str
         if saved.pop("name") == name:
             return Trained(**{**saved, "curve": Curve(**saved["curve"])})
         raise UserError(f"{options.out}: it holds the study of another document, base or recipe; name another --out")
-    pairs = in_order(TrainingPair("", chunk.text) for chunk in chunks)
+    pairs = in_order(TrainingExample("", chunk.text) for chunk in chunks)
     trained = peft.train(options.base, pairs, options.recipe, folder, say)
     if trained.steps < options.recipe.updates(trained.rows):
         raise UserError(f"the training was stopped after step {trained.steps}; run the same command to go on")
@@ -268,7 +268,10 @@ def _tuned(options: ContractOptions, chunks: Sequence[Chunk], say: Callable[[str
 
 
 def _write_project(
-    options: ContractOptions, passages: Sequence[Sequence[Chunk]], questions: Sequence[Question], steps: Sequence[int]
+    options: ContractOptions,
+    passages: Sequence[Sequence[Chunk]],
+    questions: Sequence[ContractQuestion],
+    steps: Sequence[int],
 ) -> None:
     """Write the tasks, the rows and the models that are asked."""
     folder = options.out / "tasks"
@@ -310,7 +313,7 @@ def _asked(
     options: ContractOptions,
     task: str,
     models: Sequence[str],
-    questions: Sequence[Question],
+    questions: Sequence[ContractQuestion],
     say: Callable[[str], None],
 ) -> dict[str, _Answers]:
     """Ask models all questions, and return their answers in the order of the questions."""
@@ -323,7 +326,7 @@ def _asked(
     return found
 
 
-def _in_order(results: Path, run: ScoredRun, questions: Sequence[Question]) -> _Answers:
+def _in_order(results: Path, run: ScoredRun, questions: Sequence[ContractQuestion]) -> _Answers:
     places = {f"Question: {question.text}\nAnswer:": place for place, question in enumerate(questions)}
     order, words, right = [0] * len(questions), np.zeros(len(questions)), np.zeros(len(questions))
     for number, (row, answers) in enumerate(answered_rows(results, run.manifest)):
@@ -348,9 +351,9 @@ def _picked(answers: Mapping[str, _Answers], steps: Sequence[int]) -> _Answers:
     return _Answers(first.metrics, stats, taken(lambda one: one.words), first.reference_words)
 
 
-def _line(name: str, answers: _Answers) -> Line:
+def _line(name: str, answers: _Answers) -> ContractLine:
     f1, exact = (estimate(answers.metrics[metric], answers.stats[metric][:, None]) for metric in (F1, EXACT))
-    return Line(name, f1, exact, float(answers.words.mean()), float(answers.reference_words.mean()))
+    return ContractLine(name, f1, exact, float(answers.words.mean()), float(answers.reference_words.mean()))
 
 
 def _against(ways: Mapping[str, _Answers]) -> dict[str, Comparison]:
@@ -358,7 +361,7 @@ def _against(ways: Mapping[str, _Answers]) -> dict[str, Comparison]:
     other = ways["base, passages"]
     tuned = [name for name in ways if name.startswith("tuned")]
     pairs = [
-        Pair(
+        RunPair(
             Sample(other.metrics[F1], ways[name].stats[F1][:, None]),
             Sample(other.metrics[F1], other.stats[F1][:, None]),
             comparisons=len(tuned),

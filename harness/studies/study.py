@@ -82,7 +82,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Variation:
     """What one thing alone moves in a score, beside what other rows would: root mean squares over groups of tunes.
 
     `groups` are sets of tunes alike but for `what`; `changes` is the standard deviation within them, `rows` the
@@ -115,7 +115,7 @@ class Study:
     effects: Sequence[Effect]
     figure7: Sequence[tuple[str, str, float, float]]
     curves: Sequence[Point]
-    spreads: Sequence[Spread]
+    spreads: Sequence[Variation]
     correlations: Correlations | None
     published: Mapping[str, Mapping[str, float]]
     paper: Group | None
@@ -271,7 +271,7 @@ def _root_mean_square(values: Sequence[float]) -> float:
     return math.sqrt(float(np.mean(np.square(values))))
 
 
-def _spreads(tunes: Sequence[Tune]) -> list[Spread]:
+def _spreads(tunes: Sequence[Tune]) -> list[Variation]:
     """What the seed moves, and each option that has several values, beside the error of sampling rows."""
     found = []
     names = sorted({name for tune in tunes for name in tune.options})
@@ -291,7 +291,7 @@ def _spreads(tunes: Sequence[Tune]) -> list[Spread]:
         errors = [tune.error for own in groups for tune in own if tune.error is not None]
         if groups and errors:
             changes = [float(np.var([tune.tuned for tune in own], ddof=1)) for own in groups]
-            found.append(Spread(what, len(groups), math.sqrt(float(np.mean(changes))), _root_mean_square(errors)))
+            found.append(Variation(what, len(groups), math.sqrt(float(np.mean(changes))), _root_mean_square(errors)))
     return found
 
 

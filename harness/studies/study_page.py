@@ -38,7 +38,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class StudySection:
     """A part of the study: its title, what is said of it, its tables, and the names of its plots."""
 
     title: str
@@ -66,10 +66,10 @@ def write(study: Study, out: Path) -> list[Path]:
     return [*written, *plots]
 
 
-def sections(study: Study) -> list[Section]:
+def sections(study: Study) -> list[StudySection]:
     """The parts that the evidence has something for."""
     return [
-        Section("In short", list(_summary(study))),
+        StudySection("In short", list(_summary(study))),
         _lifts(study),
         *([_best(study)] if study.best else []),
         *([_effects(study)] if study.effects else []),
@@ -78,7 +78,7 @@ def sections(study: Study) -> list[Section]:
         _complexity(study),
         *([_correlations(study, study.correlations)] if study.correlations else []),
         *([_predictions(study)] if study.predictions else []),
-        *([Section("Left out", list(study.evidence.left_out))] if study.evidence.left_out else []),
+        *([StudySection("Left out", list(study.evidence.left_out))] if study.evidence.left_out else []),
     ]
 
 
@@ -167,7 +167,7 @@ def _points(found: Estimate) -> str:
     return f"{value} [{signed_interval(100 * found.low, 100 * found.high, 1)}]"
 
 
-def _lifts(study: Study) -> Section:
+def _lifts(study: Study) -> StudySection:
     rows = [
         [kind, group.name, f"{group.tunes}", f"{group.tasks}", number(group.before), number(group.tuned),
          _points(group.lift), f"{group.losses}"]
@@ -179,10 +179,10 @@ def _lifts(study: Study) -> Section:
         "Lift is the tuned model's score less its base's, as shares of the metric's scale. Intervals are 95 %, by "
         "resampling tasks."
     ]
-    return Section("Lift by base and by category", said, [Table("lift", head, rows)], ["lift"])
+    return StudySection("Lift by base and by category", said, [Table("lift", head, rows)], ["lift"])
 
 
-def _best(study: Study) -> Section:
+def _best(study: Study) -> StudySection:
     rows = [
         [one.task, one.base, number(one.score), one.second, signed(one.margin), _within(one.margin, one.error)]
         for one in study.best
@@ -199,14 +199,14 @@ def _best(study: Study) -> Section:
             "The rows behind these scores are not known, or several runs were averaged: no margin has an interval."
         )
     head = ["task", "best base", "tuned score", "second", "margin", "95 % interval"]
-    return Section("Best base of each task", said, [Table("best", head, rows)])
+    return StudySection("Best base of each task", said, [Table("best", head, rows)])
 
 
 def _within(margin: float, error: float | None) -> str:
     return ABSENT if error is None else signed_interval(margin - 1.96 * error, margin + 1.96 * error)
 
 
-def _effects(study: Study) -> Section:
+def _effects(study: Study) -> StudySection:
     rows = [
         [one.name, one.stage, f"{one.difference.n}", _points(one.difference), f"{one.p_value:.2g}"]
         for one in study.effects
@@ -219,10 +219,10 @@ def _effects(study: Study) -> Section:
         "Bases of one family that differ in size alone, or in instruction tuning alone, paired over tasks; intervals "
         "by resampling tasks."
     ]
-    return Section("Size and instruction tuning", said, tables)
+    return StudySection("Size and instruction tuning", said, tables)
 
 
-def _curves(study: Study) -> Section:
+def _curves(study: Study) -> StudySection:
     rows = [
         [one.task, one.base, one.options, f"{one.rows:,}", f"{one.seeds}", number(one.mean), number(one.spread),
          number(one.error)]
@@ -238,10 +238,10 @@ def _curves(study: Study) -> Section:
         "deviation over seeds",
         "error over rows",
     ]
-    return Section("Learning curves", [], [Table("curves", head, rows)], ["curves"])
+    return StudySection("Learning curves", [], [Table("curves", head, rows)], ["curves"])
 
 
-def _spreads(study: Study) -> Section:
+def _spreads(study: Study) -> StudySection:
     rows = [
         [one.what, f"{one.groups}", number(one.changes), number(one.rows), number(one.difference)]
         for one in study.spreads
@@ -251,20 +251,20 @@ def _spreads(study: Study) -> Section:
         "Tuned models alike but for one thing. The last column is how far two single runs must lie apart before the "
         "difference is more than this and the sampling of rows make (95 %)."
     ]
-    return Section("What a difference between two tuned models can mean", said, [Table("spreads", head, rows)])
+    return StudySection("What a difference between two tuned models can mean", said, [Table("spreads", head, rows)])
 
 
-def _complexity(study: Study) -> Section:
+def _complexity(study: Study) -> StudySection:
     measures = study.evidence.variables
     names = list(dict.fromkeys(name for task in study.evidence.tasks for name in measures[task]))
     rows = [
         [task, *(f"{measures[task][name]:.4g}" if name in measures[task] else ABSENT for name in names)]
         for task in study.evidence.tasks
     ]
-    return Section("Complexity of the tasks", [], [Table("complexity", ["task", *names], rows)])
+    return StudySection("Complexity of the tasks", [], [Table("complexity", ["task", *names], rows)])
 
 
-def _correlations(study: Study, found: Correlations) -> Section:
+def _correlations(study: Study, found: Correlations) -> StudySection:
     ours = not study.evidence.published
     rows = []
     agree = 0
@@ -293,7 +293,7 @@ def _correlations(study: Study, found: Correlations) -> Section:
         "published",
         *(["the published one"] if ours else []),
     ]
-    return Section("Correlations over tasks", said, [Table("correlations", head, rows)], ["correlations"])
+    return StudySection("Correlations over tasks", said, [Table("correlations", head, rows)], ["correlations"])
 
 
 def _gain(one: Prediction) -> str:
@@ -303,7 +303,7 @@ def _gain(one: Prediction) -> str:
     )
 
 
-def _predictions(study: Study) -> Section:
+def _predictions(study: Study) -> StudySection:
     rows = [
         [one.target, f"{one.tasks}", number(one.error), number(one.error_of_mean), signed(one.gain.value),
          signed_interval(one.gain.low, one.gain.high)]
@@ -315,7 +315,7 @@ def _predictions(study: Study) -> Section:
         "gain whose interval holds 0 is no better than the mean of the other tasks."
     ]
     head = ["target", "tasks", "mean absolute error", "of the mean", "gain", "95 % interval"]
-    return Section("Predicting a task that was left out", said, [Table("predictions", head, rows)])
+    return StudySection("Predicting a task that was left out", said, [Table("predictions", head, rows)])
 
 
 def write_page(study: Study, path: Path) -> list[Path]:
@@ -332,7 +332,7 @@ def write_page(study: Study, path: Path) -> list[Path]:
     return [path, *plots]
 
 
-def markdown(found: Sequence[Section], drawn: set[str], images: str = "plots/") -> str:
+def markdown(found: Sequence[StudySection], drawn: set[str], images: str = "plots/") -> str:
     """The sections as Markdown; `drawn` are the plots that there are, `images` what their addresses begin with."""
     parts = [f"# {TITLE}", INTRODUCTION]
     for section in found:
@@ -344,7 +344,7 @@ def markdown(found: Sequence[Section], drawn: set[str], images: str = "plots/") 
     return "\n\n".join(parts) + "\n"
 
 
-def html(found: Sequence[Section], drawn: set[str], plots: Path) -> str:
+def html(found: Sequence[StudySection], drawn: set[str], plots: Path) -> str:
     """The sections as one page that needs nothing else."""
     from importlib.resources import files
 
@@ -372,7 +372,7 @@ def _inline(svg: str, name: str) -> str:
     return re.sub(r'(id="|url\(#|href="#)([\w.-]+)', rf"\1{name}-\2", svg)
 
 
-def text(found: Sequence[Section]) -> str:
+def text(found: Sequence[StudySection]) -> str:
     """The sections for a terminal, without the tables that are one line for each pair of variables."""
     blocks = []
     for section in found:

@@ -20,7 +20,7 @@ from harness.sweep.estimate import SweepPlan, left_seconds, plan
 from harness.sweep.file import SweepFile, load_sweep
 from harness.sweep.grid import MOST_CELLS, Cell, cells_of, grid_size, tasks_of
 from harness.sweep.places import SWEEP, Place
-from harness.sweep.sweep import Ended, Progress, Say, Stopped, Threads, Workers, found_before, only, run_sweep
+from harness.sweep.sweep import Ended, Say, SweepProgress, SweepStopped, Threads, Workers, found_before, only, run_sweep
 from harness.tasks.catalog import task_files
 from harness.tasks.yaml import Source
 
@@ -67,14 +67,14 @@ def start(options: SweepOptions, train_options: Sequence[click.Parameter], say: 
             return _said(Ended(progress.done, progress.failed, 0, None), place, say)
         workers = _workers(options, opened.sweep, place)
 
-        def told(state: Progress, running: int, left: Sequence[Work], found: dict[str, Any]) -> None:
+        def told(state: SweepProgress, running: int, left: Sequence[Work], found: dict[str, Any]) -> None:
             known = [(cells[name], done) for name, done in state.done.items()]
             say(_line(state, running, left_seconds(left, known), workers.room(), found))
 
         try:
             return _said(run_sweep(works, progress, workers, limit.hours, limit.usd, say, told), place, say)
-        except Stopped as stop:
-            raise Stopped(f"{stop}; to go on, run\n  {command()}") from None
+        except SweepStopped as stop:
+            raise SweepStopped(f"{stop}; to go on, run\n  {command()}") from None
 
 
 def planned(options: SweepOptions, train_options: Sequence[click.Parameter], say: Say) -> SweepPlan:
@@ -91,7 +91,7 @@ def planned(options: SweepOptions, train_options: Sequence[click.Parameter], say
     return plan(opened.works, progress.left(opened.works), finished, options.jobs)
 
 
-def _before(opened: _Opened, options: SweepOptions, say: Say) -> Progress:
+def _before(opened: _Opened, options: SweepOptions, say: Say) -> SweepProgress:
     progress = found_before(opened.place, opened.works, say)
     if options.retry_failed:
         progress.failed.clear()
@@ -196,13 +196,13 @@ def _work(cell: Cell, sweep: SweepFile, options: SweepOptions) -> Work:
     return Work(cell, base, data, str(folder.absolute()), uses.cpus, uses.timeout)
 
 
-def _summary(works: Sequence[Work], progress: Progress) -> str:
+def _summary(works: Sequence[Work], progress: SweepProgress) -> str:
     tuned = sum(work.cell.tuned for work in works)
     failed = f", {len(progress.failed)} failed before" if progress.failed else ""
     return f"{tuned} cells and {len(works) - tuned} bases alone; {len(progress.done)} done before{failed}"
 
 
-def _line(state: Progress, running: int, left: float | None, at_once: int, found: dict[str, Any]) -> str:
+def _line(state: SweepProgress, running: int, left: float | None, at_once: int, found: dict[str, Any]) -> str:
     """What became of a cell, and how far the sweep is; `left` are the seconds of the other cells, if known."""
     from harness.report.words import with_interval
 

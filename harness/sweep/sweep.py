@@ -88,7 +88,7 @@ def run_at(work: Work, place: Place, processes: Processes) -> dict[str, Any]:
 
 
 @dataclass
-class Progress:
+class SweepProgress:
     """What has become of the cells of a sweep so far."""
 
     cells: int
@@ -120,7 +120,7 @@ class Ended:
     why: str | None
 
 
-class Stopped(HarnessError):
+class SweepStopped(HarnessError):
     """The user stopped a sweep."""
 
     exit_code = 130
@@ -162,7 +162,7 @@ def _says(kind: type[BaseModel], found: Any) -> bool:
     return True
 
 
-def found_before(place: Place, works: Sequence[Work], say: Say) -> Progress:
+def found_before(place: Place, works: Sequence[Work], say: Say) -> SweepProgress:
     """Return what earlier starts have finished, by one listing of the results.
 
     Raises:
@@ -179,7 +179,7 @@ def found_before(place: Place, works: Sequence[Work], say: Say) -> Progress:
         every = {cell: read.get(f"{CELLS}/{cell}/{name}") for cell in cells}
         return {cell: dict(says) for cell, says in every.items() if says and _says(kind, says) and says["cell"] == cell}
 
-    progress = Progress(len(works), saying(DONE, done, _Done), saying(FAILED, failed, _Failed))
+    progress = SweepProgress(len(works), saying(DONE, done, _Done), saying(FAILED, failed, _Failed))
     for cell in sorted(broken):
         say(f"{cell}: {DONE} is there, but not all files of the cell; it is run again")
     for cell in sorted(done - progress.done.keys()):
@@ -188,8 +188,8 @@ def found_before(place: Place, works: Sequence[Work], say: Say) -> Progress:
 
 
 def run_sweep(
-    works: Sequence[Work], progress: Progress, workers: Workers, hours: float | None, usd: float | None, say: Say,
-    told: Callable[[Progress, int, Sequence[Work], dict[str, Any]], None],
+    works: Sequence[Work], progress: SweepProgress, workers: Workers, hours: float | None, usd: float | None, say: Say,
+    told: Callable[[SweepProgress, int, Sequence[Work], dict[str, Any]], None],
 ) -> Ended:  # fmt: skip
     """Run the cells that are neither done nor failed; `told` is called with each one that ends.
 
@@ -213,14 +213,14 @@ def run_sweep(
     except KeyboardInterrupt:
         say("stopping: the cells that run are ended")
         workers.stop()
-        raise Stopped(
+        raise SweepStopped(
             f"stopped: {len(progress.done)} of {progress.cells} cells are done, {len(running)} were running"
         ) from None
     workers.stop()
     return Ended(progress.done, progress.failed, len(waiting), why if waiting else None)
 
 
-def _limit(progress: Progress, hours: float | None, usd: float | None) -> str | None:
+def _limit(progress: SweepProgress, hours: float | None, usd: float | None) -> str | None:
     """Which limit is reached, if one is."""
     if hours is not None and time.monotonic() - progress.began >= hours * 3600:
         return f"limit.hours ({hours:g}) is reached"

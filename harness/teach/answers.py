@@ -24,7 +24,7 @@ _WHAT_TO_DO = "delete the line, or record the application again"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TeacherAnswer:
     """One answer of a teacher.
 
     `messages` are what was asked, as a chat server was sent it, and `prompt` the same as plain text, both empty of a
@@ -51,7 +51,7 @@ class Answer:
     error: str = ""
 
 
-def read(folder: Path, file: TaskFile) -> Iterator[Answer]:
+def read(folder: Path, file: TaskFile) -> Iterator[TeacherAnswer]:
     """Yield the answers in a folder of `harness collect` or `harness record`, or in one JSONL file of either.
 
     Raises:
@@ -95,7 +95,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, found
 
 
-def _collected(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Answer:
+def _collected(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> TeacherAnswer:
     try:
         if line["status"] not in get_args(Status):
             raise ValueError(f"its status is '{line['status']}'")
@@ -119,7 +119,7 @@ def _right(task: Task, reading: str, references: tuple[str, ...]) -> bool:
     return reading in map(_comparable, golds)
 
 
-def _recorded(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Iterator[Answer]:
+def _recorded(line: Mapping[str, Any], place: str, folder: str, file: TaskFile) -> Iterator[TeacherAnswer]:
     asked, output = line.get("input"), line.get("output")
     try:
         messages = _messages(asked, place)
@@ -181,13 +181,13 @@ def _words(message: Mapping[str, Any]) -> str:
 def _answer(
     task: Task, row: EvaluationRow, response: Response, place: str, folder: str,
     messages: tuple[Mapping[str, Any], ...], tools: Mapping[str, Any], teacher: str, tokens: tuple[int, int],
-) -> Answer:  # fmt: skip
+) -> TeacherAnswer:  # fmt: skip
     status, text, found = reading_of(task, response, None)
     text = _learned(task, found, text.strip())
     label = text if isinstance(task.answer, LabelAnswer) else ""
     if isinstance(task.answer, LabelAndExplanationAnswer) and task.answer.labels and found is not None:
         label = str(found[0])
-    return Answer(
+    return TeacherAnswer(
         id=row.id, place=place, folder=folder, teacher=teacher, prompt=row.prompt, messages=messages, tools=tools,
         status=status, text=text, said={"role": "assistant", "content": text}, reading=_comparable(found),
         label=label, right=None, tokens=tokens, error=response.error or "",

@@ -17,7 +17,7 @@ from harness.rows.overlap import Evaluated, OwnText, near_duplicates, own_text
 from harness.tasks.catalog import TaskFile
 from harness.tasks.prompts import Prompts, question_hash
 from harness.tasks.pruning import Prune, frame
-from harness.teach.answers import Answer, read
+from harness.teach.answers import TeacherAnswer, read
 
 FRAME = "frame"
 
@@ -43,7 +43,7 @@ class DistillOptions:
 class Dropped:
     """An answer that was left out, at which step, and why."""
 
-    answer: Answer
+    answer: TeacherAnswer
     step: str
     why: str
 
@@ -54,14 +54,14 @@ class Distilled:
 
     read: int
     steps: tuple[tuple[str, int], ...]
-    train: tuple[Answer, ...]
-    validation: tuple[Answer, ...]
+    train: tuple[TeacherAnswer, ...]
+    validation: tuple[TeacherAnswer, ...]
     dropped: tuple[Dropped, ...]
     prune: Prune | None
 
 
-Own = Callable[[Answer], OwnText]
-Judged = Iterator[tuple[Answer, str | None]]
+Own = Callable[[TeacherAnswer], OwnText]
+Judged = Iterator[tuple[TeacherAnswer, str | None]]
 """Answers, each with why it is left out, or None."""
 
 
@@ -77,7 +77,7 @@ def distill(file: TaskFile, data: str | None, options: DistillOptions) -> Distil
     prune = _prune(options.prune, [*(answer.prompt for answer in answers if answer.prompt), *evaluated])
     own = _own_texts(answers, evaluated)
     asked = Counter(_group(answer) for answer in answers)
-    steps: list[tuple[str, Callable[[list[Answer]], Iterable[tuple[Answer, str | None]]]]] = [
+    steps: list[tuple[str, Callable[[list[TeacherAnswer]], Iterable[tuple[TeacherAnswer, str | None]]]]] = [
         ("valid answers", _valid),
         ("agreement with the human label", _right if options.human else _all),
         ("the teacher's agreement with itself", lambda left: _agreeing(left, asked, options.repeats)),
@@ -94,7 +94,7 @@ def distill(file: TaskFile, data: str | None, options: DistillOptions) -> Distil
     if not left:
         raise UserError(f"no answer is left to learn from: {_tally(len(answers), counts)}")
     held = _held_out(left, options.validation)  # by the whole prompts: the same rows with and without --prune
-    parts: dict[bool, list[Answer]] = {False: [], True: []}
+    parts: dict[bool, list[TeacherAnswer]] = {False: [], True: []}
     for answer in left:
         parts[answer.prompt in held].append(_pruned(answer, prune) if prune else answer)
     if not parts[False]:
@@ -108,13 +108,13 @@ def _tally(total: int, counts: Sequence[tuple[str, int]]) -> str:
     return f"{total:,} read; " + "; ".join(f"{left:,} after {name}" for name, left in counts)
 
 
-def _one_prompt_for_each_row(answers: Sequence[Answer]) -> None:
+def _one_prompt_for_each_row(answers: Sequence[TeacherAnswer]) -> None:
     """Collected answers name their row, so one row under two prompts is from two versions of the task.
 
     Raises:
         UserError: there is such a row.
     """
-    seen: dict[str, Answer] = {}
+    seen: dict[str, TeacherAnswer] = {}
     for answer in answers:
         other = seen.setdefault(answer.id, answer)
         if other.prompt != answer.prompt:
@@ -162,7 +162,7 @@ def _texts(path: Path) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def _own_texts(answers: Sequence[Answer], evaluated: Sequence[str]) -> Own:
+def _own_texts(answers: Sequence[TeacherAnswer], evaluated: Sequence[str]) -> Own:
     """Return what gives an answer's prompt without what all prompts share, of the task or of an application."""
     by_folder = defaultdict(list)
     for answer in filter(lambda answer: answer.prompt, answers):
@@ -172,7 +172,7 @@ def _own_texts(answers: Sequence[Answer], evaluated: Sequence[str]) -> Own:
     cut = {folder: of_task if folder in ours else own_text(prompts) for folder, prompts in by_folder.items()}
     texts: dict[tuple[str, str], OwnText] = {}  # so that their words are gone through once
 
-    def own(answer: Answer) -> OwnText:
+    def own(answer: TeacherAnswer) -> OwnText:
         key = answer.folder, answer.prompt
         if key not in texts:
             texts[key] = cut[answer.folder](answer.prompt)
@@ -181,28 +181,28 @@ def _own_texts(answers: Sequence[Answer], evaluated: Sequence[str]) -> Own:
     return own
 
 
-def _group(answer: Answer) -> tuple[str, str]:
+def _group(answer: TeacherAnswer) -> tuple[str, str]:
     """What the answers of one teacher to one prompt share."""
     return answer.folder, question_hash(answer.prompt)
 
 
-def _all(answers: list[Answer]) -> Judged:
+def _all(answers: list[TeacherAnswer]) -> Judged:
     return ((answer, None) for answer in answers)
 
 
-def _valid(answers: list[Answer]) -> Judged:
+def _valid(answers: list[TeacherAnswer]) -> Judged:
     for answer in answers:
         valid = answer.status == "ok" and answer.text
         yield answer, None if valid else f"{answer.status}{': ' if answer.error else ''}{answer.error}"
 
 
-def _right(answers: list[Answer]) -> Judged:
+def _right(answers: list[TeacherAnswer]) -> Judged:
     for answer in answers:
         why = {True: None, False: "it is not the right answer of the data", None: "the data has no right answer to it"}
         yield answer, why[answer.right]
 
 
-def _agreeing(answers: list[Answer], asked: Counter[tuple[str, str]], share: float | None) -> Judged:
+def _agreeing(answers: list[TeacherAnswer], asked: Counter[tuple[str, str]], share: float | None) -> Judged:
     """Keep of each row the first answer with its most frequent reading, where so many of all that were asked have it.
 
     Raises:
@@ -229,8 +229,8 @@ def _agreeing(answers: list[Answer], asked: Counter[tuple[str, str]], share: flo
             yield answer, None
 
 
-def _distinct(answers: list[Answer], own: Own) -> Judged:
-    first: dict[str, Answer] = {}
+def _distinct(answers: list[TeacherAnswer], own: Own) -> Judged:
+    first: dict[str, TeacherAnswer] = {}
     unique = []
     for answer in answers:
         other = first.setdefault(question_hash(answer.prompt), answer)
@@ -242,12 +242,12 @@ def _distinct(answers: list[Answer], own: Own) -> Judged:
         yield answer, None if place is None else f"nearly the same as {unique[place].place}"
 
 
-def _not_evaluated(answers: list[Answer], own: Own, evaluated: Sequence[str]) -> Judged:
+def _not_evaluated(answers: list[TeacherAnswer], own: Own, evaluated: Sequence[str]) -> Judged:
     guard = Evaluated(evaluated, (answer.prompt for answer in answers))
     return ((answer, guard.why(answer.prompt, own(answer))) for answer in answers)
 
 
-def _balanced(answers: list[Answer]) -> Judged:
+def _balanced(answers: list[TeacherAnswer]) -> Judged:
     """Keep as many rows of each class as the rarest has, by the hash of their prompts.
 
     Raises:
@@ -265,13 +265,13 @@ def _balanced(answers: list[Answer]) -> Judged:
         yield answer, None if answer.prompt in kept else f"more than {least} rows are '{answer.label}'"
 
 
-def _pruned(answer: Answer, prune: Prune) -> Answer:
+def _pruned(answer: TeacherAnswer, prune: Prune) -> TeacherAnswer:
     """An answer to the question without the fixed text, which is one message of the user's."""
     prompt = prune(answer.prompt)
     return replace(answer, prompt=prompt, messages=({"role": "user", "content": prompt},))
 
 
-def _held_out(answers: Sequence[Answer], share: float) -> set[str]:
+def _held_out(answers: Sequence[TeacherAnswer], share: float) -> set[str]:
     """The prompts of the validation rows: those whose hash is below the share, at least one where a share is asked."""
     if share == 0 or len(answers) < 2:
         return set()
@@ -279,5 +279,5 @@ def _held_out(answers: Sequence[Answer], share: float) -> set[str]:
     return {prompt for prompt, rank in ranks.items() if rank < share} or {min(ranks, key=ranks.__getitem__)}
 
 
-def _rank(purpose: str, answer: Answer) -> str:
+def _rank(purpose: str, answer: TeacherAnswer) -> str:
     return digest(purpose, answer.prompt)

@@ -16,11 +16,11 @@ from harness.printable import printable
 from harness.rows import chunks
 from harness.rows.examples import CARD
 from harness.rows.origin import KINDS
-from harness.rows.training import Pair, completion
+from harness.rows.training import TrainingExample, completion
 from harness.store.atomic import new_folder
 from harness.store.results import Manifest, read_responses
 from harness.tasks.catalog import TaskFile
-from harness.teach.answers import Answer
+from harness.teach.answers import TeacherAnswer
 from harness.teach.distill import Distilled
 
 _README = """---
@@ -99,7 +99,7 @@ def write_chunks(found: Sequence[chunks.Chunk], out: Path, settings: Mapping[str
         _jsonl(part / chunks.CARD, [about])
 
 
-def _splits(found: Distilled) -> Iterator[tuple[str, Sequence[Answer]]]:
+def _splits(found: Distilled) -> Iterator[tuple[str, Sequence[TeacherAnswer]]]:
     yield "train", found.train
     if found.validation:
         yield "validation", found.validation
@@ -110,11 +110,11 @@ def _jsonl(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def _pair_line(answer: Answer) -> dict[str, str]:
-    return {"prompt": answer.prompt, "completion": completion(Pair(answer.prompt, answer.text))}
+def _pair_line(answer: TeacherAnswer) -> dict[str, str]:
+    return {"prompt": answer.prompt, "completion": completion(TrainingExample(answer.prompt, answer.text))}
 
 
-def _chat_line(answer: Answer) -> dict[str, Any]:
+def _chat_line(answer: TeacherAnswer) -> dict[str, Any]:
     context = [{**one, "weight": 0} if one["role"] == "assistant" else dict(one) for one in answer.messages]
     return {"messages": [*context, dict(answer.said)], **answer.tools}
 

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from harness.models.passthrough import API, Front, Tap, Upstream, refusal
 from harness.secrets import in_url, of_proxies, usable
-from harness.teach.request_log import MOST_BYTES, READABLE, Exchange, RequestLog
+from harness.teach.request_log import MOST_BYTES, READABLE, LoggedExchange, RequestLog
 
 LOGGED = re.compile(r"/(chat/)?completions$")
 """What is logged: requests for a completion. Others are passed on and counted."""
@@ -120,7 +120,7 @@ class Logged(Tap):
         """Hand the exchange to the log."""
         if self._too_long:
             error = f"the request or the answer is longer than {MOST_BYTES / 1e6:g} MB"
-        exchange = Exchange(
+        exchange = LoggedExchange(
             tags=self._tags,
             status=self._status,
             at=self._at.isoformat(timespec="milliseconds"),

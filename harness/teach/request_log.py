@@ -39,7 +39,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class LoggedExchange:
     """A request and the answer to it.
 
     Attributes:
@@ -103,7 +103,7 @@ class RequestLog:
         await self._counting
         await self._writer.wait()
 
-    def hand_over(self, exchange: Exchange, request: bytes, answer: bytes) -> None:
+    def hand_over(self, exchange: LoggedExchange, request: bytes, answer: bytes) -> None:
         """Give an exchange to the log. Never waits and never fails: a log that is dead or too slow loses the line."""
         self.handed += 1
         waiting = self._pipe.transport.get_write_buffer_size()
@@ -120,7 +120,7 @@ class RequestLog:
             print("the process that writes the log has ended; requests are passed on without it", file=sys.stderr)
 
 
-def line(exchange: Exchange, request: bytes, answer: bytes) -> dict[str, Any]:
+def line(exchange: LoggedExchange, request: bytes, answer: bytes) -> dict[str, Any]:
     """Return the line of an exchange, without secrets."""
     asked = _parsed(_unpacked(request, exchange.packed[0]))
     output, ttft, error = _answered(exchange, answer)
@@ -142,7 +142,7 @@ def line(exchange: Exchange, request: bytes, answer: bytes) -> dict[str, Any]:
     return found if masked(text, exchange.secrets, shortest) == text else _without(found, exchange.secrets, shortest)
 
 
-def _answered(exchange: Exchange, answer: bytes) -> tuple[Any, float | None, str | None]:
+def _answered(exchange: LoggedExchange, answer: bytes) -> tuple[Any, float | None, str | None]:
     """The answer as one object, the seconds to its first token, and why there is none.
 
     A client may hang up, or a server break off, after the last word: then the answer is whole.
@@ -170,7 +170,7 @@ def _answered(exchange: Exchange, answer: bytes) -> tuple[Any, float | None, str
     return whole_reply(chunk for _, chunk in chunks), ttft, None
 
 
-def _timed(exchange: Exchange, answer: bytes) -> Iterator[tuple[bytes, float]]:
+def _timed(exchange: LoggedExchange, answer: bytes) -> Iterator[tuple[bytes, float]]:
     """The parts of an answer, unpacked.
 
     Raises:
@@ -259,7 +259,7 @@ def _write_all(source: BinaryIO, file: LineFile, acknowledge: Any) -> None:
         if [len(request), len(answer)] != lengths:  # who handed it over was killed meanwhile
             return
         try:
-            file.append(utf8(_encode(line(Exchange(**found), request, answer)) + "\n"))
+            file.append(utf8(_encode(line(LoggedExchange(**found), request, answer)) + "\n"))
         except (OSError, ValueError, RecursionError) as error:
             if not told:
                 print(f"a request cannot be logged: {error}; it was passed on", file=sys.stderr, flush=True)

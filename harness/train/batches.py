@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from harness.errors import UserError
 from harness.models.engines.decoding import after
-from harness.rows.training import Pair, completion
+from harness.rows.training import TrainingExample, completion
 
 Tokens = list[int]
 
@@ -32,7 +32,7 @@ class Encoded:
         return len(self.frame) + max(len(rest) + len(answer) for rest, answer in self.rows)
 
 
-def encode(pairs: Sequence[Pair], tokenizer: Tokenizer, end: int, context: int) -> Encoded:
+def encode(pairs: Sequence[TrainingExample], tokenizer: Tokenizer, end: int, context: int) -> Encoded:
     """Encode rows; an answer is followed by the end token.
 
     Plain text (a row without a prompt) is given its first token, from which the others are to be predicted; no end

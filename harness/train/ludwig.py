@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from harness.errors import HarnessError, UserError
 from harness.hashing import digest
 from harness.models.engines.decoding import after
-from harness.rows.training import Pair, completion
+from harness.rows.training import TrainingExample, completion
 from harness.train.recipe import EVALUATIONS, Curve, Hyperparameters, Trained
 
 # Ludwig 0.17 needs Python 3.12, and these of torch fit it; it has no release that runs beside our own packages on 3.11.
@@ -33,7 +33,7 @@ _PROGRESS = "model/training_progress.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class LudwigBase:
     """What of a base model goes into the configuration; `pad` is `end` where it has none of its own."""
 
     name: str
@@ -43,7 +43,7 @@ class Base:
     pad: int
 
 
-def read_base(name: str) -> Base:
+def read_base(name: str) -> LudwigBase:
     """Read the tokenizer and the configuration of a base model in a folder, or of the hub.
 
     Raises:
@@ -68,14 +68,14 @@ def read_base(name: str) -> Base:
     tokenizer.no_padding()
     end = ends[0] if isinstance(ends, list) else ends
     pad = config.get("pad_token_id")
-    return Base(name, tokenizer, config.get("max_position_embeddings"), end, end if pad is None else pad)
+    return LudwigBase(name, tokenizer, config.get("max_position_embeddings"), end, end if pad is None else pad)
 
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
     """The rows to train on, and the most tokens of a prompt and of an answer; `too_long` rows have more."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TrainingExample, ...]
     prompt: int
     answer: int
     too_long: int
@@ -86,7 +86,7 @@ class Fitting:
         return self.prompt + self.answer
 
 
-def fitting(base: Base, pairs: Sequence[Pair]) -> Fitting:
+def fitting(base: LudwigBase, pairs: Sequence[TrainingExample]) -> Fitting:
     """Leave out the rows that are longer than the 95th percentile of prompts or of answers, as in LoRA Land.
 
     Ludwig itself would cut them on the right, and train on prompts without their end.
@@ -108,7 +108,7 @@ def fitting(base: Base, pairs: Sequence[Pair]) -> Fitting:
     return Fitting(kept, prompt, answer, len(pairs) - len(kept))
 
 
-def configuration(base: Base, recipe: Hyperparameters, rows: Fitting, max_new_tokens: int) -> dict[str, Any]:
+def configuration(base: LudwigBase, recipe: Hyperparameters, rows: Fitting, max_new_tokens: int) -> dict[str, Any]:
     """Return Ludwig's configuration of an LLM fine-tuned with LoRA.
 
     Args:
@@ -268,7 +268,11 @@ def train(
 
 
 def _prepare(
-    work: Path, config: Mapping[str, Any], pairs: Sequence[Pair], recipe: Hyperparameters, say: Callable[[str], None]
+    work: Path,
+    config: Mapping[str, Any],
+    pairs: Sequence[TrainingExample],
+    recipe: Hyperparameters,
+    say: Callable[[str], None],
 ) -> float:
     """Write what Ludwig reads; return the seconds that a stopped run of this training took."""
     name = digest(json.dumps(config), *(text for pair in pairs for text in (pair.prompt, pair.target)))
@@ -294,7 +298,7 @@ def _call(command: Sequence[str], work: Path) -> tuple[int, bool]:
                 stopped = True
 
 
-def _write_rows(pairs: Sequence[Pair], recipe: Hyperparameters, work: Path) -> None:
+def _write_rows(pairs: Sequence[TrainingExample], recipe: Hyperparameters, work: Path) -> None:
     import pandas as pd
 
     held = recipe.held(len(pairs))

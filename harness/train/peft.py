@@ -17,7 +17,7 @@ from harness.hashing import digest
 from harness.models.engines.gguf import base_folder
 from harness.models.engines.peft_adapters import TIED
 from harness.models.engines.transformers import INSTALL, context, device
-from harness.rows.training import Pair
+from harness.rows.training import TrainingExample
 from harness.train import checkpoint
 from harness.train.batches import Encoded, Tokens, encode, shuffled
 from harness.train.lora_linear import fuse
@@ -42,7 +42,9 @@ KEPT = "checkpoints"
 """Folder of the adapters that are kept on the way, in the adapter's own."""
 
 
-def train(base: str, pairs: Sequence[Pair], recipe: Hyperparameters, out: Path, say: Callable[[str], None]) -> Trained:
+def train(
+    base: str, pairs: Sequence[TrainingExample], recipe: Hyperparameters, out: Path, say: Callable[[str], None]
+) -> Trained:
     """Train an adapter and write it to `out` as PEFT does.
 
     With `recipe.checkpoints` the adapters on the way are in `checkpoints/step-…` there. A checkpoint beside it lets the

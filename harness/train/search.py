@@ -37,7 +37,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class TriedWeights:
     """Weights that were tried; the score of each task's first metric on its rows, and their mean as shares of a scale.
 
     The mean is higher for a better merge, whichever way a metric goes.
@@ -49,10 +49,10 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """All candidates, best first, and the split of the rows that each task was asked."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[TriedWeights, ...]
     splits: Mapping[str, str]
 
     def as_json(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def grid(adapters: int) -> Iterator[tuple[float, ...]]:
     yield (1.0,) * adapters
 
 
-def search(merging: MergeOptions, options: SearchOptions, say: Callable[[str], None]) -> Found:
+def search(merging: MergeOptions, options: SearchOptions, say: Callable[[str], None]) -> SearchResult:
     """Try each of the grid's weights on rows that may be learned, of the validation split where a task has one.
 
     No evaluated row is asked. What is made and answered meanwhile is deleted.
@@ -97,7 +97,7 @@ def search(merging: MergeOptions, options: SearchOptions, say: Callable[[str], N
         candidates = [_candidate(tried[name], [run for run in scored if run.manifest.model == name]) for name in tried]
     if any(len(one.scores) < len(tasks) for one in candidates):
         raise HarnessError("not every merge was asked every task, so none can be chosen; see the messages above")
-    return Found(tuple(sorted(candidates, key=lambda one: -one.mean)), splits)
+    return SearchResult(tuple(sorted(candidates, key=lambda one: -one.mean)), splits)
 
 
 def _prepared(
@@ -113,11 +113,11 @@ def _prepared(
     return tasks, splits
 
 
-def _candidate(weights: tuple[float, ...], runs: list[ScoredRun]) -> Candidate:
+def _candidate(weights: tuple[float, ...], runs: list[ScoredRun]) -> TriedWeights:
     scores, shares = {}, []
     for run in runs:
         first = run.metrics[0]
         scores[run.manifest.task] = first_score(run)
         share = scores[run.manifest.task].value / (scale(first) or 1)
         shares.append(share if first.higher_is_better else -share)
-    return Candidate(weights, scores, fmean(shares) if shares else float("-inf"))
+    return TriedWeights(weights, scores, fmean(shares) if shares else float("-inf"))

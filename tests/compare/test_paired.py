@@ -14,7 +14,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from harness.compare.intervals import Sample
-from harness.compare.paired import Comparison, Pair, _decided, corrected, holm, paired_test, paired_tests, scale
+from harness.compare.paired import Comparison, RunPair, _decided, corrected, holm, paired_test, paired_tests, scale
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import f1 as label_f1
 from harness.score.metrics.labels import precision, recall
@@ -228,7 +228,7 @@ class TestPossibleFigures:
     ) -> None:
         a, b = binary(only_a, only_b, both, neither)
         for metric in (ACCURACY, OVERLAP):
-            pair = Pair(Sample(metric, a), Sample(metric, b), comparisons=together)
+            pair = RunPair(Sample(metric, a), Sample(metric, b), comparisons=together)
             (found,) = corrected(paired_tests([pair]), together)
             assert -1 <= found.low <= found.difference <= found.high <= 1
             if found.p_value >= 0.05:
@@ -245,7 +245,7 @@ class TestPossibleFigures:
     def test_rows_needed_are_for_the_test_that_is_used(self, together: int) -> None:
         """Beside a corrected p-value they were for an uncorrected test: 897 of 1,000 rows that had not sufficed."""
         a, b = binary(60, 37, 800, 103)
-        pair = Pair(Sample(ACCURACY, a), Sample(ACCURACY, b), comparisons=together)
+        pair = RunPair(Sample(ACCURACY, a), Sample(ACCURACY, b), comparisons=together)
         (found,) = corrected(paired_tests([pair]), together)
         assert found.rows_needed is not None
         if found.verdict == "not separable":

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import DataError, UserError
 from harness.rows.examples import load_examples
 from harness.rows.origin import locate
-from harness.rows.training import Pair, TrainingRows
+from harness.rows.training import TrainingExample, TrainingRows
 from harness.tasks.catalog import load_task
 from harness.tasks.prompts import Prompts
 from tests.teach.conftest import LEARNED, Taught, own_text
@@ -40,12 +40,12 @@ def said(role: str, content: str) -> dict[str, str]:
 def test_chats_and_prompts_with_completions_are_rows() -> None:
     from harness.rows.examples import _of_line
 
-    pair = Pair("Is it?", "yes")
+    pair = TrainingExample("Is it?", "yes")
     assert _of_line({"prompt": "Is it?", "completion": " yes\n"}) == [pair]
     assert _of_line({"messages": [said("user", "Is it?"), said("assistant", "yes")]}) == [pair]
     assert _of_line({"prompt": [said("user", "Is it?")], "completion": [said("assistant", "yes")]}) == [pair]
     chat = [said("developer", "Be brief."), said("user", "Is it?"), said("assistant", "yes")]
-    assert _of_line({"messages": chat}) == [Pair("Be brief.\n\nIs it?", "yes")]
+    assert _of_line({"messages": chat}) == [TrainingExample("Be brief.\n\nIs it?", "yes")]
 
 
 @pytest.mark.parametrize(("weights", "learned"), [((0, None), ["two"]), ((1, 0), ["one"]), ((None, 1), ["one", "two"])])

@@ -15,7 +15,7 @@ from harness.hashing import digest
 from harness.rows import training
 from harness.rows.evaluation import choose
 from harness.rows.origin import locate
-from harness.rows.training import Pair, TrainingRows, completion, load
+from harness.rows.training import TrainingExample, TrainingRows, completion, load
 from harness.tasks.catalog import TaskFile, load_task
 from harness.tasks.prompts import Prompts
 
@@ -80,7 +80,7 @@ def test_no_row_that_is_evaluated_is_learned(
 
 def test_prompts_and_targets_are_those_of_evaluation(tmp_path: Path) -> None:
     learned, asked = both(task(tmp_path, [row("train", "a ", "no"), row("test", "b")]))
-    assert learned.pairs == (Pair("Is a fine?", "no"),)
+    assert learned.pairs == (TrainingExample("Is a fine?", "no"),)
     assert learned.borrowed_from is None
     assert asked == {"Is b fine?"}
 
@@ -98,7 +98,7 @@ def test_whatever_was_chosen_a_row_that_asks_what_is_evaluated_is_left_out_and_c
     file = task(tmp_path, [row("train", "a"), row("test", "caf\u00e9")])
     monkeypatch.setattr(training, "training_rows", lambda *_: (["Is a fine?", prompt], ["no", "no"]))
     learned, _ = both(file)
-    assert (learned.pairs, learned.dropped) == ((Pair("Is a fine?", "no"),), 1)
+    assert (learned.pairs, learned.dropped) == ((TrainingExample("Is a fine?", "no"),), 1)
 
 
 def test_a_task_without_a_training_split_borrows_what_is_not_evaluated(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_order_of_the_file_does_not_matter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("prompt", "text"), [("Fine?", " yes"), ("Fine?\n", "yes")])
 def test_an_answer_stands_behind_a_space_unless_there_is_one(prompt: str, text: str) -> None:
-    assert completion(Pair(prompt, "yes")) == text
+    assert completion(TrainingExample(prompt, "yes")) == text
 
 
 @pytest.mark.parametrize("name", ["glue_sst2", "ag_news", "e2e_nlg", "gsm8k"])

@@ -20,7 +20,7 @@ from harness.models.http import Transport
 from harness.models.openai import STREAMED
 from harness.rows.evaluation import EvaluationRow
 from harness.serve.choice import choose
-from harness.serve.side_by_side import Answer, Candidate, candidates, side_by_side, verdict, written_row
+from harness.serve.side_by_side import ShownAnswer, ShownModel, candidates, side_by_side, verdict, written_row
 from harness.store.results import Response, read_manifests, read_responses
 from harness.tasks.catalog import TaskFile, load_task
 from tests.loopback import Fault, Loopback, always, error, healthy
@@ -77,13 +77,13 @@ def task_and_rows(folder: Path, name: str = "colours") -> tuple[TaskFile, tuple[
     return file, prepare_rows(file, "sample", 0)[1]
 
 
-def asked_of(folder: Path, front: Running, names: Sequence[str], task: str = "colours") -> list[Candidate]:
+def asked_of(folder: Path, front: Running, names: Sequence[str], task: str = "colours") -> list[ShownModel]:
     entries = load_models(folder / "models.yaml", names, os.environ)
     return candidates(entries, task, choose(folder / "models.yaml", names, None, TASKS), front.url)
 
 
-def states(asked: Sequence[Candidate], file: TaskFile, row: EvaluationRow) -> list[list[Answer]]:
-    async def collect() -> list[list[Answer]]:
+def states(asked: Sequence[ShownModel], file: TaskFile, row: EvaluationRow) -> list[list[ShownAnswer]]:
+    async def collect() -> list[list[ShownAnswer]]:
         async with Transport(direct=True) as transport:
             return [state async for state in side_by_side(asked, file, row, transport)]
 
@@ -191,7 +191,7 @@ def test_models_of_one_server_do_not_wait_for_each_other_within_their_time(
     loopback.latency = 0.05
     file, rows = task_and_rows(folder)
     served = asked_of(folder, front, ("served",))[0]
-    twice = [served, Candidate(replace(served.entry, name="again"), served.asked)]
+    twice = [served, ShownModel(replace(served.entry, name="again"), served.asked)]
     assert [found.text for found in states(twice, file, rows[0])[-1]] == ["yes", "yes"]
     assert loopback.peak == 1
 

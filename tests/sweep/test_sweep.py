@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.sweep.cell import Work
 from harness.sweep.estimate import left_seconds
 from harness.sweep.places import Place
-from harness.sweep.sweep import Ended, Progress, Stopped, found_before, only, run_sweep
+from harness.sweep.sweep import Ended, SweepProgress, SweepStopped, found_before, only, run_sweep
 from tests.sweep.cells import WORK, finished, tuned, write_finished
 
 WORKS = [tuned(f"cell{seed}", seed=seed) for seed in range(5)]
@@ -46,7 +46,7 @@ class Instant:
         self.stopped = True
 
 
-def run(workers: Instant, progress: Progress, hours: float | None = None, usd: float | None = None) -> Ended:
+def run(workers: Instant, progress: SweepProgress, hours: float | None = None, usd: float | None = None) -> Ended:
     return run_sweep(WORKS, progress, workers, hours, usd, lambda line: None, lambda *_: None)
 
 
@@ -84,7 +84,7 @@ def test_a_done_cell_that_was_edited_by_hand_is_run_again(tmp_path: Path, edited
 
 
 def test_cells_that_are_done_or_failed_before_are_not_started() -> None:
-    progress = Progress(5, done={"cell0": finished(WORKS[0])}, failed={"cell3": {"cell": "cell3", "reason": "it"}})
+    progress = SweepProgress(5, done={"cell0": finished(WORKS[0])}, failed={"cell3": {"cell": "cell3", "reason": "it"}})
     workers = Instant()
     ended = run(workers, progress)
     assert workers.started == ["cell1", "cell2", "cell4"]
@@ -93,18 +93,18 @@ def test_cells_that_are_done_or_failed_before_are_not_started() -> None:
 
 
 def test_a_cell_that_fails_stops_no_other() -> None:
-    ended = run(Instant(cell1={"reason": "exit code 1"}), Progress(5))
+    ended = run(Instant(cell1={"reason": "exit code 1"}), SweepProgress(5))
     assert (len(ended.done), list(ended.failed), ended.left) == (4, ["cell1"], 0)
 
 
 def test_a_limit_lets_running_cells_end_and_starts_no_more() -> None:
-    ended = run(Instant(cell0={"usd": 2.0}), Progress(5), usd=1.5)
+    ended = run(Instant(cell0={"usd": 2.0}), SweepProgress(5), usd=1.5)
     assert (list(ended.done), ended.left) == (["cell0", "cell1"], 3)
     assert ended.why == "limit.usd (1.5) is reached"
 
 
 def test_a_limit_of_time_counts_from_the_start() -> None:
-    progress = Progress(5)
+    progress = SweepProgress(5)
     progress.began -= 7200
     ended = run(Instant(), progress, hours=1)
     assert (ended.done, ended.left, ended.why) == ({}, 5, "limit.hours (1) is reached")
@@ -112,8 +112,8 @@ def test_a_limit_of_time_counts_from_the_start() -> None:
 
 def test_ctrl_c_ends_the_cells_that_run() -> None:
     workers = Instant(cell2=KeyboardInterrupt())
-    with pytest.raises(Stopped, match="2 of 5 cells are done"):
-        run(workers, Progress(5))
+    with pytest.raises(SweepStopped, match="2 of 5 cells are done"):
+        run(workers, SweepProgress(5))
     assert workers.stopped
 
 

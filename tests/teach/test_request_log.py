@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from harness.teach.request_log import MOST_BYTES, Exchange, line
+from harness.teach.request_log import MOST_BYTES, LoggedExchange, line
 from tests.loopback_vendors import KEY
 from tests.teach.vendor import chunked, completion
 
 REQUEST = json.dumps({"model": "m", "messages": []}).encode()
-EXCHANGE = Exchange({"app": "a"}, 200, "2026-11-30T00:00:00.000+00:00", 1.0, ("", ""), [], (), None)
+EXCHANGE = LoggedExchange({"app": "a"}, 200, "2026-11-30T00:00:00.000+00:00", 1.0, ("", ""), [], (), None)
 
 
 def logged(answer: bytes, request: bytes = REQUEST, *, size: int = 7, **more: Any) -> dict[str, Any]:

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models.engines.decoding import Answer, Query, answer
+from harness.models.engines.decoding import DecodedAnswer, Query, answer
 from harness.models.engines.gguf import base_folder
 from harness.models.engines.llamacpp import LlamaCpp
-from harness.rows.training import Pair
+from harness.rows.training import TrainingExample
 from harness.train.recipe import ALL_LINEAR, SMALL_BASE
 from tests.models import tiny_gguf
 from tests.train.test_peft import silent
 
 pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")]
 
-PAIRS = [Pair(f"no ab 12 {'ye' * (n % 3)} {n}:", "yes" if n % 2 else "no") for n in range(64)]
+PAIRS = [TrainingExample(f"no ab 12 {'ye' * (n % 3)} {n}:", "yes" if n % 2 else "no") for n in range(64)]
 RECIPE = replace(SMALL_BASE, steps=12, rank=4, alpha=8, rows_per_update=8, validation=0.25)
 
 
@@ -86,7 +86,10 @@ def test_an_adapter_that_learned_answers_alike_in_both(base: Path, tmp_path: Pat
     engine = LlamaCpp(str(base), threads=1)
     there = [asyncio.run(engine.ask(str(tmp_path), query)) for query in queries]
     engine.close()
-    assert sum(isinstance(one, Answer) and one.text == other.text for one, other in zip(here, there, strict=True)) >= 22
+    assert (
+        sum(isinstance(one, DecodedAnswer) and one.text == other.text for one, other in zip(here, there, strict=True))
+        >= 22
+    )
 
 
 class TestTraining:

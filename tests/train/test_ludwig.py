@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from harness.errors import HarnessError, UserError
-from harness.rows.training import Pair
+from harness.rows.training import TrainingExample
 from harness.train import ludwig
 from harness.train.recipe import Hyperparameters, Trained
 from tests.models.engines.engine import END, tokenizer
@@ -152,8 +152,10 @@ class TestConfiguration:
         found = configuration(base, recipe)
         assert found["trainer"]["train_steps"] == 16, "16 of 20 rows, twice, 2 at a time"
 
-    @pytest.mark.parametrize("long", [Pair("very " * 20 + "long:", "fruit"), Pair("Kind:", "fruit " * 9)])
-    def test_a_row_that_ludwig_would_cut_is_left_out(self, base: Path, long: Pair) -> None:
+    @pytest.mark.parametrize(
+        "long", [TrainingExample("very " * 20 + "long:", "fruit"), TrainingExample("Kind:", "fruit " * 9)]
+    )
+    def test_a_row_that_ludwig_would_cut_is_left_out(self, base: Path, long: TrainingExample) -> None:
         found = ludwig.fitting(ludwig.read_base(str(base)), [*PAIRS[:10], long, *PAIRS[10:]])
         assert (found.pairs, found.too_long, found.longest) == (tuple(PAIRS), 1, 63)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models.engines.decoding import Answer, Query, answer
+from harness.models.engines.decoding import DecodedAnswer, Query, answer
 from harness.train import checkpoint
 from harness.train.recipe import ALL_LINEAR, Hyperparameters
 from tests.train import tiny
@@ -85,7 +85,7 @@ class TestATraining:
 
         found = answer(TransformersEngine(str(base)), str(trained[1]), [Query(pair.prompt, 8) for pair in PAIRS[:24]])
         right = [
-            isinstance(each, Answer) and each.text == " " + pair.target and each.finish == "stop"
+            isinstance(each, DecodedAnswer) and each.text == " " + pair.target and each.finish == "stop"
             for each, pair in zip(found, PAIRS, strict=False)
         ]
         assert sum(right) > 20
@@ -290,9 +290,11 @@ class TestCheckpoints:
 
 
 def test_plain_text_is_learned(base: Path, tmp_path: Path) -> None:
-    from harness.rows.training import Pair
+    from harness.rows.training import TrainingExample
     from harness.train import peft
 
-    texts = [Pair("", f"the thing of kind {kind} is {name}") for kind, name in (("fruit", "fig"), ("tool", "saw"))]
+    texts = [
+        TrainingExample("", f"the thing of kind {kind} is {name}") for kind, name in (("fruit", "fig"), ("tool", "saw"))
+    ]
     curve = peft.train(str(base), texts * 10, replace(RECIPE, steps=30), tmp_path, silent).curve
     assert curve.validation[-1] < curve.validation[0] / 2

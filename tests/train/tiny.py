@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.rows.training import Pair
+from harness.rows.training import TrainingExample
 
 FRUIT = ("apple", "pear", "plum", "fig")
 TOOLS = ("hammer", "saw", "drill", "file")
 
 
-def pairs(number: int = 80) -> list[Pair]:
+def pairs(number: int = 80) -> list[TrainingExample]:
     """Rows whose answer is the kind of a thing; prompts share their beginning and differ in length."""
     things = [(name, kind) for kind, names in (("fruit", FRUIT), ("tool", TOOLS)) for name in names]
     return [
-        Pair(f"What kind of thing is this?\nThing: {'very ' * (place % 3)}{name}\nKind:", kind)
+        TrainingExample(f"What kind of thing is this?\nThing: {'very ' * (place % 3)}{name}\nKind:", kind)
         for place, (name, kind) in enumerate((things * number)[:number])
     ]
 

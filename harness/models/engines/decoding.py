@@ -33,7 +33,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DecodedAnswer:
     """A completion without its stop string, why it ended, and the tokens read and written."""
 
     text: str
@@ -46,7 +46,7 @@ class PromptTooLong(Exception):
     """A prompt leaves no room for an answer in the model's context."""
 
 
-class Batch(Protocol):
+class DecodingBatch(Protocol):
     """Prompts of which a model has read everything so far."""
 
     def next(self, allowed: Allowed) -> list[int]:
@@ -69,7 +69,7 @@ class Engine(Protocol):
         """Return the tokens of a query's prompt, with those that the model expects around it."""
         ...
 
-    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> Batch:
+    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> DecodingBatch:
         """Read prompts, given as tokens, to which at most `room` more will be added."""
         ...
 
@@ -93,19 +93,19 @@ class _Row:
         return (self.choices or {})[tuple(self.written)]
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> DecodedAnswer:
         """The whole answer."""
-        return Answer(self.text or "", self.finish, len(self.prompt), len(self.written))
+        return DecodedAnswer(self.text or "", self.finish, len(self.prompt), len(self.written))
 
 
-def answer(engine: Engine, adapter: str | None, queries: Sequence[Query]) -> list[Answer | PromptTooLong]:
+def answer(engine: Engine, adapter: str | None, queries: Sequence[Query]) -> list[DecodedAnswer | PromptTooLong]:
     """Answer a batch greedily; for a prompt that is too long there is an error in the answer's place.
 
     Queries with and without labels must not be mixed.
     """
     engine.use(adapter)
     prompts = [engine.encode(query) for query in queries]
-    done: list[Answer | PromptTooLong] = [
+    done: list[DecodedAnswer | PromptTooLong] = [
         PromptTooLong(f"the prompt has {len(tokens)} tokens, and the model reads {engine.context - 1} at most")
         for tokens in prompts
     ]
@@ -139,7 +139,7 @@ def _side_by_side(rows: Sequence[_Row], context: int) -> Iterator[list[_Row]]:
         rows = [row for row in rows if row.place not in together]
 
 
-def _write(engine: Engine, rows: Sequence[_Row], batch: Batch) -> None:
+def _write(engine: Engine, rows: Sequence[_Row], batch: DecodingBatch) -> None:
     constrained = rows[0].choices is not None
     while any(row.text is None for row in rows):
         allowed = [row.allowed if row.text is None else engine.end for row in rows] if constrained else None

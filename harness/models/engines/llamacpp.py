@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from harness.errors import BadReply, DataError, Rejected, UserError
 from harness.models.engines.adapter_files import CONFIG, WEIGHTS
-from harness.models.engines.decoding import Answer, PromptTooLong, Query
+from harness.models.engines.decoding import DecodedAnswer, PromptTooLong, Query
 from harness.models.engines.known_bases import cache_folder, gguf_file
 from harness.tasks.messages import as_chat, as_continuation
 
@@ -69,7 +69,7 @@ class LlamaCpp:
         if self._missing:
             raise UserError(self._missing)
 
-    async def ask(self, adapter: str | None, query: Query) -> Answer:
+    async def ask(self, adapter: str | None, query: Query) -> DecodedAnswer:
         """Answer a query greedily, when those before it are answered.
 
         Raises:
@@ -85,7 +85,7 @@ class LlamaCpp:
         self._worker.shutdown(wait=True, cancel_futures=True)
         self._server = None
 
-    def _answer(self, adapter: str | None, query: Query) -> Answer:
+    def _answer(self, adapter: str | None, query: Query) -> DecodedAnswer:
         if self._server is None or (adapter is not None and adapter not in self._numbers):
             self._load(adapter)
         reply = self._complete(adapter, query)
@@ -98,7 +98,7 @@ class LlamaCpp:
         choice, usage = reply["choices"][0], reply["usage"]
         text = choice["message"]["content"] if query.chat else choice["text"]
         finish: Literal["stop", "length"] = "length" if choice["finish_reason"] == "length" else "stop"
-        return Answer(text, finish, usage["prompt_tokens"], usage["completion_tokens"])
+        return DecodedAnswer(text, finish, usage["prompt_tokens"], usage["completion_tokens"])
 
     def _complete(self, adapter: str | None, query: Query) -> Mapping[str, Any]:
         body: dict[str, Any] = {

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.models.engines.decoding import Answer, Engine, Query, answer
+from harness.models.engines.decoding import DecodedAnswer, Engine, Query, answer
 
 
 def load(name: str) -> Engine:
@@ -27,7 +27,7 @@ def load(name: str) -> Engine:
 class _Waiting:
     adapter: str | None
     query: Query
-    answered: asyncio.Future[Answer]
+    answered: asyncio.Future[DecodedAnswer]
 
     @property
     def kind(self) -> tuple[str | None, bool]:
@@ -45,7 +45,7 @@ class Runner:
         self._work: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "model")
 
-    async def ask(self, adapter: str | None, query: Query) -> Answer:
+    async def ask(self, adapter: str | None, query: Query) -> DecodedAnswer:
         """Answer a query, in one batch with others that wait.
 
         Raises:
@@ -74,7 +74,7 @@ class Runner:
                     self._engine = await loop.run_in_executor(self._thread, self._open)
                 batch = self._next(self._engine.batch)
                 queries = [waiting.query for waiting in batch]
-                answers: list[Answer | Exception] = [
+                answers: list[DecodedAnswer | Exception] = [
                     *await loop.run_in_executor(self._thread, answer, self._engine, batch[0].adapter, queries)
                 ]
             except Exception as error:  # noqa: BLE001  whatever failed, the rows that wait for it must hear of it
@@ -84,7 +84,7 @@ class Runner:
             for waiting, found in zip(batch, answers, strict=True):
                 if waiting.answered.done():
                     continue
-                if isinstance(found, Answer):
+                if isinstance(found, DecodedAnswer):
                     waiting.answered.set_result(found)
                 else:
                     waiting.answered.set_exception(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from harness.errors import UserError
-from harness.models.engines.decoding import Allowed, Batch, Query
+from harness.models.engines.decoding import Allowed, DecodingBatch, Query
 from harness.models.engines.peft_adapters import Adapters
 from harness.tasks.messages import as_chat
 
@@ -120,7 +120,7 @@ class TransformersEngine:
         text = self._words.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> Batch:
+    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> DecodingBatch:
         """Read prompts, padded on the left, so that every row's next token is at the same place.
 
         Raises:

@@ -20,7 +20,7 @@ from harness.report.page.sources import of_all
 from harness.report.page.task_view import task_view
 from harness.report.published import Published
 from harness.report.tables import plot_name
-from harness.report.trend import Cell
+from harness.report.trend import TrendCell
 from harness.report.words import INTERVALS, number, small, task_verdicts
 from harness.score.scoring import ScoredRun
 from harness.store.atomic import utf8
@@ -40,7 +40,7 @@ def page(
     plots: Mapping[str, str],
     inline: Sequence[tuple[str, str]] | None = None,
     *,
-    history: Sequence[Cell] = (),
+    history: Sequence[TrendCell] = (),
 ) -> Path:
     """Write `index.html` into `out` and return it.
 
@@ -56,7 +56,7 @@ def page(
 
 
 def _section(
-    found: Findings, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]], history: Sequence[Cell]
+    found: Findings, frame: pd.DataFrame, published: Mapping[str, Sequence[Published]], history: Sequence[TrendCell]
 ) -> dict[str, Any]:
     figures = published if found.kind == "benchmark" else {}
     tasks = [

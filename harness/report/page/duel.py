@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from harness.report import words
-from harness.report.scoreboard import Duel, Line, Scoreboard
+from harness.report.scoreboard import Duel, DuelLine, Scoreboard
 from harness.report.words import number, plural, signed, signed_interval
 
 RESULTS = {
@@ -65,7 +65,7 @@ def _means(duel: Duel) -> dict[str, str] | None:
     }
 
 
-def _line(line: Line, low: float, high: float) -> dict[str, Any]:
+def _line(line: DuelLine, low: float, high: float) -> dict[str, Any]:
     mark, word = RESULTS[line.found.verdict]
     shown: dict[str, Any] = {"task": line.task, "metric": line.metric, "n": line.found.n}
     shown |= {"verdict": line.found.verdict, "mark": mark, "word": word, "p": line.found.p}

@@ -25,7 +25,7 @@ from harness.report.tables import (
     sources,
     version_of,
 )
-from harness.report.trend import Cell
+from harness.report.trend import TrendCell
 from harness.report.words import (
     ABSENT,
     against,
@@ -52,7 +52,7 @@ def task_view(
     part: pd.DataFrame,
     published: Sequence[Published],
     verdict: str,
-    history: Sequence[Cell] = (),
+    history: Sequence[TrendCell] = (),
 ) -> View:
     """Everything the template says about one task; `part` holds its rows of the long form, of one kind."""
     board = findings.board

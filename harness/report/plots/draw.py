@@ -16,7 +16,7 @@ from harness.report import plots
 from harness.report.published import Published
 from harness.report.scoreboard import Overall
 from harness.report.tables import plot_name, tasks_of
-from harness.report.trend import Cell
+from harness.report.trend import TrendCell
 from harness.rows.origin import KINDS
 
 FEW = 12
@@ -65,7 +65,7 @@ def drawings(
     df: pd.DataFrame,
     published: Mapping[str, Sequence[Published]],
     found: Mapping[str, Overall],
-    history: Sequence[Cell] = (),
+    history: Sequence[TrendCell] = (),
 ) -> list[Drawing]:
     """The plots of a report: those over all tasks of each kind of runs, then one or two for each task.
 
@@ -109,7 +109,7 @@ def _by_task(
         yield Drawing(plot_name(task, kind), kind, False, drawn)
 
 
-def _histories(df: pd.DataFrame, history: Sequence[Cell]) -> Iterator[Drawing]:
+def _histories(df: pd.DataFrame, history: Sequence[TrendCell]) -> Iterator[Drawing]:
     """A plot for each task that was run more than once."""
     for task, kind, _ in tasks_of(df):
         shown = [cell for cell in history if (cell.task, cell.kind) == (task, kind)]

@@ -13,14 +13,14 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from numpy.typing import NDArray
 
 from harness.report.plots.style import FAINT, GREY, VERMILION, canvas, look, model_legend, save, style, titles
-from harness.report.trend import Cell
+from harness.report.trend import TrendCell
 from harness.report.words import plural
 from harness.store.history import PastRun
 
 TITLE = "Scores over time"
 
 
-def history_plot(cells: Sequence[Cell], path: Path) -> list[Path]:
+def history_plot(cells: Sequence[TrendCell], path: Path) -> list[Path]:
     """Each model's scores with their 95 % intervals by time; returns the two files written, none for single runs.
 
     `cells` are of one task and kind of rows, `path` has no ending. Superseded runs are hollow, grey and never joined
@@ -52,7 +52,7 @@ def history_plot(cells: Sequence[Cell], path: Path) -> list[Path]:
         return save(figure, path, first.kind == "sample", f"{TITLE}: {first.task}", description)
 
 
-def _line(axes: Axes, cell: Cell, colour: str, marker: str) -> None:
+def _line(axes: Axes, cell: TrendCell, colour: str, marker: str) -> None:
     """Draw a model's runs."""
     for run, _ in cell.superseded:
         _points(axes, [run], GREY, marker, hollow=True, line="none")

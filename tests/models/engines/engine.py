@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from harness.models.engines.decoding import Allowed, Batch, Query
+from harness.models.engines.decoding import Allowed, DecodingBatch, Query
 
 END = 0
 
@@ -41,7 +41,7 @@ class Scripted:
     def encode(self, query: Query) -> list[int]:
         return list(self.tokenizer.encode(query.prompt).ids)
 
-    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> Batch:
+    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> DecodingBatch:
         texts = [self.tokenizer.decode(list(prompt)) for prompt in prompts]
         self.calls.append((adapter, texts))
         coming = [[*self.tokenizer.encode(self.answers.get(text, "")).ids, END] for text in texts]

@@ -7,33 +7,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers
 
-from harness.models.engines.decoding import Answer, PromptTooLong, Query, after, answer, continuations
+from harness.models.engines.decoding import DecodedAnswer, PromptTooLong, Query, after, answer, continuations
 from harness.tasks.messages import as_continuation
 from tests.models.engines.engine import END, Scripted, tokenizer
 
 TEXT = st.text(min_size=0, max_size=12)
 
 
-def one(text: str, **query: object) -> Answer:
+def one(text: str, **query: object) -> DecodedAnswer:
     settings = {"prompt": "p", "max_tokens": 40, **query}
     [found] = answer(Scripted({"p": text}), None, [Query(**settings)])  # type: ignore[arg-type]
-    assert isinstance(found, Answer)
+    assert isinstance(found, DecodedAnswer)
     return found
 
 
 class TestTheEnd:
     def test_an_end_token_ends_it(self) -> None:
-        assert one("yes") == Answer("yes", "stop", input_tokens=1, output_tokens=4)
+        assert one("yes") == DecodedAnswer("yes", "stop", input_tokens=1, output_tokens=4)
 
     def test_an_answer_may_be_empty(self) -> None:
-        assert one("") == Answer("", "stop", 1, 1), "the end is a token, too"
+        assert one("") == DecodedAnswer("", "stop", 1, 1), "the end is a token, too"
 
     def test_a_limit_cuts_it(self) -> None:
-        assert one("a long story", max_tokens=6) == Answer("a long", "length", 1, 6)
+        assert one("a long story", max_tokens=6) == DecodedAnswer("a long", "length", 1, 6)
 
     def test_the_context_is_a_limit_too(self) -> None:
         [found] = answer(Scripted({"prompt": "story"}, context=9), None, [Query("prompt", 40)])
-        assert found == Answer("sto", "length", 6, 3)
+        assert found == DecodedAnswer("sto", "length", 6, 3)
 
     @pytest.mark.parametrize(
         ("said", "stop", "text"),
@@ -75,7 +75,7 @@ class TestBatches:
     def test_a_long_prompt_does_not_cut_the_answers_beside_it(self) -> None:
         engine = Scripted({"short": "a long answer", "x" * 60: "tail"}, context=64)
         found = answer(engine, None, [Query("short", 40), Query("x" * 60, 40)])
-        assert [each.text for each in found if isinstance(each, Answer)] == ["a long answer", "tail"]
+        assert [each.text for each in found if isinstance(each, DecodedAnswer)] == ["a long answer", "tail"]
         assert len(engine.calls) == 2
 
     def test_rows_that_fit_beside_each_other_are_read_at_once(self) -> None:
@@ -88,7 +88,7 @@ class TestBatches:
         long, short = answer(engine, None, [Query("x" * 8, 4), Query("a", 4)])
         assert isinstance(long, PromptTooLong)
         assert str(long) == "the prompt has 8 tokens, and the model reads 7 at most"
-        assert short == Answer("1", "stop", 1, 2)
+        assert short == DecodedAnswer("1", "stop", 1, 2)
 
     def test_without_a_prompt_that_fits_nothing_is_read(self) -> None:
         engine = Scripted(context=4)
@@ -109,17 +109,17 @@ class TestLabels:
         assert one(" into", labels=labels).text == " into"
 
     def test_nothing_is_generated_behind_one_that_none_continues(self) -> None:
-        assert one(" yes and no", labels=("yes",)) == Answer(" yes", "stop", 1, 4)
+        assert one(" yes and no", labels=("yes",)) == DecodedAnswer(" yes", "stop", 1, 4)
 
     def test_they_stand_right_behind_a_prompt_that_ends_with_white_space(self) -> None:
         [found] = answer(Scripted(), None, [Query("p\n", 4, labels=("yes",))])
-        assert isinstance(found, Answer)
+        assert isinstance(found, DecodedAnswer)
         assert found.text == "yes"
 
     def test_rows_of_a_batch_have_labels_of_their_own(self) -> None:
         queries = [Query("a", 4, labels=("yes", "no")), Query("b", 4, labels=("entailment",))]
         found = answer(Scripted({"a": " yes"}), None, queries)
-        assert [each.text for each in found if isinstance(each, Answer)] == [" yes", " entailment"]
+        assert [each.text for each in found if isinstance(each, DecodedAnswer)] == [" yes", " entailment"]
 
     @given(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=5), TEXT)
     def test_any_answer_is_one_of_them(self, labels: list[str], said: str) -> None:

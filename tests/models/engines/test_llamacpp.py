@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.models.engines import llamacpp
-from harness.models.engines.decoding import Answer, PromptTooLong, Query
+from harness.models.engines.decoding import DecodedAnswer, PromptTooLong, Query
 from harness.models.engines.llamacpp import LlamaCpp
 from tests.models import tiny_gguf
 
@@ -43,7 +43,7 @@ def engine(folder: Path) -> Iterator[LlamaCpp]:
     engine.close()
 
 
-def ask(engine: LlamaCpp, query: Query, adapter: Path | None = None) -> Answer:
+def ask(engine: LlamaCpp, query: Query, adapter: Path | None = None) -> DecodedAnswer:
     return asyncio.run(engine.ask(str(adapter) if adapter else None, query))
 
 

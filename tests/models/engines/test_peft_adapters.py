@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models.engines.decoding import Answer, Query, answer
+from harness.models.engines.decoding import DecodedAnswer, Query, answer
 from harness.models.engines.transformers import TransformersEngine
 from tests.models.engines.plain import PROMPTS, generated
 from tests.train import tiny
@@ -55,7 +55,7 @@ def adapter(base: Path, tmp_path: Path) -> Make:
 
 def said(engine: TransformersEngine, adapter: str | None, **changes: Any) -> list[str]:
     found = answer(engine, adapter, [Query(prompt, 12, **changes) for prompt in PROMPTS])
-    return [each.text if isinstance(each, Answer) else repr(each) for each in found]
+    return [each.text if isinstance(each, DecodedAnswer) else repr(each) for each in found]
 
 
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.models.engines.decoding import Answer, Engine, PromptTooLong, Query
+from harness.models.engines.decoding import DecodedAnswer, Engine, PromptTooLong, Query
 from harness.models.engines.runner import Runner, load
 from tests.models.engines.engine import Scripted
 
@@ -29,15 +29,15 @@ def runner(engine: Scripted) -> Iterator[Runner]:
     found.close()
 
 
-def ask(runner: Runner, *asked: tuple[str | None, Query]) -> list[Answer | BaseException]:
-    async def asking() -> list[Answer | BaseException]:
+def ask(runner: Runner, *asked: tuple[str | None, Query]) -> list[DecodedAnswer | BaseException]:
+    async def asking() -> list[DecodedAnswer | BaseException]:
         return await asyncio.gather(*(runner.ask(*each) for each in asked), return_exceptions=True)
 
     return asyncio.run(asking())
 
 
-def texts(answers: list[Answer | BaseException]) -> list[str]:
-    return [each.text if isinstance(each, Answer) else repr(each) for each in answers]
+def texts(answers: list[DecodedAnswer | BaseException]) -> list[str]:
+    return [each.text if isinstance(each, DecodedAnswer) else repr(each) for each in answers]
 
 
 def test_every_row_gets_its_own_answer(runner: Runner) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models.engines.decoding import Answer, PromptTooLong, Query, answer
+from harness.models.engines.decoding import DecodedAnswer, PromptTooLong, Query, answer
 from harness.models.engines.transformers import TransformersEngine
 from tests.models.engines.plain import PROMPTS, generated
 from tests.train import tiny
@@ -40,7 +40,7 @@ def engine(base: Path) -> TransformersEngine:
 
 def said(engine: Any, adapter: str | None, *queries: Query) -> list[str]:
     found = answer(engine, adapter, queries)
-    return [each.text if isinstance(each, Answer) else repr(each) for each in found]
+    return [each.text if isinstance(each, DecodedAnswer) else repr(each) for each in found]
 
 
 def test_answers_are_those_of_generate(engine: TransformersEngine, base: Path, adapters: tuple[str, str]) -> None:
