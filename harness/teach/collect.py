@@ -22,6 +22,7 @@ from harness.errors import UserError
 from harness.models.entry import BaselineModel, ColumnModel, ModelEntry, Sampled, Thinking, load_models
 from harness.rows.evaluation import EvaluationRow, choose
 from harness.rows.explained import ANSWERS, EVALUATED, TEACHERS, WRITTEN
+from harness.rows.files import jsonl
 from harness.rows.origin import locate
 from harness.rows.training import learnable_rows
 from harness.score.answers import text_of
@@ -79,6 +80,8 @@ def collect(
     fingerprint = write_rows(options.results, file.name, asked)
     task = PreparedTask(gap.task if gap else file, prompts, origin, replace(subset, rows=()), fingerprint, len(rows))
     name = f"{TEACHERS}/{entry.name}" + (f"/{EVALUATED}" if evaluated else "")
+    folder = options.results / file.name / name
+    before = list(jsonl(folder / ANSWERS)) if (folder / ANSWERS).is_file() else []
     stopped = None
     try:
         runs = ask_pairs([(task, replace(entry, name=name))], options, say)
@@ -86,8 +89,11 @@ def collect(
         runs, stopped = list(stop.manifests), str(stop)
     if not runs:
         raise UserError(f"nothing was collected from {entry.name} on {file.name}" + (f": {stopped}" if stopped else ""))
-    folder = options.results / file.name / name
-    replace_file(folder / ANSWERS, "".join(f"{_encoded(line)}\n" for line in _lines(options.results, runs[0], gap)))
+    of_run = {"split": split or file.task.training.split, "asked": runs[0].prompt_hash}
+    lines = [line | of_run for line in _lines(options.results, runs[0], gap)]
+    # What was collected before from another split with the same prompt stays.
+    lines += [one for one in before if one.get("asked") == of_run["asked"] and one.get("split") != of_run["split"]]
+    replace_file(folder / ANSWERS, "".join(f"{json.dumps(line, ensure_ascii=False, default=str)}\n" for line in lines))
     return Collected(folder, runs[0], stopped, gap is not None)
 
 
@@ -189,7 +195,3 @@ def _line(run: Manifest, row: EvaluationRow, response: Response | None) -> dict[
         "at": answer.at,
         **({"error": answer.error} if answer.error else {}),
     }
-
-
-def _encoded(line: dict[str, Any]) -> str:
-    return json.dumps(line, ensure_ascii=False, default=str)

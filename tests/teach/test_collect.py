@@ -193,6 +193,18 @@ def test_answers_on_evaluated_rows_are_kept_apart(taught: Taught, loopback: Loop
     assert len(taught.lines()) == 4
 
 
+def test_answers_on_one_split_stay_when_another_is_collected(taught: Taught, loopback: Loopback) -> None:
+    taught.model("m", loopback.openai_url)
+    collected(taught, rows=10)
+    collected(taught, split="validation")
+    collected(taught, rows=5)
+    assert Counter(line["split"] for line in taught.lines()) == {"train": 5, "validation": 4}
+    task = taught.folder / "tasks" / "small.yaml"
+    task.write_text(task.read_text().replace("{{ text }}", "Now: {{ text }}"))
+    collected(taught, rows=5)
+    assert Counter(line["split"] for line in taught.lines()) == {"train": 5}, "those to another prompt are not mixed in"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
