@@ -17,7 +17,7 @@ from harness.rows.origin import Origin
 from harness.rows.overlap import Evaluated, own_text
 from harness.rows.training import TrainingExample, TrainingRows
 from harness.tasks.catalog import TaskFile
-from harness.tasks.messages import Message, plain
+from harness.tasks.messages import Message, only_text, plain
 from harness.tasks.prompts import Prompts
 from harness.tasks.pruning import Prune, prune_from
 
@@ -148,10 +148,10 @@ def _of_line(line: dict[str, Any]) -> list[TrainingExample] | None:
         return [TrainingExample(prompt, answer.strip())]
     if not (isinstance(messages, list) and len(messages) > 1 and all(isinstance(one, dict) for one in messages)):
         return None
-    turns = [(one.get("role"), one.get("content")) for one in messages]
+    turns = [(one.get("role"), only_text(one.get("content"))) for one in messages]
     if turns[-1][0] != "assistant" or not all(isinstance(role, str) and isinstance(said, str) for role, said in turns):
         return None
-    asked = [Message("system" if role == "developer" else role, said) for role, said in turns]
+    asked = [Message("system" if role == "developer" else role, str(said)) for role, said in turns]
     learned = [
         n for n, (role, _) in enumerate(turns) if n and role == "assistant" and messages[n].get("weight", 1) != 0
     ]

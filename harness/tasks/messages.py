@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 
@@ -62,6 +62,14 @@ def as_chat(prompt: str, messages: Sequence[Message]) -> list[dict[str, str]]:
 def as_text(prompt: str, answer: str) -> str:
     """Return a prompt with its answer."""
     return prompt + as_continuation(prompt, answer)
+
+
+def only_text(content: Any) -> str | None:
+    """Return the text of a message that a model was sent: a text, or parts of nothing else; None of any other."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    return "".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else None
 
 
 def plain(messages: Sequence[Message]) -> str:

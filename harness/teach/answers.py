@@ -16,7 +16,7 @@ from harness.score.answers import read_gold
 from harness.score.scoring import Status, reading_of
 from harness.store.results import Response, ResponseStatus
 from harness.tasks.catalog import TaskFile
-from harness.tasks.messages import Message, plain
+from harness.tasks.messages import Message, only_text, plain
 from harness.tasks.task import JsonAnswer, LabelAndExplanationAnswer, LabelAnswer, Task
 
 _ENDS: dict[str, ResponseStatus] = {"length": "truncated", "content_filter": "refused"}
@@ -169,6 +169,8 @@ def _messages(asked: Any, place: str) -> tuple[Mapping[str, Any], ...]:
         found = asked.get("messages")
         roles = ("system", "user", "assistant", "tool", "developer")
         if isinstance(found, list) and found and all(isinstance(m, Mapping) and m.get("role") in roles for m in found):
+            if any(one.get("content") and only_text(one["content"]) is None for one in found):
+                raise DataError(f"{place}: a message holds more than text, which is not learned; delete the line")
             return tuple({**one, "role": "system"} if one["role"] == "developer" else dict(one) for one in found)
     raise DataError(f"{place}: no input.messages that a model was sent; {_WHAT_TO_DO}")
 

@@ -37,6 +37,9 @@ def said(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
 def test_chats_and_prompts_with_completions_are_rows() -> None:
     from harness.rows.examples import _of_line
 
@@ -46,6 +49,8 @@ def test_chats_and_prompts_with_completions_are_rows() -> None:
     assert _of_line({"prompt": [said("user", "Is it?")], "completion": [said("assistant", "yes")]}) == [pair]
     chat = [said("developer", "Be brief."), said("user", "Is it?"), said("assistant", "yes")]
     assert _of_line({"messages": chat}) == [TrainingExample("Be brief.\n\nIs it?", "yes")]
+    parts = [{"type": "text", "text": "Is "}, {"type": "text", "text": "it?"}]
+    assert _of_line({"messages": [{"role": "user", "content": parts}, said("assistant", "yes")]}) == [pair]
 
 
 @pytest.mark.parametrize(("weights", "learned"), [((0, None), ["two"]), ((1, 0), ["one"]), ((None, 1), ["one", "two"])])
@@ -103,6 +108,10 @@ def test_nothing_to_learn_is_said(taught: Taught) -> None:
         ({"text": "x"}, 'rows.jsonl:2: expected {"prompt": text'),
         ({"messages": [said("user", "x")]}, "rows.jsonl:2: expected"),
         ({"messages": [said("user", "x"), {"role": "assistant", "content": None}]}, "rows.jsonl:2: expected"),
+        (
+            {"messages": [{"role": "user", "content": [IMAGE]}, said("assistant", "y")]},
+            "rows.jsonl:2: expected",
+        ),
         ({"prompt": "x", "completion": " "}, "rows.jsonl:2: the completion is empty"),
         ({"messages": [said("user", "x"), {**said("assistant", "y"), "weight": 0}]}, "rows.jsonl:2: every turn of"),
         ([1], "rows.jsonl:2: expected a JSON object"),

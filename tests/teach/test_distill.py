@@ -279,6 +279,17 @@ class TestRecorded:
         out, _ = distil(folder, options=("--agree", "repeats=0.6", "--validation", "0"))
         assert [pair["completion"] for pair in read(out / "train.jsonl")] == [" yes", " yes"]
 
+    def test_a_request_with_an_image_is_refused_and_not_learned_without_it(
+        self, taught: Taught, harness: Command
+    ) -> None:
+        one = request(0)
+        text = {"type": "text", "text": one["input"]["messages"][-1]["content"]}
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+        one["input"]["messages"][-1]["content"] = [text, image]
+        folder = written(taught.folder / "log", [one], "a.jsonl")
+        err = refused(taught, harness, "--from", str(folder), "--out", str(taught.folder / "o"))
+        assert f"{folder}/a.jsonl:1: a message holds more than text" in err
+
     def test_tool_calls_are_kept_in_a_json_task_and_refused_in_another(
         self, taught: Taught, distil: Any, harness: Command
     ) -> None:
