@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,13 +97,22 @@ def test_a_compressed_request_reaches_the_vendor_as_it_is(vendor: Vendor, record
     assert (head["Content-Length"], seen) == (str(len(content)), body)
 
 
+def logged(recording: Recording) -> int:
+    """The number of lines, once those of all earlier requests are there: behind them comes one of this request."""
+    mark = {"mark": uuid.uuid4().hex}
+    with client(recording.url) as asking:
+        chat(metadata=mark)(asking)
+    wait_for(lambda: any(line["tags"].get("mark") == mark["mark"] for line in recording.lines()))
+    return len(recording.lines())
+
+
 @pytest.mark.parametrize(
     "asked",
     [{}, {"n": 2}, {"tools": TOOLS}],
     ids=["text", "two choices", "tools"],
 )
 def test_a_stream_is_logged_as_the_object_without_stream(recording: Recording, asked: dict[str, Any]) -> None:
-    before = len(recording.lines())
+    before = logged(recording)
     with client(recording.url) as asking:
         chat(stream=True, stream_options={"include_usage": True}, **asked)(asking)
         whole = chat(**asked)(asking)
@@ -115,7 +125,7 @@ def test_a_stream_is_logged_as_the_object_without_stream(recording: Recording, a
 
 
 def test_a_line_has_the_request_its_answer_and_its_tags(recording: Recording) -> None:
-    before = len(recording.lines())
+    before = logged(recording)
     with client(recording.url) as asking:
         chat(metadata={"user": "7", "v": "2"}, extra_headers={"op-tags": '{"prompt": "a", "v": "3"}'})(asking)
         chat(extra_headers={"op-tags": "no json"})(asking)
@@ -131,7 +141,7 @@ def test_a_line_has_the_request_its_answer_and_its_tags(recording: Recording) ->
 def test_a_packed_request_is_passed_on_as_it_is_and_logged_unpacked(
     vendor: Vendor, recording: Recording, encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    before = len(recording.lines())
+    before = logged(recording)
     body = {"model": "m", "messages": [{"role": "user", "content": "hello " * 100}]}
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
     reply = httpx.post(f"{recording.url}/chat/completions", content=pack(json.dumps(body).encode()), headers=headers)
@@ -144,7 +154,7 @@ def test_a_packed_request_is_passed_on_as_it_is_and_logged_unpacked(
 
 
 def test_an_error_is_logged_with_its_status_and_without_the_key(vendor: Vendor, recording: Recording) -> None:
-    before = len(recording.lines())
+    before = logged(recording)
     outcome(chat("unauthorized"), recording.url)
     (line,) = recording.lines(before + 1)[before:]
     assert line["status"] == 401
@@ -154,7 +164,7 @@ def test_an_error_is_logged_with_its_status_and_without_the_key(vendor: Vendor, 
 
 
 def test_an_answer_that_broke_off_is_logged_as_none(recording: Recording) -> None:
-    before = len(recording.lines())
+    before = logged(recording)
     outcome(chat("reset", stream=True), recording.url)
     (line,) = recording.lines(before + 1)[before:]
     assert line["output"] is None
@@ -163,7 +173,7 @@ def test_an_answer_that_broke_off_is_logged_as_none(recording: Recording) -> Non
 
 
 def test_a_client_that_hangs_up_cancels_the_request_at_the_upstream(vendor: Vendor, recording: Recording) -> None:
-    before, cancelled = len(recording.lines()), vendor.cancelled
+    before, cancelled = logged(recording), vendor.cancelled
     with client(recording.url) as asking:
         message: Any = {"role": "user", "content": "hang"}
         stream = asking.chat.completions.create(model="m", messages=[message], stream=True)
