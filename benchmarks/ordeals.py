@@ -2,6 +2,8 @@
 
 python -m benchmarks.ordeals faults     1,000 rows through a server that fails in 9 % of its answers
 python -m benchmarks.ordeals kills      kill -9 and SIGHUP in turn, at ten random moments: what the server was asked
+python -m benchmarks.ordeals batches    kill -9 while rows are asked in batches: what the vendor was paid for
+python -m benchmarks.ordeals training   kill -9 of `harness train`: whether the same adapter comes out (needs torch)
 python -m benchmarks.ordeals cuts       every file of the results cut at random places: what the next run loses and asks
 python -m benchmarks.ordeals memory     the largest memory while 200,000 rows are asked
 python -m benchmarks.ordeals start --data DIR --task ag_news     from the command to the first request
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import signal
@@ -28,6 +31,7 @@ from pathlib import Path
 from benchmarks.fanout import ROOT, measure, prepare, servers, whole
 from benchmarks.peers import server
 from harness.api import bench
+from harness.hashing import file_sha256
 
 FAULTS = "throttle=0.05,error=0.02,reset=0.01,hang=0.005,broken=0.005"
 
@@ -81,6 +85,76 @@ def kills(requests: int, concurrency: int, times: int) -> None:
     print(f"killed {interrupted} times: {len(lines):,} answers for {len(set(lines)):,} rows")
     for count, rows in sorted(asked.items()):
         print(f"asked {count} times: {rows:,} rows")
+
+
+def batches(requests: int, times: int) -> None:
+    """Kill a process that asks in batches at random moments, start it again each time, and count what was paid.
+
+    Raises:
+        SystemExit: a row was submitted twice, or never.
+    """
+    from tests.loopback_vendors import BatchServer
+    from tests.models.test_batch import CHILD
+
+    killed, sizes, paid = 0, Counter[int](), Counter[int]()
+    for _ in range(times):
+        with BatchServer() as served, tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-c", CHILD, served.openai_url, f"{folder}/batches.jsonl", str(requests)]
+            left = 4
+            while True:
+                calls = sum(served.called.values())
+                with subprocess.Popen(command, cwd=ROOT) as process:
+                    while process.poll() is None and sum(served.called.values()) == calls:
+                        time.sleep(0.001)
+                    try:
+                        process.wait(random.uniform(0, 0.3) if left else None)
+                        break
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        left, killed = left - 1, killed + 1
+            sizes.update(served.sizes())
+            paid.update(served.paid.values())
+    if set(paid) != {1} or paid[1] != requests * times:
+        raise SystemExit(f"rows by how often they were paid for: {dict(paid)}")
+    print(
+        f"killed {killed} times in {times} runs: {sum(sizes.values())} batches, each of {paid[1]:,} rows paid for once"
+    )
+
+
+def training(times: int) -> None:
+    """Kill a training at random moments, give the command again each time, and compare its adapter with another's.
+
+    Raises:
+        SystemExit: the adapters differ.
+    """
+    from tests.models import tiny_gguf
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tiny_gguf.write_base(folder / "base.gguf", seed=0)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "LORA_LEADERBOARD_CACHE": f"{folder}/cache"}
+        command = [sys.executable, "-m", "harness", "train", "glue_sst2", "--base", "base.gguf", "--data", "sample"]
+        command += ["--steps", "60", "--no-score", "--no-fingerprint", "--out"]
+
+        def train(name: str, seconds: float | None = None) -> bool:
+            with subprocess.Popen([*command, name], cwd=folder, env=environment, stdout=-3, stderr=-3) as process:
+                try:
+                    return process.wait(seconds) == 0
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    return False
+
+        began = time.monotonic()
+        assert train("whole")
+        whole = time.monotonic() - began
+        killed = 0
+        while killed < times and not train("killed", random.uniform(0, whole)):
+            killed += 1
+        assert train("killed")
+        hashes = {file_sha256(folder / name / "adapter_model.safetensors") for name in ("whole", "killed")}
+    if len(hashes) != 1:
+        raise SystemExit(f"another adapter after {killed} kills")
+    print(f"killed {killed} times: the adapter is that of a training of {whole:.0f} s that was not")
 
 
 def cuts(requests: int, times: int) -> None:
@@ -153,9 +227,9 @@ def start(data: Path, task: str, runs: int) -> None:
 def main() -> None:
     """Run one of them."""
     parser = argparse.ArgumentParser(description="Show what the fan-out bears.")
-    parser.add_argument("ordeal", choices=["faults", "kills", "cuts", "memory", "start"])
-    parser.add_argument("--rows", type=int, help="default: 1,000 with faults, 2,000 with kills, 200,000 for memory")
-    parser.add_argument("--times", type=int, help="kills (default: 10) or cuts (300)")
+    parser.add_argument("ordeal", choices=["faults", "kills", "batches", "training", "cuts", "memory", "start"])
+    parser.add_argument("--rows", type=int, help="default: 1,000 with faults, 2,000 with kills, 20 in batches, …")
+    parser.add_argument("--times", type=int, help="kills (default: 10), runs in batches (20) or cuts (300)")
     parser.add_argument("--data", type=Path, help="a mirror, for start")
     parser.add_argument("--task", default="ag_news")
     given = parser.parse_args()
@@ -163,6 +237,10 @@ def main() -> None:
         faults(given.rows or 1000, concurrency=200, runs=3)
     elif given.ordeal == "kills":
         kills(given.rows or 2000, concurrency=8, times=given.times or 10)
+    elif given.ordeal == "batches":
+        batches(given.rows or 20, given.times or 20)
+    elif given.ordeal == "training":
+        training(given.times or 10)
     elif given.ordeal == "cuts":
         cuts(given.rows or 50, given.times or 300)
     elif given.ordeal == "start":

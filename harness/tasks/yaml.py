@@ -77,6 +77,7 @@ def read(path: Path, rewrite: Callable[[str], str] = str) -> Source:
     try:
         yaml = YAML(typ="rt", pure=True)
         yaml.Scanner = Scanner
+        yaml.composer.warn_double_anchors = False  # the last one of a name holds, as YAML has it
         tree = yaml.load(rewrite(text))
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1

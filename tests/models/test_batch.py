@@ -572,7 +572,7 @@ async def main():
     model = OpenAIModel(backend="openai", model="m", base_url=sys.argv[1], api_key=KEY, batch=True)
     async with Transport() as connection:
         backend = BatchBackend(model, connection, Path(sys.argv[2]), QUICK)
-        async for found in backend.ask_all([request(prompt) for prompt in numbered(20)]):
+        async for found in backend.ask_all([request(prompt) for prompt in numbered(int(sys.argv[3]))]):
             pass
 
 asyncio.run(main())
@@ -584,7 +584,7 @@ def test_a_process_killed_at_any_moment_has_submitted_at_most_once(
     server: BatchServer, state: Path, moment: str
 ) -> None:
     """The process is killed when the call has taken effect but is not answered yet: the worst time."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, server.openai_url, str(state)], cwd=ROOT)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, server.openai_url, str(state), "20"], cwd=ROOT)
 
     def kill(kind: str) -> None:
         if kind == moment and child.poll() is None:

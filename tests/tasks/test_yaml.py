@@ -54,6 +54,10 @@ def test_json_is_read_as_the_yaml_it_is(tmp_path_factory: pytest.TempPathFactory
     assert read(path).data == {"value": value}
 
 
+def test_of_two_anchors_of_one_name_the_last_one_in_front_holds(tmp_path: Path) -> None:
+    assert parsed(tmp_path, "a: &x 1\nb: *x\nc: &x 2\nd: *x\n") == {"a": 1, "b": 1, "c": 2, "d": 2}
+
+
 def test_what_another_mapping_lends_is_read_and_complained_about_where_it_is_used(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("base: &base\n  size: 1\nbig:\n  <<: *base\n  colour: red\n")
