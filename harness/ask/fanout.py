@@ -36,9 +36,9 @@ class _Endpoint:
     """One server with the jobs that share it.
 
     There is a worker for each request that may be in flight. A row that waits for its next attempt keeps its worker, so
-    another is hired in its place, up to twice the number, and as many as may show that a model is down; rows of models
-    that rest do not count. While a model rests, the next one is asked; where there is none, a few more of its own rows,
-    since those that wait may be at fault.
+    another is hired in its place, up to twice the number; rows of models that rest, or have failed and nothing was
+    answered since, do not count. While a model rests, the next one is asked; where there is none, a few more of its own
+    rows, since those that wait may be at fault.
     """
 
     def __init__(self, name: str, jobs: Sequence[Job], run: _Run) -> None:
@@ -70,8 +70,8 @@ class _Endpoint:
         resting = sum(job.in_flight for job in self.jobs if self.limiter(job).resting)
         if all(self.limiter(job).resting for job in self._left):
             resting = min(resting, self.run.give_up.first_rows)
-        waiting = max(self._most, self.run.give_up.failures)
-        if self._left and self.workers < self._most + waiting + resting:
+        failing = max((self.limiter(job).failing for job in self._left), default=0)
+        if self._left and self.workers < 2 * self._most + max(resting, failing):
             self.workers += 1
             self.run.group.create_task(_work(self))
 

@@ -89,7 +89,12 @@ class Breaker:
     def down(self) -> bool:
         """Whether the last requests have all failed, those of more than one row among them."""
         failed = self._failed
-        return len(failed) >= self._give_up.failures and ("" in failed or len(set(failed)) > 1)
+        return len(failed) >= self._give_up.failures and ("" in failed or self.failing > 1)
+
+    @property
+    def failing(self) -> int:
+        """The number of rows that have failed since it last answered."""
+        return len(set(self._failed))
 
     def reachable(self, sent: float | None = None) -> None:
         """It has answered a request sent at this time (now, where none is given), even if with an error of it."""
@@ -119,8 +124,9 @@ class Breaker:
         if not was_down:
             self._notice(f"{self._name} fails everything ({reason}); trying it with single requests")
         failing = now - self._since
-        # At least one request more is tried, however long those took that have failed.
-        if was_down and failing >= (patience or (self._give_up.down if self.reached else self._give_up.never_reached)):
+        # Two single requests are tried at least, however long those took that have failed.
+        tried = len(self._failed) >= self._give_up.failures + 2
+        if tried and failing >= (patience or (self._give_up.down if self.reached else self._give_up.never_reached)):
             return f"{self._name} has answered nothing for {_minutes(failing)} ({reason})"
         if now >= self.probe_at:
             self._probe_wait = min(2 * self._probe_wait or self._give_up.first_wait, self._give_up.longest_wait)
@@ -205,6 +211,11 @@ class EndpointLimiter:
     def down(self) -> bool:
         """Whether the last requests, of this model or of all, have all failed."""
         return self._breaker.down or self._gate.breaker.down
+
+    @property
+    def failing(self) -> int:
+        """The number of rows that have failed since the last answer to any."""
+        return min(self._gate.give_up.failures, max(self._breaker.failing, self._gate.breaker.failing))
 
     @property
     def resting(self) -> bool:

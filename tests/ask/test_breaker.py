@@ -265,7 +265,7 @@ def test_a_server_that_is_down_for_good_ends_the_model_after_few_requests(
     rows = USUAL.first_rows + concurrency + max(concurrency, USUAL.failures)
     assert after <= rows * ATTEMPTS * len(ways) + named
     assert max(server.paid.values(), default=0) <= ATTEMPTS
-    assert asked.seconds <= start + 2 * USUAL.throttled
+    assert asked.seconds <= start + 2 * USUAL.throttled * len(ways)
 
 
 @given(concurrencies.filter(lambda most: most > 1), st.integers(1, 20), st.sampled_from(["429", "503"]))
