@@ -133,7 +133,7 @@ class Attempts:
 
     async def _sent(self) -> Reply:
         """Send a request, as soon as the limiter lets it through."""
-        sent = await self._limiter.enter()
+        sent = await self._limiter.enter(fresh=not self.attempts)
         try:
             if self._job.stopped:
                 raise Stopped(self._job.stopped)

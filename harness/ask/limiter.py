@@ -222,15 +222,17 @@ class EndpointLimiter:
         """Whether other rows, of other models if there are any, had better be asked meanwhile."""
         return self.down or bool(self.throttled_since) or time.monotonic() < self._pause_until
 
-    async def enter(self) -> float:
+    async def enter(self, *, fresh: bool = False) -> float:
         """Wait until a request may be sent; return the time on the monotonic clock. `leave` must be called afterwards.
+
+        While all have failed, a `fresh` row that has not been sent yet comes first: those that have may be at fault.
 
         Raises:
             Stopped: the endpoint was given up, or the run stopped.
         """
         gate = self._gate
         if gate.throttler is None:
-            await self._admitted()
+            await self._admitted(fresh)
             return time.monotonic()
         while True:
             # Whoever waits for a pause to end does not hold up other models.
@@ -241,7 +243,7 @@ class EndpointLimiter:
             async with gate.first_in_line:
                 await self._until_stopped(gate.throttler.acquire())  # type: ignore[no-untyped-call]
                 if len(gate.lanes) == 1 or self._earliest() <= time.monotonic():
-                    await self._admitted()
+                    await self._admitted(fresh)
                     return time.monotonic()
 
     def leave(self) -> None:
@@ -352,13 +354,16 @@ class EndpointLimiter:
                 wait = min(limit.reset_s, self._gate.give_up.longest_pause)
                 self._pause_until = max(self._pause_until, time.monotonic() + wait)
 
-    async def _admitted(self) -> None:
+    async def _admitted(self, fresh: bool) -> None:
         """Wait until there is room in the window and no pause, and take a place."""
         if self.stopped is not None:
             raise Stopped(self.stopped)
         if self._waiting or not self._admit():
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            if fresh and self.down:
+                self._waiting.appendleft(turn)
+            else:
+                self._waiting.append(turn)
             await turn
 
     async def _until_stopped(self, wait: Coroutine[Any, Any, None]) -> None:
