@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from urllib.request import getproxies
@@ -22,10 +22,15 @@ def masked(text: str, secrets: Sequence[str], shortest: int = SHORTEST) -> str:
     """Return a text in which each secret of at least `shortest` characters is `MASK`.
 
     Found are secrets as they are and in one case, percent-encoded, as JSON or HTML writes them, also in part; in
-    hexadecimal; and in Base64, also as a part of something longer, such as a whole header.
+    hexadecimal; and in Base64 and Base32, also as a part of something longer, such as a whole header. What is in
+    hexadecimal or Base64 is found in these once more.
     """
     found = _pattern(tuple(secrets), shortest, _MARKS.search(text) is not None)
-    return text if found is None else found.sub(MASK, text)
+    text = text if found is None else found.sub(MASK, text)
+    for rare in _rare(tuple(secrets)):  # too many for the pattern, which would be slow
+        if rare in text:
+            text = text.replace(rare, MASK)
+    return text
 
 
 def usable(values: Iterable[str | None]) -> tuple[str, ...]:
@@ -87,14 +92,35 @@ def _spelt(character: str, marked: bool) -> str:
 
 
 def _encoded(secret: str) -> set[str]:
-    """Return a secret in hexadecimal and in one case, and what of its Base64 is the same whatever stands around it."""
-    if len(secret) < SHORTEST_IN_ANSWERS:
-        return set()
-    data = secret.encode("utf-8", "surrogatepass")
-    found = {data.hex(), data.hex().upper(), secret.upper(), secret.lower()}
-    for before in range(3):
-        # Each character of Base64 holds 6 bits; those that hold a bit of something else are left out.
-        text = base64.b64encode(b"\0" * before + data).decode()
-        inside = text[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
-        found |= {inside, inside.replace("+", "-").replace("/", "_")}
+    """Return a secret in one case, in hexadecimal, and in Base64."""
+    return {secret.upper(), secret.lower(), *_once(_data(secret))} if len(secret) >= SHORTEST_IN_ANSWERS else set()
+
+
+@lru_cache(128)
+def _rare(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the secrets in hexadecimal with marks between, in Base32, and in hexadecimal or Base64 twice."""
+    found: set[str] = set()
+    for data in (_data(secret) for secret in secrets if len(secret) >= SHORTEST_IN_ANSWERS):
+        found |= {case for mark in ": -" for case in (data.hex(mark), data.hex(mark).upper())}
+        found |= {case for text in _inside(data, base64.b32encode, 5) for case in (text, text.lower())}
+        found |= {twice for text in _once(data) for twice in _once(text.encode())}
+    return tuple(sorted(found, key=lambda text: (-len(text), text)))
+
+
+def _data(secret: str) -> bytes:
+    return secret.encode("utf-8", "surrogatepass")
+
+
+def _once(data: bytes) -> set[str]:
+    found = _inside(data, base64.b64encode, 6)
+    return {data.hex(), data.hex().upper(), *found, *(text.replace("+", "-").replace("/", "_") for text in found)}
+
+
+def _inside(data: bytes, encode: Callable[[bytes], bytes], bits: int) -> set[str]:
+    """Return what of an encoding, of this number of bits a character, is the same whatever stands around the data."""
+    found = set()
+    for before in range(bits if bits % 2 else bits // 2):
+        text = encode(b"\0" * before + data).decode()
+        # Characters that hold a bit of something else are left out.
+        found.add(text[-(-before * 8 // bits) : (before + len(data)) * 8 // bits])
     return found

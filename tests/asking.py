@@ -138,5 +138,5 @@ def _job(pair: Pair, backend: Backend, log: ResponseLog, finished: list[str]) ->
     pending = sum(1 for _ in unanswered())
     return Job(
         pair.task, pair.model, backend, pair.endpoint, limits, unanswered(), pending, log.append, finish,
-        answered_before=pending < len(pair.prompts), served=pair.served,
+        answered_before=pending < len(pair.prompts), failed_before=log.failed, served=pair.served,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import html
 import json
 from urllib.parse import quote, quote_plus
@@ -30,6 +31,8 @@ KEY = 'sk-p/lan+ted "0123=4 ü&9'
         json.dumps(json.dumps(KEY)),
         html.escape(KEY),
         KEY.encode().hex(),
+        KEY.encode().hex(":"),
+        KEY.encode().hex(" ").upper(),
     ],
 )
 def test_a_secret_is_masked_however_it_is_written(before: str, written: str) -> None:
@@ -47,6 +50,24 @@ def test_a_secret_inside_base64_is_masked(before: str, after: str) -> None:
         assert "***" in found
         left = "".join(character for character in found if character != "*")
         assert len(left) <= 2 + 4 * (len(before.encode()) + len(after.encode()) + 4) // 3 + 4
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "abcd", "user:"])
+@pytest.mark.parametrize("after", ["", "x", "xyz"])
+@pytest.mark.parametrize("names", ["b32", "b64 b64", "hex b64", "b64 hex", "hex hex"])
+def test_a_secret_is_masked_in_base32_and_encoded_twice(before: str, after: str, names: str) -> None:
+    encode = {"b32": base64.b32encode, "b64": base64.b64encode, "hex": binascii.hexlify}
+    key = "sk-proj-4tE9/x+Qz-1234567890"
+    data, growth = f"{before}{key}{after}".encode(), 1.0
+    for name in names.split():
+        data, growth = encode[name](data), growth * {"b32": 8 / 5, "b64": 4 / 3, "hex": 2}[name]
+    text = data.decode()
+    for shown in (text, text.lower()) if names == "b32" else (text,):
+        found = masked(f"echo {shown} end", (key,))
+        assert found.count("***") == 1
+        left = found.removeprefix("echo ").removesuffix(" end").replace("***", "")
+        # What stands around it, the characters that hold a part of both, and padding.
+        assert len(left) <= growth * (len(before) + len(after)) + 12 < len(text)
 
 
 @given(st.text(), st.lists(st.text(max_size=30)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -74,6 +75,9 @@ class Attempts:
         self._job, self._key, self._request = job, key, request
         self._limiter, self._give_up, self._idle = limiter, give_up, idle
         self._faults = 0
+        self._began = 0.0
+        # A row that failed in an earlier run, when others were answered, says nothing about the model.
+        self._suspect = job.answered_before and key in job.failed_before
         self._throttled_since = 0.0
         self._patience = give_up.throttled
         self._seconds = 0.0
@@ -113,6 +117,11 @@ class Attempts:
         """The row's response when it was not."""
         return replace(failure(self._key, self._request, error, attempts=self.attempts), lost=self.lost)
 
+    @property
+    def last_hope(self) -> bool:
+        """Whether nothing was answered that was sent after the row."""
+        return self._limiter.last_answered <= self._began
+
     async def _attempt(self) -> Reply:
         """Ask once, and at once again where the request was not read: each time one kept connection fewer is left."""
         while True:
@@ -124,11 +133,12 @@ class Attempts:
 
     async def _sent(self) -> Reply:
         """Send a request, as soon as the limiter lets it through."""
-        sent = await self._limiter.enter()
+        sent = await self._limiter.enter(fresh=not self.attempts)
         try:
             if self._job.stopped:
                 raise Stopped(self._job.stopped)
             self.attempts += 1
+            self._began = self._began or sent
             reply = await self._reply()
         except AskError as error:
             if error.charged:
@@ -138,7 +148,8 @@ class Attempts:
             raise
         else:
             self._seconds = time.monotonic() - sent
-            self._limiter.answered((reply.input_tokens or 0) + (reply.output_tokens or 0))
+            tokens = (reply.input_tokens or 0) + (reply.output_tokens or 0)
+            self._limiter.answered(tokens, sent, relented=bool(self._throttled_since))
             self._limiter.read_quota(reply.quota)
             return reply
         finally:
@@ -169,33 +180,45 @@ class Attempts:
         if error.unread:
             return
         loading = self._job.limits.loading if error.loading else None
+        # So few rows that are left cannot show that the model is down: each has its attempts.
+        few = self._job.pending - self._job.settled < self._give_up.failures
         if isinstance(error, Throttled):
             longest = loading or self._give_up.longest_pause
             if (error.retry_after or 0.0) > longest:
                 # A quota of a day or a month, which other models of the endpoint need not share.
                 raise ModelRejected(f"{error} (come back in {error.retry_after:.0f} s)") from error
             self._throttled_since = self._throttled_since or time.monotonic()
-            self._patience = loading or self._give_up.throttled
-            self._limiter.throttled(sent, error.retry_after, str(error), loading)
+            alone = few or self._suspect or not (self.last_hope or self._limiter.throttled_since)
+            own = alone and error.retry_after is None
+            self._patience = loading or (self._give_up.unexplained if own else self._give_up.throttled)
+            self._limiter.throttled(sent, error.retry_after, str(error), loading, own=own)
         elif isinstance(error, Unavailable):
             if error.overloaded:
                 self._limiter.halve(sent)
-            # So few rows that are left cannot show that the model is down: each has its attempts.
-            few = self._job.pending - self._job.settled < self._give_up.failures
-            if not (few and error.answered and not error.overloaded and not loading):
-                self._limiter.failed(
-                    str(error), answered=error.answered, absent=error.absent, patience=loading, row=self._key
-                )
-            # While the whole endpoint is down, or the model not yet loaded, it is not the row's fault.
-            self._faults += not (self._limiter.blamed(self._key) or loading)
+            connected = error.answered or error.charged
+            alone = self._suspect or (few and error.answered and not error.overloaded)
+            self._limiter.failed(
+                str(error),
+                sent,
+                answered=error.answered,
+                absent=error.absent,
+                patience=loading,
+                row=self._key if connected and not loading else "",
+                since=-math.inf if alone else self._began,
+            )
+            # While the whole endpoint is down, or the model not yet loaded, it is not the row's fault; but no row is
+            # paid for again and again.
+            own = connected and not (self._limiter.down or loading)
+            self._faults += own or error.charged
         else:
-            self._limiter.reachable()
+            self._limiter.reachable(sent)
             self._faults += 1
             self._doubts += isinstance(error, (Doubtful, NotUnderstood))
 
     def _exhausted(self, state: RetryCallState) -> bool:
         """Whether to stop asking; being asked to slow down uses up no attempt, but is given up in the end."""
-        throttled = time.monotonic() - self._throttled_since if self._throttled_since else 0.0
+        since = max(self._throttled_since, self._limiter.relented_at)
+        throttled = time.monotonic() - since if self._throttled_since else 0.0
         gone = self._faults >= self._job.limits.attempts or self._doubts >= MOST_DOUBTS
         return gone or throttled >= self._patience
 
@@ -293,8 +316,10 @@ class Job:
         save: Keeps a response; an OSError ends the run.
         finish: Awaited once, when all rows are settled or the job is stopped.
         answered_before: Whether the model has answered other rows of the task before.
+        failed_before: The keys of the rows that have failed before.
         served: The name by which the server knows the model, or its adapter.
         refused: Rows that were refused without a reason since the last answer.
+        unserved: Rows that have failed by the server's fault, of those first asked since the last answer.
         stopped: Why rows of it were given up.
         in_flight: Rows taken from `requests` and not yet settled.
         settled: Rows that have got a status.
@@ -312,8 +337,10 @@ class Job:
     save: Callable[[Response], None]
     finish: Callable[[], Awaitable[None]]
     answered_before: bool = False
+    failed_before: Container[str] = frozenset()
     served: str = ""
     refused: int = 0
+    unserved: int = 0
     stopped: str | None = None
     in_flight: int = 0
     settled: int = 0

@@ -14,7 +14,7 @@ from harness.ask.attempts import Attempts, Job, answer, endpoint_limits, failure
 from harness.ask.budget import Budget
 from harness.ask.limiter import Brake, EndpointLimiter, Gate, GiveUpAfter, Notice, Stopped
 from harness.ask.scope import refuses_all, reject, settle
-from harness.errors import AskError, HarnessError, ModelRejected, Unavailable
+from harness.errors import AskError, BadReply, HarnessError, ModelRejected, Throttled, Unavailable
 from harness.models.backend import ListBackend, Reply, Request
 from harness.store.results import Lost, Response, lost_in_all
 
@@ -36,8 +36,9 @@ class _Endpoint:
     """One server with the jobs that share it.
 
     There is a worker for each request that may be in flight. A row that waits for its next attempt keeps its worker, so
-    another is hired in its place, up to twice the number; rows of models that rest do not count. While a model rests,
-    the next one is asked.
+    another is hired in its place, up to twice the number; rows of models that rest, or have failed and nothing was
+    answered since, do not count. While a model rests, the next one is asked; where there is none, a few more of its own
+    rows, since those that wait may be at fault.
     """
 
     def __init__(self, name: str, jobs: Sequence[Job], run: _Run) -> None:
@@ -67,7 +68,10 @@ class _Endpoint:
     def hire(self) -> None:
         """Add a worker, if there may be one more and there is work for it."""
         resting = sum(job.in_flight for job in self.jobs if self.limiter(job).resting)
-        if self._left and self.workers < 2 * self._most + resting:
+        if all(self.limiter(job).resting for job in self._left):
+            resting = min(resting, self.run.give_up.first_rows)
+        failing = max((self.limiter(job).failing for job in self._left), default=0)
+        if self._left and self.workers < 2 * self._most + max(resting, failing):
             self.workers += 1
             self.run.group.create_task(_work(self))
 
@@ -203,6 +207,7 @@ async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> 
         if refuses_all(job, error):
             reject(endpoint.jobs, job, str(error))
             return row.failure(error) if row.lost else None
+        job.unserved += row.last_hope and isinstance(error, (Throttled, Unavailable, BadReply))
         return row.failure(error)
     finally:
         budget.book(job.model, worst, spent)

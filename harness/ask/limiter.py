@@ -45,7 +45,10 @@ class GiveUpAfter:
         never_reached: The same for one that has never answered: the URL is more likely wrong than the network lost.
         absent: The same where nothing listens at its address.
         throttled: How long it may answer every request with "slow down".
-        first_rows: A model is given up when so many of its rows have failed and none was answered.
+        unexplained: The same where no time is named, of a row while others are answered, and of a model that never
+            answered: whatever limit there is to the requests of a minute, it is not that.
+        first_rows: A model is given up when so many of its rows have failed and none was answered, at its beginning, or
+            of those asked since its last answer.
     """
 
     first_wait: float = 0.5
@@ -56,65 +59,74 @@ class GiveUpAfter:
     never_reached: float = 60.0
     absent: float = 3.0
     throttled: float = 900.0
+    unexplained: float = 120.0
     first_rows: int = 20
 
 
 class Breaker:
     """Whether something fails everything, since when, and when to try it again.
 
-    A row that has failed while others were answered says nothing about it: the fault is the row's own.
+    A row that fails while others are answered that were sent after it says nothing about it: the fault is its own.
 
     Args:
         name: Its name in messages.
         give_up: When it is given up.
         notice: Called with a line of text when it goes down or answers again.
+
+    Attributes:
+        probe_at: When the next request may be sent while it is down.
+        reached: When the last request was sent that it has answered, even if with an error of the request; 0 for none.
     """
 
     def __init__(self, name: str, give_up: GiveUpAfter, notice: Notice) -> None:
         self.probe_at = 0.0
-        self.reached = False
+        self.reached = 0.0
         self._name, self._give_up, self._notice = name, give_up, notice
-        self._failures = 0
-        self._failing: set[str] = set()
-        self._alone: set[str] = set()
+        self._failed: list[str] = []
         self._since = self._probe_wait = 0.0
 
     @property
     def down(self) -> bool:
-        """Whether the last requests have all failed."""
-        return self._failures >= self._give_up.failures
+        """Whether the last requests have all failed, those of more than one row among them."""
+        failed = self._failed
+        return len(failed) >= self._give_up.failures and ("" in failed or self.failing > 1)
 
-    def reachable(self) -> None:
-        """It has answered, even if with an error of the request."""
-        self.reached = True
+    @property
+    def failing(self) -> int:
+        """The number of rows that have failed since it last answered."""
+        return len(set(self._failed))
+
+    def reachable(self, sent: float | None = None) -> None:
+        """It has answered a request sent at this time (now, where none is given), even if with an error of it."""
         if self.down:
             self._notice(f"{self._name} answers again")
-        self._failures = 0
-        self._alone |= self._failing - {""}
-        self._failing.clear()
+        self.reached = max(self.reached, time.monotonic() if sent is None else sent)
+        self._failed.clear()
         self._since = self.probe_at = self._probe_wait = 0.0
 
-    def blamed(self, row: str) -> bool:
-        """Whether a failure of a row is not its own: the last requests have failed, those of other rows among them."""
-        return self.down and bool(self._failing - {row})
+    def failed(self, reason: str, patience: float | None = None, row: str = "", since: float = math.inf) -> str | None:
+        """Count a failure, unless it is a row's own; return why it is to be given up, if it is.
 
-    def failed(self, reason: str, patience: float | None = None, row: str = "") -> str | None:
-        """Count a failure; return why it is to be given up, if it is. `patience` replaces the usual one, in seconds.
-
-        A failure without a `row` is never a row's own: nothing listens at the address.
+        Args:
+            reason: What the failure was.
+            patience: Replaces the usual one, in seconds.
+            row: Whose request has failed, "" where it is no row's fault: no connection was made, or the model loads.
+            since: When the row was first sent.
         """
-        if row in self._alone:
+        was_down = self.down
+        if row and since < self.reached and not was_down:
             return None
-        self._failing.add(row)
         now = time.monotonic()
-        self._failures += 1
+        self._failed.append(row)
         self._since = self._since or now
         if not self.down:
             return None
-        if self._failures == self._give_up.failures:
+        if not was_down:
             self._notice(f"{self._name} fails everything ({reason}); trying it with single requests")
         failing = now - self._since
-        if failing >= (patience or (self._give_up.down if self.reached else self._give_up.never_reached)):
+        # Two single requests are tried at least, however long those took that have failed.
+        tried = len(self._failed) >= self._give_up.failures + 2
+        if tried and failing >= (patience or (self._give_up.down if self.reached else self._give_up.never_reached)):
             return f"{self._name} has answered nothing for {_minutes(failing)} ({reason})"
         if now >= self.probe_at:
             self._probe_wait = min(2 * self._probe_wait or self._give_up.first_wait, self._give_up.longest_wait)
@@ -171,12 +183,21 @@ class EndpointLimiter:
     Args:
         name: The model's name in messages, or the endpoint's.
         gate: What it shares with other models of the endpoint.
+
+    Attributes:
+        in_flight: Requests in flight.
+        window: How many may be.
+        stopped: Why no more are let through.
+        last_answered: When the last request was sent that has brought an answer; 0 for none.
+        relented_at: When a row was last answered that had been asked to slow down.
+        throttled_since: Since when it has answered nothing, but asked to slow down; 0 where it does not.
     """
 
     def __init__(self, name: str, gate: Gate) -> None:
         self.in_flight = 0
         self.window = float(gate.most)
         self.stopped: str | None = None
+        self.last_answered = self.relented_at = self.throttled_since = 0.0
         self._name, self._gate = name, gate
         gate.lanes.append(self)
         self._breaker = Breaker(name, gate.give_up, gate.notice)
@@ -185,31 +206,33 @@ class EndpointLimiter:
         self._timer: asyncio.TimerHandle | None = None
         self._pause_until = self._halved_at = 0.0
         self._tokens = 0
-        self._throttled_since = 0.0
 
     @property
     def down(self) -> bool:
         """Whether the last requests, of this model or of all, have all failed."""
         return self._breaker.down or self._gate.breaker.down
 
-    def blamed(self, row: str) -> bool:
-        """Whether a failure of a row is the model's, or the endpoint's."""
-        return self._breaker.blamed(row) or self._gate.breaker.blamed(row)
+    @property
+    def failing(self) -> int:
+        """The number of rows that have failed since the last answer to any."""
+        return min(self._gate.give_up.failures, max(self._breaker.failing, self._gate.breaker.failing))
 
     @property
     def resting(self) -> bool:
-        """Whether other models of the endpoint had better be asked meanwhile."""
-        return self._breaker.down or bool(self._throttled_since) or time.monotonic() < self._pause_until
+        """Whether other rows, of other models if there are any, had better be asked meanwhile."""
+        return self.down or bool(self.throttled_since) or time.monotonic() < self._pause_until
 
-    async def enter(self) -> float:
+    async def enter(self, *, fresh: bool = False) -> float:
         """Wait until a request may be sent; return the time on the monotonic clock. `leave` must be called afterwards.
+
+        While all have failed, a `fresh` row that has not been sent yet comes first: those that have may be at fault.
 
         Raises:
             Stopped: the endpoint was given up, or the run stopped.
         """
         gate = self._gate
         if gate.throttler is None:
-            await self._admitted()
+            await self._admitted(fresh)
             return time.monotonic()
         while True:
             # Whoever waits for a pause to end does not hold up other models.
@@ -220,7 +243,7 @@ class EndpointLimiter:
             async with gate.first_in_line:
                 await self._until_stopped(gate.throttler.acquire())  # type: ignore[no-untyped-call]
                 if len(gate.lanes) == 1 or self._earliest() <= time.monotonic():
-                    await self._admitted()
+                    await self._admitted(fresh)
                     return time.monotonic()
 
     def leave(self) -> None:
@@ -250,32 +273,46 @@ class EndpointLimiter:
                 turn.set_exception(Stopped(reason))
         self._waiting.clear()
 
-    def answered(self, tokens: int) -> None:
-        """The endpoint answered a request, with this number of tokens (0 if unknown)."""
+    def answered(self, tokens: int, sent: float | None = None, *, relented: bool = False) -> None:
+        """The endpoint answered a request sent at this time (now, where none is given), with this number of tokens.
+
+        It has `relented` when it had asked this row to slow down before.
+        """
         self._tokens = tokens or self._tokens
-        self._throttled_since = 0.0
-        self.reachable()
+        self.throttled_since = 0.0
+        now = time.monotonic()
+        self.last_answered = max(self.last_answered, now if sent is None else sent)
+        self.relented_at = now if relented else self.relented_at
+        self.reachable(sent)
         if self.window < self._gate.most:
             self.window = min(self._gate.most, self.window + max(1.0, GROWTH * self._gate.most) / self.window)
 
-    def reachable(self) -> None:
-        """The endpoint answered, even if with an error of the request or the model."""
-        self._gate.breaker.reachable()
-        self._breaker.reachable()
+    def reachable(self, sent: float | None = None) -> None:
+        """The endpoint answered a request sent at this time, even if with an error of the request."""
+        self._gate.breaker.reachable(sent)
+        self._breaker.reachable(sent)
 
-    def throttled(self, sent: float, retry_after: float | None, reason: str, patience: float | None = None) -> None:
+    def throttled(
+        self, sent: float, retry_after: float | None, reason: str, patience: float | None = None, *, own: bool = False
+    ) -> None:
         """The endpoint answered a request sent at this time with "slow down"; `patience` as for `failed`.
 
-        Requests that were already in flight when the window was halved do not halve it again.
+        Requests that were already in flight when the window was halved do not halve it again. Where the server names no
+        time and answers nothing, the pause is as long as it has asked already; not so where it may be a row's `own`
+        fault. It says nothing of the model: one that fails everything is still down.
         """
         now = time.monotonic()
-        self.reachable()
+        self._gate.breaker.reachable(sent)
         self.halve(sent)
-        if retry_after:
-            self._pause_until = max(self._pause_until, now + retry_after)
-        self._throttled_since = self._throttled_since or now
-        if now - self._throttled_since >= (patience or self._gate.give_up.throttled):
-            self.stop(f"{self._name} has asked to slow down for {_minutes(now - self._throttled_since)} ({reason})")
+        if own and retry_after is None:
+            return
+        self.throttled_since = self.throttled_since or now
+        throttled, give_up = now - self.throttled_since, self._gate.give_up
+        pause = min(throttled, give_up.longest_wait) if retry_after is None else retry_after
+        self._pause_until = max(self._pause_until, now + pause)
+        usual = give_up.throttled if retry_after is not None or self.last_answered else give_up.unexplained
+        if throttled >= (patience or min(give_up.throttled, usual)):
+            self.stop(f"{self._name} has asked to slow down for {_minutes(throttled)} ({reason})")
 
     def halve(self, sent: float) -> None:
         """Halve the number of requests that may be in flight, at most once in a round trip."""
@@ -286,25 +323,27 @@ class EndpointLimiter:
     def failed(
         self,
         reason: str,
+        sent: float | None = None,
         *,
         answered: bool = True,
         absent: bool = False,
         patience: float | None = None,
         row: str = "",
+        since: float = math.inf,
     ) -> None:
-        """A row's request has failed: the server answered with an error, for this model, or not at all.
+        """A request sent at this time has failed: the server answered with an error, for this model, or not at all.
 
         `absent` says that nothing listens at its address, which soon decides where it has never answered. `patience` is
-        how long it may go on, in seconds, where it is not the usual time.
+        how long it may go on, in seconds, where it is not the usual time; `row` and `since` as for `Breaker.failed`.
         """
         if answered:
-            self._gate.breaker.reachable()
-            if (given_up := self._breaker.failed(reason, patience, row)) is not None:
+            self._gate.breaker.reachable(sent)
+            if (given_up := self._breaker.failed(reason, patience, row, since)) is not None:
                 self.stop(given_up)
             return
         breaker, give_up = self._gate.breaker, self._gate.give_up
         soon = min(give_up.absent, give_up.never_reached) if absent and not breaker.reached else None
-        if (given_up := breaker.failed(reason, soon, "" if absent else row)) is not None:
+        if (given_up := breaker.failed(reason, soon, row, since)) is not None:
             self._gate.stop(given_up)
 
     def read_quota(self, quota: Iterable[Quota]) -> None:
@@ -315,13 +354,16 @@ class EndpointLimiter:
                 wait = min(limit.reset_s, self._gate.give_up.longest_pause)
                 self._pause_until = max(self._pause_until, time.monotonic() + wait)
 
-    async def _admitted(self) -> None:
+    async def _admitted(self, fresh: bool) -> None:
         """Wait until there is room in the window and no pause, and take a place."""
         if self.stopped is not None:
             raise Stopped(self.stopped)
         if self._waiting or not self._admit():
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            if fresh and self.down:
+                self._waiting.appendleft(turn)
+            else:
+                self._waiting.append(turn)
             await turn
 
     async def _until_stopped(self, wait: Coroutine[Any, Any, None]) -> None:

@@ -364,6 +364,7 @@ class PairRun:
             finish=self.finish,
             served=self._entry.served(task.file.name),
             answered_before=pending < task.n * self._samples,
+            failed_before=self._log.failed,
         )
 
     def _recorded(self) -> Manifest:

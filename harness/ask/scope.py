@@ -44,10 +44,17 @@ def reject(jobs: Sequence[Job], job: Job, reason: str) -> None:
 
 
 def settle(job: Job, response: Response, first_rows: int) -> None:
-    """Count a recorded row; a model of which the first rows have all failed is given up."""
+    """Count a recorded row; a model of which the first rows have all failed is given up.
+
+    So is one that has answered, when its server serves no row any more, in whatever way.
+    """
     job.settled += 1
     if response.status != "failed":
         job.answered += 1
-        job.refused = 0
-    if not (job.answered or job.answered_before or job.stopped) and job.settled >= first_rows:
+        job.refused = job.unserved = 0
+    if job.stopped:
+        return
+    if not (job.answered or job.answered_before) and job.settled >= first_rows:
         job.stopped = f"the first {job.settled} rows all failed: {response.error}"
+    elif job.unserved >= first_rows:
+        job.stopped = f"the last {job.unserved} rows all failed: {response.error}"

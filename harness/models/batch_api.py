@@ -93,8 +93,14 @@ class BatchApi:
         return batch_of(await self._call("GET", f"/batches/{batch}"), self.secrets)
 
     async def find(self, file: str) -> Batch | None:
-        """Return the batch that was made of a file, None when there is none."""
+        """Return the batch that was made of a file, None when there is none.
+
+        Raises:
+            BadReply: the list does not go on after the batch that was named: to take the batch for missing would be to
+                submit it, and pay for it, twice.
+        """
         query: dict[str, Any] = {"limit": _PAGE}
+        seen: set[str] = set()
         while True:
             page = await self._call("GET", "/batches", query)
             batches = [value for value in page.get("data") or [] if isinstance(value, dict)]
@@ -103,7 +109,11 @@ class BatchApi:
                     return batch_of(value, self.secrets)
             if not page.get("has_more") or not batches:
                 return None
-            query["after"] = _text(batches[-1], "id")
+            last = _text(batches[-1], "id")
+            if last in seen:
+                raise BadReply(f"the list of batches begins again after {last}")
+            seen.add(last)
+            query["after"] = last
 
     async def lines(self, file: str, take: Callable[[dict[str, Any]], T]) -> list[T]:
         """Return what `take` makes of each line of a file of answers or errors; no more than one is held as JSON.

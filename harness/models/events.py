@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 DONE = b"[DONE]"
 """What ends a stream of OpenAI's kind."""
 _BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r{0,2}\n|\r")  # twice, where a text file's line ends were translated once too often
 _PINGS = (b"ping", b"heartbeat", b"keepalive", b"keep-alive")
 
 
@@ -24,9 +26,9 @@ class Event:
 class Body:
     """The body of an answer as it arrives: a JSON text, or the data of events with the seconds until each.
 
-    A line of events ends at a line feed, with or without a carriage return before it, and at no other character. Events
-    without an empty line between them are understood, and so are an error that is no data, or is one by the event's
-    name only, and data that only keeps the connection open.
+    A line of events ends at a line feed, a carriage return or both, and at no other character. Events without an empty
+    line between them are understood, and so are an error that is no data, or is one by the event's name only, and data
+    that only keeps the connection open.
     """
 
     def __init__(self) -> None:
@@ -36,7 +38,7 @@ class Body:
         self._line = bytearray()
         self._data: list[bytes] = []
         self._name = b""
-        self._begun = False
+        self._begun = self._returned = False
 
     def take(self, part: bytes, seconds: float) -> None:
         """Add a part that came this many seconds after the request."""
@@ -48,16 +50,19 @@ class Body:
             self._parts += [bytes(self._line), part]
             self._line.clear()
             return
-        *whole, rest = part.split(b"\n")
+        if self._returned:  # the line feed may belong to a carriage return that came before
+            part = part.removeprefix(b"\n")
+        self._returned = part.endswith(b"\r")
+        *whole, rest = _LINE_END.split(part)
         for end in whole:
-            self._end_line(bytes(self._line + end).rstrip(b"\r"), seconds)
+            self._end_line(bytes(self._line + end), seconds)
             self._line.clear()
         self._line += rest
 
     def end(self, seconds: float) -> None:
         """Say that the body has come to its own end: its last event counts where it is whole, without an empty line."""
         if not self.is_json and self._line.startswith(b"data:"):
-            self._end_line(bytes(self._line).rstrip(b"\r"), seconds)
+            self._end_line(bytes(self._line), seconds)
             self._line.clear()
         if self._data and (_is_json(self._data[-1]) or self._data[-1].strip() == DONE):
             self._end_event(seconds)

@@ -145,6 +145,9 @@ def response_key(settings: str, prompt: str, sample: int = 0) -> str:
 class ResponseLog:
     """The answers of one model to one task. Open it as a context manager to append; only one process may.
 
+    Attributes:
+        failed: The keys of rows that had failed before it was opened.
+
     Raises:
         BusyError: another process holds it.
         UserError: the folder cannot be written.
@@ -154,6 +157,7 @@ class ResponseLog:
         self._folder = folder
         self._reserve = folder / ".reserve"
         self._answered: set[str] = set()
+        self.failed: set[str] = set()
 
     def __enter__(self) -> Self:
         from filelock import FileLock, Timeout
@@ -169,7 +173,8 @@ class ResponseLog:
             raise BusyError(f"{self._folder}: another process is asking this model; wait for it or stop it") from None
         except OSError as error:
             raise UserError(f"{self._folder}: cannot be written: {error.strerror}") from None
-        self._answered = {line.key for line in read_responses(self._folder) if line.status != "failed"}
+        for line in read_responses(self._folder):
+            (self.failed if line.status == "failed" else self._answered).add(line.key)
         return self
 
     def __exit__(

@@ -212,7 +212,6 @@ def test_an_address_where_nothing_listens_is_down_also_after_an_answer_that_was_
     for _ in range(QUICK.failures):
         breaker.failed("nothing listens")
     assert breaker.down
-    assert breaker.blamed("a")
 
 
 def test_a_network_that_is_lost_for_a_while_costs_no_row(tmp_path: Path) -> None:

@@ -405,6 +405,19 @@ def test_a_lost_submission_is_found_among_many_batches(server: BatchServer, stat
     assert server.called["list"] > 1
 
 
+def test_a_list_of_batches_that_begins_again_shows_no_batch_to_be_missing(
+    server: BatchServer, state: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        ask(server, tmp_path / f"{number}.jsonl", [f"other {number}"])
+    again = {"object": "list", "has_more": True, "data": [server.batches["batch_0"].model_dump(mode="json")]}
+    lost = {("create", 3): Failure(after=True)}
+    server.calls = lambda kind, number: Failure(200, again) if kind == "list" else lost.get((kind, number))
+    outcome = ask(server, state, ["mine"], replace(QUICK, give_up=0.3))["mine"]
+    assert "the list of batches begins again after batch_0" in str(outcome)
+    assert server.called["create"] == 4
+
+
 @pytest.mark.parametrize("kind", ["upload", "create", "poll", "content"])
 def test_a_server_that_stays_down_ends_the_run_and_the_next_one_goes_on(
     server: BatchServer, state: Path, kind: str

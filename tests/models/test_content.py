@@ -273,6 +273,9 @@ GOOD_STREAMS = {
     "no line feed at the end": f"data: {YE}\n\ndata: {S}",
     "an end without a line feed": f"data: {YE}\n\ndata: {part('s')}\n\ndata: [DONE]",
     "carriage returns": f"data: {YE}\r\n\r\ndata: {S}\r\n\r\n",
+    "carriage returns alone": f"data: {YE}\r\rdata: {S}\r\rdata: [DONE]\r\r",
+    "two carriage returns": f"data: {YE}\r\r\n\r\r\ndata: {S}\r\r\n\r\r\n",
+    "an event in two lines": f"data: {YE[:-1]}\rdata: {YE[-1:]}\r\rdata: {S}\r\r",
     "empty data": f"data: \n\ndata: {YE}\n\ndata:\n\ndata: null\n\ndata: {S}\n\n",
     "pings": f"data: {YE}\n\nevent: ping\ndata: ping\n\ndata: {S}\n\n",
     "a word for no reason yet": f"data: {part('ye', 'null')}\n\ndata: {S}\n\n",
@@ -287,6 +290,16 @@ GOOD_STREAMS = {
 def test_a_stream_is_read_however_it_is_framed(loopback: Loopback, body: str) -> None:
     reply = answer(loopback, body, stream=True)
     assert (reply.completion, reply.finish_reason in ("stop", "unknown")) == ("yes", True)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_may_end_anywhere_in_the_parts_that_arrive(end: str) -> None:
+    sent = f"event: message{end}data: 1{end}data: 2{end}{end}data: [DONE]{end}{end}".encode()
+    for size in range(1, len(sent)):
+        body = Body()
+        for start in range(0, len(sent), size):
+            body.take(sent[start : start + size], 1.0)
+        assert [data for _, data in body.events] == [b"1", b"2", b"[DONE]"]
 
 
 def test_a_mark_of_the_encoding_is_no_part_of_a_stream() -> None:

@@ -190,8 +190,8 @@ def test_a_message_is_streamed_over_the_wire() -> None:
     assert reply.ttft_s is not None
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_a_line_ends_at_a_line_feed_and_at_no_other_character(end: bytes) -> None:
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_line_ends_at_a_line_feed_or_a_carriage_return_and_at_no_other_character(end: bytes) -> None:
     """JSON may hold U+2028 and U+0085 as they are, and some servers send them so."""
     text = "a\u2028b\x85c"
     body = b"".join(
