@@ -224,3 +224,18 @@ def test_rows_of_one_cluster_have_one_number() -> None:
     assert found.clusters is not None
     assert found.clusters.tolist() == [0, 1, 0, 1]
     assert found.chosen([1, 3, 0]).clusters.tolist() == [0, 0, 1]  # type: ignore[union-attr]
+
+
+def test_an_answer_that_is_recorded_otherwise_is_scored_again(tmp_path: Path, loopback: Loopback) -> None:
+    """Same rows, keys and statuses, another text: a cache of the scores by anything less would show the old ones."""
+    small = Small(tmp_path)
+    small.model("m", loopback.openai_url)
+    small.bench()
+    (manifest,) = read_manifests(small.results)
+    score = score_run(small.results, manifest).rows.stats["accuracy"].sum()
+    log = small.results / "small" / "m" / "responses.jsonl"
+    recorded = log.read_text()
+    assert recorded.count('"completion": "yes"') == ROWS
+    log.write_text(recorded.replace('"completion": "yes"', '"completion": "no"', 1))
+    again = score_run(small.results, manifest).rows.stats["accuracy"].sum()
+    assert abs(again - score) == 1
