@@ -68,7 +68,9 @@ def test_the_outcomes_of_several_tasks_are_in_columns() -> None:
 
 
 def test_as_json_each_check_has_its_reason(asked: Small, harness: Command) -> None:
-    code, out, _ = harness("gate", "bad", "--against", "good", "--results", str(asked.results), "--json")
+    code, out, _ = harness(
+        "gate", "bad", "--against", "good", "--margin", "1pp", "--results", str(asked.results), "--json"
+    )
     found = json.loads(out)
     assert (code, found["model"], found["against"]) == (100, "bad", "good")
     [check] = found["checks"]
