@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -68,7 +69,7 @@ def test_a_ctrl_c_meant_for_the_run_does_not_reach_git(checkout: Path, monkeypat
 def test_a_clean_checkout_is_its_commit(checkout: Path) -> None:
     state = git_state(Path.cwd())
     assert state["dirty"] is False
-    assert len(state["commit"]) == 40
+    assert re.fullmatch("[0-9a-f]{40}", state["commit"])
     (checkout / "untracked").touch()
     git_state.cache_clear()
     assert git_state(Path.cwd()) == state
