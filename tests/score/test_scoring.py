@@ -281,3 +281,17 @@ def test_a_row_that_cannot_be_scored_has_no_score_of_its_own() -> None:
     judged = Metric("judged", lambda example: [example.text == "b", example.text != "c"], scorable=1)
     answered = ((EvaluationRow(text, text, (text,), {}), said(text)) for text in "abc")
     assert score_rows(OVERALL, [judged], answered).of_each(judged) == [0.0, 1.0, None]
+
+
+def test_a_metric_that_sees_no_letter_of_the_right_answers_is_said(tmp_path: Path, loopback: Loopback) -> None:
+    small = Small(tmp_path)
+    small.task(
+        text="title: S\ncategory: generation\nprompt: '{{ text }}'\ntarget: 'конечно, {{ label }}'\nanswer: {type: text}\n"
+        "metrics: [rouge_l]\nmax_tokens: 4\n"
+    )
+    small.model("m", loopback.openai_url)
+    small.bench()
+    lines: list[str] = []
+    score_all(small.results, read_manifests(small.results), lines.append)
+    [line] = lines
+    assert line.startswith("small: rouge_l cannot score 40 of 40 right answers")
