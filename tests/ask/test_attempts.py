@@ -91,3 +91,13 @@ def test_what_was_paid_for_a_row_that_a_stop_leaves_unanswered_is_recorded(loopb
     assert (found.status, found.error) == ("failed", "enough")
     assert found.lost is not None
     assert found.lost[:2] == budget.lost_tokens("m", Request("jigsaw", "r0", "row 0", 4))
+
+
+def test_what_was_paid_for_a_row_whose_model_is_then_refused_is_recorded(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.plan = lambda prompt, attempt: FAULTS["quota" if attempt else "broken"]
+    budget = Budget(None, {"m": OpenAIModel(backend="openai", model="m", price=Price(input=1, output=1))})
+    asked = ask(tmp_path, [Pair(openai(loopback), prompts(1))], budget=budget)
+    assert "429" in str(asked.jobs[0].stopped)
+    [found] = asked.responses["m"]
+    assert found.lost is not None
+    assert found.lost[:2] == budget.lost_tokens("m", Request("jigsaw", "r0", "row 0", 4))

@@ -286,8 +286,8 @@ def test_a_row_that_cannot_be_scored_has_no_score_of_its_own() -> None:
 def test_a_metric_that_sees_no_letter_of_the_right_answers_is_said(tmp_path: Path, loopback: Loopback) -> None:
     small = Small(tmp_path)
     small.task(
-        text="title: S\ncategory: generation\nprompt: '{{ text }}'\ntarget: 'конечно, {{ label }}'\nanswer: {type: text}\n"
-        "metrics: [rouge_l]\nmax_tokens: 4\n"
+        text="title: S\ncategory: generation\nprompt: '{{ text }}'\ntarget: 'конечно, {{ label }}'\n"
+        "answer: {type: text}\nmetrics: [rouge_l]\nmax_tokens: 4\n"
     )
     small.model("m", loopback.openai_url)
     small.bench()
