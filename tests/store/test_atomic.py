@@ -15,14 +15,14 @@ from harness.store.atomic import LineFile, new_folder
 
 @pytest.mark.parametrize("there", [False, True], ids=["absent", "empty"])
 def test_a_folder_is_there_once_all_is_written(tmp_path: Path, there: bool) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "new" / "out"
     if there:
-        out.mkdir()
+        out.mkdir(parents=True)
     with new_folder(out) as part:
         (part / "file").write_text("whole")
         assert not (out / "file").exists()
     assert (out / "file").read_text() == "whole"
-    assert list(tmp_path.iterdir()) == [out]
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_after_an_error_nothing_is_left_of_a_folder(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_file_of_lines_is_readable_by_all_unless_it_is_to_be_private(tmp_path:
 
 
 @pytest.mark.parametrize("length", [1, 1 << 16, (1 << 16) + 1, 200_000])
-@pytest.mark.parametrize("whole", [b"", b"one\ntwo\n"])
+@pytest.mark.parametrize("whole", [b"", b"\n", b"one\ntwo\n"])
 def test_half_a_line_is_dropped_on_opening_however_long_it_is(tmp_path: Path, whole: bytes, length: int) -> None:
     path = tmp_path / "lines"
     path.write_bytes(whole + b"x" * length)

@@ -641,7 +641,8 @@ def test_what_attempts_lost_on_a_row_is_summed_over_all_that_is_recorded_of_it(t
     key = response_key(run.settings, "prompt")
     with ResponseLog(tmp_path / "jigsaw" / "m") as log:
         log.append(Response(key, "r", "failed", lost=(1, 2, 0.5)))
-        log.append(Response(key, "r", "ok", "yes", lost=(3, 4, 0.25)))
+        log.append(Response(key, "r", "failed", lost=(3, 4, 0.25)))
+        log.append(Response(key, "r", "ok", "yes"))
     [(_, (found,))] = answered_rows(tmp_path, run)
     assert found is not None
     assert (found.status, found.lost) == ("ok", (4, 6, 0.75))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from harness.store.results import Response, ResponseLog
@@ -28,5 +31,17 @@ def test_only_answers_since_the_run_began_are_counted(tmp_path: Path) -> None:
         pair = RunningPair("t", "m", wanted=5, pending=4, size=size_of(tmp_path, "t", "m"))
         log.append(Response("k0", "r0", "ok", "yes"))
         log.append(Response("k2", "r2", "failed", error="no"))
+        log.append(Response("k3", "r3", "ok", "no"))
     found = so_far(tmp_path, pair)
-    assert (found.answers, found.failed) == (3, 1)
+    assert (found.answers, found.failed) == (4, 1)
+
+
+def test_what_a_killed_run_has_left_is_no_run_and_the_next_one_removes_it(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / FOLDER / f"{ended.pid}.json"
+    left.parent.mkdir()
+    left.write_text(json.dumps({"process": ended.pid, "started": "2026-01-01T08:00:00+00:00", "pairs": []}))
+    assert read_running(tmp_path) == []
+    with running(tmp_path, "2026-01-01T09:00:00+00:00", []):
+        assert not left.exists()
