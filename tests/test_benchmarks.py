@@ -21,6 +21,10 @@ FEW = [
     "serving front --requests 20",
     "loadtest --seconds 1 --runs 1 --concurrency 2",
     "sweep --cells 5 --runs 1",
+    pytest.param(
+        "mutation --file harness/score/doubts.py --tests tests/score/test_doubts.py --sample 2",
+        marks=pytest.mark.skipif(find_spec("coverage") is None, reason="`coverage` is not installed"),
+    ),
 ]
 
 

@@ -77,7 +77,7 @@ def command(
     from harness.compare.gate import gate, margin
     from harness.compare.paired import recorded_runs
     from harness.errors import HarnessError
-    from harness.report.junit import junit as document
+    from harness.report.junit import junit as junit_document
     from harness.score.rules import chosen_rules
 
     try:
@@ -89,7 +89,7 @@ def command(
         runs = recorded_runs(results, tasks, (model, against), kind, rules, lambda line: click.echo(line, err=True))
         checks = gate(runs, model, against, share, undecided, tasks, across_prompts=across_prompts)
         if junit is not None:
-            _write(junit, document(checks, model, against))
+            _write(junit, junit_document(checks, model, against))
     except HarnessError as error:
         # Not exit code 2: with two numbers a pipeline can distinguish a gate that failed to run from a worse model.
         print(f"error: {error}", file=sys.stderr)

@@ -150,7 +150,7 @@ def score_rows(
     answered: Iterable[tuple[EvaluationRow, Answers]],
     thinking: Thinking | None = None,
 ) -> RowScores:
-    """Score rows against their responses, of which each row has equally many; a missing one counts as failed.
+    """Score rows, at least one, against their responses, equally many for each; a missing one counts as failed.
 
     `thinking` are the markers around the thinking of a model of one's own.
 
@@ -177,10 +177,7 @@ def score_rows(
         worst = (max(found[at : at + samples], key=STATUSES.index) for at in range(0, len(found), samples))
         statuses += found if samples == 1 else worst
         _score_piece(task, metrics, each, scored, tables)
-    stats, right = (
-        {metric.name: np.concatenate(of[metric.name]) if of[metric.name] else metric.table([]) for metric in metrics}
-        for of in tables.values()
-    )
+    stats, right = ({metric.name: np.concatenate(of[metric.name]) for metric in metrics} for of in tables.values())
     within = {} if samples == 1 else _within(metrics, stats, samples)
     stats, right = (
         {metric.name: _of_rows(metric, of[metric.name], samples) for metric in metrics} for of in (stats, right)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ask.budget import Budget
+from harness.ask.budget import Budget, CapReached
 from harness.models.backend import Reply, Request
 from harness.models.entry import OpenAIModel, Price
 from tests.asking import Pair, ask, openai, prompts
@@ -133,3 +133,37 @@ def test_attempts_without_an_answer_never_pass_the_cap(loopback: Loopback, tmp_p
     assert loopback.asked == {"row 0": 5}
     assert budget.spent == 5 * worst
     assert "could pass the limit" in str(asked.ended)
+
+
+def test_an_attempt_that_the_server_has_not_counted_does_not_show_what_a_row_costs() -> None:
+    async def asking(*, counted: bool) -> bool:
+        """Whether a second row may be asked after the first one's attempt was lost."""
+        budget = Budget(1000.0, {"m": entry(price=PRICE)})
+        worst = budget.worst_case("m", request())
+        assert await budget.reserve("m", worst, alone=True)
+        assert budget.charge_lost("m", "jigsaw", worst, (1, 1), counted=counted)
+        second = asyncio.create_task(budget.reserve("m", worst, alone=True))
+        await asyncio.sleep(0)
+        done = second.done()
+        second.cancel()
+        return done
+
+    assert not asyncio.run(asking(counted=False))
+    assert asyncio.run(asking(counted=True))
+
+
+def test_a_server_paid_by_the_hour_that_nothing_is_asked_of_any_more_costs_nothing_ahead() -> None:
+    model = entry(gpu_per_hour=3600, timeout=60)  # 1 USD a second
+
+    async def asking() -> None:
+        budget = Budget(100.0, {"one": model, "other": model}, clock=lambda: 1000.0)
+        assert await budget.reserve("one", 0)
+        assert not budget.fits("other", 0)
+        budget.book("one", 0, 0)
+        assert budget.fits("other", 0)
+
+    asyncio.run(asking())
+
+
+def test_a_run_that_its_cap_ends_is_exit_code_3() -> None:
+    assert CapReached("the limit", []).exit_code == 3

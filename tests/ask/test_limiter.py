@@ -376,3 +376,57 @@ def test_a_cancelled_wait_lets_the_next_request_to_the_throttler() -> None:
         assert waiting[0].cancelled()
 
     run(asking())
+
+
+def test_by_default_an_endpoint_that_is_down_is_probed_for_two_minutes_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    breaker = Breaker("server", GiveUpAfter(), lambda line: None)
+    breaker.reachable()
+    probes = []
+    while (ended := breaker.failed("HTTP 502")) is None:
+        if breaker.down:
+            probes.append(breaker.probe_at - 1000)
+        now = max(now, breaker.probe_at)
+    assert probes == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5, 91.5, 121.5]
+    assert ended == "server has answered nothing for 2 minutes (HTTP 502)"
+
+
+def test_an_error_that_the_server_answers_shows_that_the_network_is_there() -> None:
+    gate = Gate("server", 8, None, QUICK, lambda line: None)
+    opened = EndpointLimiter("m", gate)
+    for _ in range(QUICK.failures - 1):
+        opened.failed("no answer", answered=False)
+    opened.failed("HTTP 500")
+    opened.failed("no answer", answered=False)
+    assert not gate.breaker.down
+
+
+def test_a_model_in_a_pause_takes_no_turn_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that moves only while somebody sleeps: one request a second, and one model is paused for a minute."""
+    now, entered = 1000.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += min(seconds, 0.01)  # whoever sleeps longer looks again: others are awake meanwhile
+        await real(0)
+
+    async def asking() -> None:
+        gate = Gate("server", 100, 60.0, QUICK, lambda line: None)
+        paused, other = EndpointLimiter("paused", gate), EndpointLimiter("other", gate)
+        paused.throttled(now, 60.0, "HTTP 429")
+        waiting = asyncio.create_task(paused.enter())
+        await real(0)
+        for _ in range(10):
+            await other.enter()
+            entered.append(now - 1000)
+        assert not waiting.done()
+        waiting.cancel()
+
+    real = asyncio.sleep
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    run(asking())
+    assert entered == pytest.approx(range(10), abs=0.2)

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from harness.ask.attempts import Job, Limits
 from harness.ask.budget import Budget
 from harness.ask.limiter import GiveUpAfter
+from harness.ask.scope import refuses_all, settle
+from harness.errors import Doubtful
 from harness.models.entry import OpenAIModel, Price
+from harness.store.results import Response
 from tests.asking import QUICK, Pair, ask, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, error
 
@@ -217,3 +221,23 @@ def test_what_is_whole_and_no_answer_is_paid_for_twice_at_most(loopback: Loopbac
     asked = ask(tmp_path, [Pair(openai(loopback), prompts(3))])
     assert asked.statuses() == {"failed": 3}
     assert set(loopback.asked.values()) == {2}
+
+
+def refusals(pending: int, *, answered: int = 0, answered_before: bool = False) -> int:
+    """How many bare refusals in a row a model is given up after."""
+    job = Job("t", "m", None, "s", Limits(1, None, 5, 6), iter(()), pending, print, None)  # type: ignore[arg-type]
+    job.answered, job.answered_before = answered, answered_before
+    return next(count for count in range(1, 100) if refuses_all(job, Doubtful("HTTP 403")))
+
+
+def test_a_model_is_given_up_after_two_bare_refusals_or_five_where_it_has_answered() -> None:
+    assert refusals(100) == 2
+    assert refusals(1) == 1, "it has no other row"
+    assert refusals(100, answered=1) == refusals(100, answered_before=True) == 5
+
+
+def test_an_answer_clears_a_model_of_earlier_refusals() -> None:
+    job = Job("t", "m", None, "s", Limits(1, None, 5, 6), iter(()), 100, print, None)  # type: ignore[arg-type]
+    for _ in range(3):
+        settle(job, Response("k", "r", "ok", "yes"), 20)
+        assert [refuses_all(job, Doubtful("HTTP 403")) for _ in range(4)] == [False] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from harness.commands.gate import text
+from harness.compare.gate import Check
 from tests.commands.conftest import Command
 from tests.loopback import Loopback
 from tests.runs import TASK, Small
@@ -58,13 +61,30 @@ def test_what_cannot_be_told_is_exit_code_1(asked: Small, harness: Command, tmp_
     assert (code, "cannot be written" in err) == (1, True)
 
 
+def test_the_outcomes_of_several_tasks_are_in_columns() -> None:
+    checks = [Check(name, "c", "error", "accuracy", trouble="b has not run it") for name in ("maths", "ag_news")]
+    first, second, _ = text(checks, "a", "b").splitlines()
+    assert first.index("b has not run it") == second.index("b has not run it")
+
+
+def test_as_json_each_check_has_its_reason(asked: Small, harness: Command) -> None:
+    code, out, _ = harness(
+        "gate", "bad", "--against", "good", "--margin", "1pp", "--results", str(asked.results), "--json"
+    )
+    found = json.loads(out)
+    assert (code, found["model"], found["against"]) == (100, "bad", "good")
+    [check] = found["checks"]
+    assert (check["task"], check["outcome"], check["found"]["difference"]) == ("small", "failed", -0.5)
+    assert check["reason"].startswith("a loss beyond 0.01 is shown")
+
+
 def test_a_wrong_option_is_exit_code_2(asked: Small, harness: Command) -> None:
     code, _, err = harness("gate", "good", "--against", "bad", "--margin", "1", "--results", str(asked.results))
     assert (code, "did you mean 1pp?" in err) == (2, True)
 
 
 def test_the_junit_file_names_what_failed(asked: Small, harness: Command, tmp_path: Path) -> None:
-    file = tmp_path / "ci" / "gate.xml"
+    file = tmp_path / "ci" / "reports" / "gate.xml"
     harness("gate", "bad", "--against", "good", "--results", str(asked.results), "--junit", str(file))
     suite = ElementTree.parse(file).getroot()[0]
     assert suite.get("name") == "harness gate bad --against good"

@@ -12,7 +12,7 @@ from harness.compare import power
 from harness.compare.power import DetectableDifference, _from_runs, detectable
 from harness.score.scoring import score_all
 from harness.store.results import Manifest, read_manifests
-from harness.tasks.task import Task
+from harness.tasks.task import LabelAnswer, Task
 from tests.loopback import Loopback
 from tests.runs import ROWS, Small
 
@@ -98,3 +98,11 @@ def test_rows_of_a_cluster_show_less(runs: list[Manifest], tmp_path: Path) -> No
     assert found.paired is not None
     assert independent is not None
     assert found.paired != independent
+
+
+def test_scores_by_another_answer_format_are_no_measure(runs: list[Manifest], tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    score_all(results, runs, print)
+    task = task_with("accuracy")
+    other = task.model_copy(update={"answer": LabelAnswer(type="label", labels=["yes", "no", "both"])})
+    assert detectable(other, 1000, "sample", runs, results).assuming == "assumed: 20% discordant rows"

@@ -186,3 +186,8 @@ def test_the_power_of_a_gate_is_how_often_repeated_runs_would_pass_and_fail() ->
     assert asked.fails_loss == pytest.approx(np.mean(drawn - 0.12 + reach < -0.06), abs=0.01)
     assert asked.loss == pytest.approx(0.12)
     assert 0.4 < asked.passes_equal < asked.fails_loss < 0.9
+
+
+def test_a_task_without_a_comparison_is_not_one_across_prompts() -> None:
+    (check,) = gate([scored("news", "a", right(0.8))], "a", "b")
+    assert (check.outcome, check.across, check.decided) == ("error", False, True)

@@ -13,14 +13,26 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from harness.compare.intervals import Sample
-from harness.compare.paired import Comparison, RunPair, _decided, corrected, holm, paired_test, paired_tests, scale
-from harness.score.metrics.base import FloatArray, Metric
+from harness.compare.intervals import Sample, wilson
+from harness.compare.paired import (
+    Comparison,
+    RunPair,
+    _decided,
+    compare_models,
+    compare_rows,
+    corrected,
+    holm,
+    paired_test,
+    paired_tests,
+    scale,
+    unseen,
+)
+from harness.score.metrics.base import Basis, FloatArray, Metric
 from harness.score.metrics.labels import f1 as label_f1
 from harness.score.metrics.labels import precision, recall
 from harness.tasks.task import LabelAnswer
 from tests.compare.row_statistics import F1, confusion, f1
-from tests.scored import ACCURACY, ERROR, OVERLAP, unused
+from tests.scored import ACCURACY, ERROR, OVERLAP, right, scored, unused
 
 
 def binary(only_a: int, only_b: int, both: int, neither: int) -> tuple[FloatArray, FloatArray]:
@@ -297,3 +309,42 @@ def test_what_was_not_seen_counts_on_both_sides_of_the_margin() -> None:
     ]
     for end in ({"low": -0.015}, {"high": 0.015}):
         assert _decided(replace(seen, unseen=0.007, **end), 1.0).verdict == "not separable"
+
+
+def test_of_too_few_units_the_p_value_is_1() -> None:
+    basis = Basis("positives", lambda stats: float(stats[:, 0].sum()))
+    rare = Metric("rare", unused, basis=basis)
+    a, b = np.zeros((50, 1)), np.zeros((50, 1))
+    a[:3], b[:1] = 1, 1
+    found = paired_test(rare, a, b)
+    assert found.reason
+    assert (found.p_value, found.verdict, found.rows_needed) == (1.0, "not separable", None)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_rows_like_none_that_were_seen_move_a_score_by_what_wilson_leaves_to_none_of_n(n: int) -> None:
+    found = unseen(Sample(OVERLAP, np.zeros((n, 1)), None), 0.95)
+    assert found == pytest.approx(wilson(0, n, 0.95).high)
+
+
+def test_clusters_that_only_one_of_the_two_runs_knows_are_those_of_both() -> None:
+    """They are the rows': one run was scored before its task named the column."""
+    scores = np.random.default_rng(0).random((2, 60))
+    clusters = np.repeat(np.arange(6), 10)
+    both = [scored("t", name, own, OVERLAP, clusters=clusters).rows for name, own in zip("ab", scores, strict=True)]
+    bare = [scored("t", name, own, OVERLAP).rows for name, own in zip("ab", scores, strict=True)]
+    [expected] = compare_rows([(OVERLAP, both[0], both[1])])
+    for two in ((both[0], bare[1]), (bare[0], both[1])):
+        assert compare_rows([(OVERLAP, *two)]) == [expected]
+    assert compare_rows([(OVERLAP, bare[0], bare[1])]) != [expected]
+
+
+def test_a_task_whose_verdict_lost_rows_could_turn_is_no_tie() -> None:
+    runs = []
+    for task, failed, share in (("lost", 40, 0.5), ("tie", 0, 0.5), ("won", 0, 0.95)):
+        runs += [
+            scored(task, "a", right(share), failed=failed, incomplete=False),
+            scored(task, "b", right(0.5), incomplete=False),
+        ]
+    found = compare_models(runs, "a", "b")
+    assert (found.won, found.lost, found.tied, found.untold) == (1, 0, 1, 1)

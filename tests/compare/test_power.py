@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import bdtr
+from scipy.stats import norm
 
 from harness.compare import power
 
@@ -41,3 +42,13 @@ def test_few_rows_show_nothing() -> None:
 
 def test_a_normal_test_detects_two_point_eight_standard_errors() -> None:
     assert power.detectable_by_error(0.01) == pytest.approx(0.028, abs=1e-4)
+
+
+@given(n=st.integers(50, 100_000), discordance=shares)
+def test_the_share_is_connors_number_of_rows_solved_for_the_difference(n: int, discordance: float) -> None:
+    """Connor, Biometrics 43, 1987: n = (z_level sqrt(p) + z_power sqrt(p - d^2))^2 / d^2 for p discordant rows."""
+    found = power.detectable_share(n, discordance)
+    if found is not None:
+        d = found - 1 / n  # without the continuity correction
+        level, power_ = norm.ppf(0.975), norm.ppf(0.8)
+        assert (level * discordance**0.5 + power_ * (discordance - d**2) ** 0.5) ** 2 / d**2 == pytest.approx(n)

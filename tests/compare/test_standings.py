@@ -56,6 +56,11 @@ class TestReference:
         found = standings([*baselines, scored("maths", "other", right(0.5))])
         assert (found.reference, found.why) == ("tfidf", "the best baseline")
 
+    def test_where_they_share_none_it_is_the_best_of_those_with_the_most_tasks(self) -> None:
+        runs = [scored("a", "zeta", right(0.2)), scored("b", "zeta", right(0.2)), scored("c", "alpha", right(0.9))]
+        found = standings([replace(run, manifest=_baseline(run)) for run in runs])
+        assert (found.reference, found.why) == ("zeta", "the best baseline")
+
     def test_a_model_without_an_answer_is_none_though_it_cost_nothing(self) -> None:
         """A dear model that never answered cost nothing, and the reference turned round."""
         runs = [scored("news", "cheap", right(0.5), usd=1.0), scored("news", "dear", right(0), failed=400, usd=0.0)]

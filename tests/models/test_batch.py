@@ -21,6 +21,7 @@ from openai.types import Batch as PublishedBatch
 
 from harness.ask.attempts import Job
 from harness.ask.budget import Budget
+from harness.ask.limiter import Brake
 from harness.errors import (
     AskError,
     BadReply,
@@ -668,6 +669,31 @@ def test_a_batch_holds_as_many_rows_as_the_cap_on_spending_allows(server: BatchS
     assert server.sizes() == [5, 2, 1, 1]
     assert (budget.spent, asked.jobs[0].answered) == (9 * 11, 9)
     assert "could pass the limit" in str(asked.ended)
+    assert [found.row for found in asked.responses["m"]] == [f"r{number}" for number in range(9)], "in their order"
+
+
+def test_after_a_row_that_does_not_fit_under_the_cap_nothing_is_submitted(server: BatchServer, tmp_path: Path) -> None:
+    priced = replace(pair(server, tmp_path, 0, price={"input": 1_000_000, "output": 0}), prompts=["long " * 100, "row"])
+    budget = Budget(50, {"m": model(server, price={"input": 1_000_000, "output": 0})})
+    asked = ask_all(tmp_path, [priced], budget=budget)
+    assert (server.sizes(), budget.spent) == ([], 0)
+    assert "could pass the limit" in str(asked.ended)
+
+
+def test_a_row_of_a_batch_has_one_attempt_and_no_latency(server: BatchServer, tmp_path: Path) -> None:
+    server.rows = lambda prompt, attempt: openai_error(400, "too long") if prompt == "row 1" else None
+    found = ask_all(tmp_path, [pair(server, tmp_path, 2)]).responses["m"]
+    assert {(one.status, one.attempts, one.latency_s) for one in found} == {("ok", 1, None), ("failed", 1, None)}
+
+
+def test_who_leaves_batches_to_the_next_run_is_told_how_many_rows_are_still_to_come(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    brake, left = Brake(), []
+    asked = ask_all(
+        tmp_path, [pair(server, tmp_path, 5)], brake=brake, watch=lambda job, response: left.append(brake.leave_lists())
+    )
+    assert (left, asked.jobs[0].answered) == ([4, 3, 2, 1, 0], 5)
 
 
 def test_answers_that_cannot_be_written_are_collected_by_the_next_run(server: BatchServer, tmp_path: Path) -> None:

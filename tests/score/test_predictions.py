@@ -181,3 +181,34 @@ def test_a_line_that_cannot_be_read_is_named(line: dict[str, Any], message: str,
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no predictions"):
         score("jigsaw", tmp_path)
+
+
+def test_a_row_that_only_the_second_file_has_is_named() -> None:
+    first, second = Path("first"), Path("second")
+    ours = [{"id": "a", "reference": "x"}]
+    with pytest.raises(DataError, match="first: no prediction for row 'b' of second"):
+        in_order_of(first, ours, second, [*ours, {"id": "b", "reference": "y"}])
+
+
+def test_a_status_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"predictions.jsonl:1: status 'trunc' is not valid"):
+        score("e2e_nlg", tmp_path, {"prediction": "a", "reference": "a", "status": "trunc"})
+
+
+def test_texts_that_look_like_tags_are_several_right_answers_of_a_task_without_entities(tmp_path: Path) -> None:
+    assert score("e2e_nlg", tmp_path, {"prediction": "B-PER", "reference": ["O", "B-PER"]})["rouge_l"] == 1
+
+
+def test_the_column_of_clusters_may_be_in_the_reference(tmp_path: Path) -> None:
+    task = tmp_path / "tasks" / "mine.yaml"
+    task.parent.mkdir()
+    task.write_text(
+        "title: T\ncategory: generation\nprompt: '{{ s }}'\ntarget: '{{ y }}'\nanswer: {type: text}\n"
+        "metrics: [exact_match]\nmax_tokens: 8\nevaluation: {cluster: page}\n"
+    )
+    path = tmp_path / "predictions.jsonl"
+    lines = [{"prediction": "a", "reference": {"y": "a", "page": page}} for page in "xyx"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, rows = load(path, load_task(task.parent, "mine"))
+    assert rows.clusters is not None
+    assert rows.clusters.tolist() == [0, 1, 0]

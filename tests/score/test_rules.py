@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.score.rules import chosen_rules
+from harness.score.rules import chosen_rules, recorded_rules
 from harness.score.scoring import ScoredRun, score_all
 from harness.store.results import read_manifests
 from tests.loopback import Loopback
 from tests.runs import Small
+from tests.scored import scored
 
 EXACT = """\
 title: Small
@@ -96,3 +97,12 @@ def test_a_file_that_cannot_be_read_is_said_and_the_last_rule_holds(twice: Twice
     twice.small.task(text=STRICT.replace("max_tokens: 4", "max_tokens: none"))
     assert twice.scores(recorded=False) == {"a": 0.0, "b": 0.0}
     assert any("scored by the rule of its last run" in line for line in twice.said)
+
+
+def test_the_last_run_is_the_one_that_finished_last_in_whatever_order_they_are_read() -> None:
+    early, late = (
+        scored("t", name, [1.0], finished=f"2026-01-0{day}T00:00:00+00:00", task_spec={"metrics": [metric]}).manifest
+        for name, day, metric in (("a", 1, "rouge_l"), ("b", 2, "exact_match"))
+    )
+    for runs in ([early, late], [late, early]):
+        assert {run.spec.metrics[0].name for run in recorded_rules(runs, print)} == {"exact_match"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.models.prices import Priced, busy_seconds
 from harness.report.findings import long_frame
 from harness.rows.evaluation import EvaluationRow
 from harness.score import scoring
-from harness.score.metrics.base import Metric
+from harness.score.metrics.base import Example, Metric, needs_table
 from harness.score.metrics.registry import build_all
 from harness.score.scoring import score_all, score_rows, score_run
 from harness.store.results import Manifest, Response, read_manifests, write_manifest, write_rows
@@ -224,3 +225,73 @@ def test_rows_of_one_cluster_have_one_number() -> None:
     assert found.clusters is not None
     assert found.clusters.tolist() == [0, 1, 0, 1]
     assert found.chosen([1, 3, 0]).clusters.tolist() == [0, 0, 1]  # type: ignore[union-attr]
+
+
+def test_an_answer_that_is_recorded_otherwise_is_scored_again(tmp_path: Path, loopback: Loopback) -> None:
+    """Same rows, keys and statuses, another text: a cache of the scores by anything less would show the old ones."""
+    small = Small(tmp_path)
+    small.model("m", loopback.openai_url)
+    small.bench()
+    (manifest,) = read_manifests(small.results)
+    score = score_run(small.results, manifest).rows.stats["accuracy"].sum()
+    log = small.results / "small" / "m" / "responses.jsonl"
+    recorded = log.read_text()
+    assert recorded.count('"completion": "yes"') == ROWS
+    log.write_text(recorded.replace('"completion": "yes"', '"completion": "no"', 1))
+    again = score_run(small.results, manifest).rows.stats["accuracy"].sum()
+    assert abs(again - score) == 1
+
+
+OVERALL = Task.model_validate(
+    {
+        "title": "T", "category": "classification", "prompt": "{{ x }}", "target": "{{ y }}", "max_tokens": 4,
+        "answer": {"type": "text"}, "metrics": ["exact_match"],
+    }
+)  # fmt: skip
+
+
+def said(text: str | None) -> tuple[Response]:
+    """What a model answered to a row; None: it has failed."""
+    return (Response(text or "k", "r", "ok" if text else "failed", text or ""),)
+
+
+def test_of_several_rows_without_a_finite_score_the_first_is_named_with_its_value() -> None:
+    odd = Metric("odd", lambda example: [{"a": 1.0, "b": math.nan, "c": math.inf}[str(example.answer)]])
+    answered = ((EvaluationRow(f"row-{text}", text, (text,), {}), said(text)) for text in "abc")
+    with pytest.raises(UserError, match="metric 'odd' gives nan for row 'row-b'"):
+        score_rows(OVERALL, [odd], answered)
+
+
+def test_where_rows_depend_on_each_other_a_lost_answer_that_was_right_changes_them_all() -> None:
+    """Say a rank among the answers: it is found again with the right answer in place of the lost one."""
+
+    def ranks(examples: Sequence[Example]) -> np.ndarray[Any, Any]:
+        texts = sorted(example.text for example in examples)
+        return np.array([[float(texts.index(example.text))] for example in examples])
+
+    rank = Metric("rank", needs_table, kind="corpus", stats_of_all=ranks, high=math.inf)
+    rows = [EvaluationRow(text, text, (text,), {}) for text in "abc"]
+    found = score_rows(OVERALL, [rank], zip(rows, (said("b"), said("c"), said(None)), strict=True))
+    assert found.stats["rank"][:, 0].tolist() == [1, 2, 0]
+    assert found.right["rank"][:, 0].tolist() == [0, 1, 1]
+    assert found.of_each(rank) == [None] * 3
+
+
+def test_a_row_that_cannot_be_scored_has_no_score_of_its_own() -> None:
+    judged = Metric("judged", lambda example: [example.text == "b", example.text != "c"], scorable=1)
+    answered = ((EvaluationRow(text, text, (text,), {}), said(text)) for text in "abc")
+    assert score_rows(OVERALL, [judged], answered).of_each(judged) == [0.0, 1.0, None]
+
+
+def test_a_metric_that_sees_no_letter_of_the_right_answers_is_said(tmp_path: Path, loopback: Loopback) -> None:
+    small = Small(tmp_path)
+    small.task(
+        text="title: S\ncategory: generation\nprompt: '{{ text }}'\ntarget: 'конечно, {{ label }}'\n"
+        "answer: {type: text}\nmetrics: [rouge_l]\nmax_tokens: 4\n"
+    )
+    small.model("m", loopback.openai_url)
+    small.bench()
+    lines: list[str] = []
+    score_all(small.results, read_manifests(small.results), lines.append)
+    [line] = lines
+    assert line.startswith("small: rouge_l cannot score 40 of 40 right answers")

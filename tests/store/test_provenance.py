@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -41,12 +43,33 @@ def test_versions_are_those_of_python_and_of_what_can_move_a_score() -> None:
     assert found["python"] == platform.python_version()
     for name in ("scikit-learn", "rouge-score", "sacrebleu", "datasets"):
         assert found[name] == version(name)
+    assert found["lora-leaderboard"] == version("lora-leaderboard")
+
+
+def test_a_package_that_is_not_installed_is_left_out_of_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.store.provenance._PACKAGES", ("no-such-package", "numpy"))
+    versions.cache_clear()
+    try:
+        assert versions().keys() == {"python", "numpy"}
+    finally:
+        versions.cache_clear()
+
+
+def test_a_ctrl_c_meant_for_the_run_does_not_reach_git(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets signals of its own session only."""
+    git = checkout / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text("#!/bin/sh\nps -o sid= -p $$\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:/usr/bin:/bin")
+    session = git_state(checkout)["commit"]
+    assert int(session) not in (os.getsid(0), 0)
 
 
 def test_a_clean_checkout_is_its_commit(checkout: Path) -> None:
     state = git_state(Path.cwd())
     assert state["dirty"] is False
-    assert len(state["commit"]) == 40
+    assert re.fullmatch("[0-9a-f]{40}", state["commit"])
     (checkout / "untracked").touch()
     git_state.cache_clear()
     assert git_state(Path.cwd()) == state

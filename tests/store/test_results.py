@@ -26,6 +26,9 @@ from harness.store.results import (
     ResponseLog,
     ResponseStatus,
     answered_rows,
+    chosen_runs,
+    drop_rows,
+    lost_in_all,
     read_manifests,
     read_responses,
     read_rows,
@@ -628,3 +631,34 @@ class TestManifests:
     def test_are_whole_or_not_there(self, tmp_path: Path, manifest: Manifest) -> None:
         write_manifest(tmp_path, manifest)
         assert [path.name for path in (tmp_path / "jigsaw" / "m").iterdir()] == ["run.json"]
+
+
+def test_what_attempts_lost_on_a_row_is_summed_over_all_that_is_recorded_of_it(tmp_path: Path) -> None:
+    assert lost_in_all((1, 2, 0.5), (3, 4, 0.25)) == (4, 6, 0.75)
+    run = scored("jigsaw", "m", [1.0]).manifest
+    row = EvaluationRow("r", "prompt", ("yes",), {})
+    run = run.model_copy(update={"rows": write_rows(tmp_path, "jigsaw", [row])})
+    key = response_key(run.settings, "prompt")
+    with ResponseLog(tmp_path / "jigsaw" / "m") as log:
+        log.append(Response(key, "r", "failed", lost=(1, 2, 0.5)))
+        log.append(Response(key, "r", "failed", lost=(3, 4, 0.25)))
+        log.append(Response(key, "r", "ok", "yes"))
+    [(_, (found,))] = answered_rows(tmp_path, run)
+    assert found is not None
+    assert (found.status, found.lost) == ("ok", (4, 6, 0.75))
+
+
+def test_rows_that_no_run_names_are_dropped(tmp_path: Path) -> None:
+    prints = [write_rows(tmp_path, "jigsaw", [EvaluationRow(name, name, ("yes",), {})]) for name in "ab"]
+    write_manifest(tmp_path, scored("jigsaw", "m", [1.0]).manifest.model_copy(update={"rows": prints[0]}))
+    drop_rows(tmp_path, "jigsaw", [*prints, "0" * 16])  # the last is not there
+    assert [rows_path(tmp_path, "jigsaw", one).is_file() for one in prints] == [True, False]
+
+
+def test_runs_are_chosen_by_task_and_model_together(tmp_path: Path) -> None:
+    for task, model in (("jigsaw", "a"), ("boolq", "b")):
+        write_manifest(tmp_path, scored(task, model, [1.0], rows="0" * 16).manifest)
+    assert [run.model for run in chosen_runs(tmp_path, ["jigsaw"], [])] == ["a"]
+    assert [run.task for run in chosen_runs(tmp_path, [], ["b"])] == ["boolq"]
+    with pytest.raises(UserError, match="none of these models has run one of these tasks"):
+        chosen_runs(tmp_path, ["jigsaw"], ["b"])

@@ -1,0 +1,84 @@
+"""Files and folders that are written whole or not at all, whatever stops the writing."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.store.atomic import LineFile, new_folder
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["absent", "empty"])
+def test_a_folder_is_there_once_all_is_written(tmp_path: Path, there: bool) -> None:
+    out = tmp_path / "new" / "out"
+    if there:
+        out.mkdir(parents=True)
+    with new_folder(out) as part:
+        (part / "file").write_text("whole")
+        assert not (out / "file").exists()
+    assert (out / "file").read_text() == "whole"
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_after_an_error_nothing_is_left_of_a_folder(tmp_path: Path) -> None:
+    def write() -> None:
+        with new_folder(tmp_path / "out") as part:
+            (part / "file").write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_empty_is_left_as_it_is(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").touch()
+    with pytest.raises(UserError, match="out: cannot be written"), new_folder(out):
+        pass
+    assert list(tmp_path.rglob("*")) == [out, out / "mine"]
+
+
+def test_a_file_of_lines_is_readable_by_all_unless_it_is_to_be_private(tmp_path: Path) -> None:
+    usual = os.umask(0o022)
+    try:
+        for name, arguments, mode in (("a", (), 0o644), ("b", (0o600,), 0o600)):
+            LineFile(tmp_path / name, *arguments).close()
+            assert (tmp_path / name).stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(usual)
+
+
+@pytest.mark.parametrize("length", [1, 1 << 16, (1 << 16) + 1, 200_000])
+@pytest.mark.parametrize("whole", [b"", b"\n", b"one\ntwo\n"])
+def test_half_a_line_is_dropped_on_opening_however_long_it_is(tmp_path: Path, whole: bytes, length: int) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(whole + b"x" * length)
+    LineFile(path).close()
+    assert path.read_bytes() == whole
+
+
+@pytest.fixture
+def _ten_bytes() -> Iterator[None]:
+    """No file may grow beyond ten bytes."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, usual[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+@pytest.mark.usefixtures("_ten_bytes")
+def test_a_line_that_does_not_fit_is_an_error_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    lines = LineFile(tmp_path / "lines")
+    lines.append(b"one\n")
+    with pytest.raises(OSError, match="File too large"):
+        lines.append(b"longer than that\n")
+    lines.append(b"two\n")
+    lines.close()
+    assert (tmp_path / "lines").read_bytes() == b"one\ntwo\n"
