@@ -42,7 +42,7 @@ SIGMAS = 5.0
 """How far the score of shuffled answers may be from chance, in standard errors."""
 MOST_DISTINCT, SHORTEST_TEXT = 0.98, 40
 """A column is shared by rows where at most this share of its values differ, and they are this long in characters."""
-MOST_PROGRAMS = 100
+MOST_PROGRAMS = 60
 """Rows whose programs are run."""
 T = TypeVar("T")
 
@@ -336,7 +336,7 @@ def guard(task: Task, rows: Sequence[EvaluationRow], training: Sequence[str] = (
     """Score gold, empty, majority and shuffled gold answers on the leaderboard metric, and measure lengths.
 
     `training` are the training targets, the most frequent of which is the majority's answer. Answers that are programs
-    are run for the first 100 rows only.
+    are run for the first 60 rows only.
 
     Raises:
         UserError: the metric needs a package that is not installed.
