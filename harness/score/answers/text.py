@@ -10,7 +10,7 @@ from harness.models.entry import Thinking
 from harness.score.answers.thinking import without_thinking
 from harness.tasks.task import RegexAnswer, TextAnswer
 
-MOST_CANDIDATES = 10_000
+MOST_CANDIDATES = 6_000
 """An answer with more labels, numbers or items of a list is not read: each is looked at with its surroundings."""
 # A full stop that belongs to the word in front of it: "U.S.", an ellipsis, an initial; not the one behind "3.5".
 _ABBREVIATED = re.compile(r"(?:\.|\.[^\W\d]|\b[A-Z])\.$")
