@@ -95,7 +95,8 @@ _TOLERANCE = re.compile(r"\s?(?:±|\\pm|\+/-)|\splus\sor\sminus\b", re.IGNORECAS
 # Between two numbers that make one expression; only on one line, where what follows is no item of a list.
 _OPERATOR = re.compile(
     r"(?:[ \t]{0,2}(?:[+*×·⋅÷]|\\(?:times|cdot|div)\b)[ \t]{0,2}|[ \t]{1,2}[-xX][ \t]{1,2}"
-    r"|[ \t]{1,2}(?:plus|minus|times|or|to|mod|(?:multiplied|divided)[ \t]by)[ \t]{1,2})"
+    r"|[ \t]{1,2}(?:plus|minus|times|or|to|mod|(?:multiplied|divided)[ \t]by)[ \t]{1,2}"
+    r"|[ \t$]{1,3}or[ \t$]{1,3}[^\W\d_]{1,3}[ \t]{0,2}=[ \t]{0,2})"  # x = 3 or x = 5
     rf"[({{]?[+-]?{_MONEY}?\.?[0-9]",
     re.IGNORECASE,
 )
