@@ -122,9 +122,12 @@ def _lines(run: ScoredRun, answered: Iterable[AnsweredRow], metrics: Sequence[st
     manifest = run.manifest
     same = (manifest.task, manifest.model, manifest.kind, manifest.source)
     by_row = {metric.name for metric in _by_row(run.metrics)}
-    scores = [run.rows.stats[name][:, 0].tolist() if name in by_row else repeat(None) for name in metrics]
-    scores_of_row = zip(*scores, strict=False) if scores else repeat(())
-    for (row, of_row), status, values in zip(answered, run.rows.statuses, scores_of_row, strict=False):
+    statuses = run.rows.statuses
+    scores = [
+        run.rows.stats[name][:, 0].tolist() if name in by_row else repeat(None, len(statuses)) for name in metrics
+    ]
+    scores_of_row = zip(*scores, strict=True) if scores else repeat((), len(statuses))
+    for (row, of_row), status, values in zip(answered, statuses, scores_of_row, strict=True):
         prompt, references = _text(row.prompt), [_text(reference) for reference in row.references]
         for sample, response in enumerate(of_row):
             yield (

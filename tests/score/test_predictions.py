@@ -10,16 +10,31 @@ import pytest
 
 from harness.errors import DataError
 from harness.report.tables import score_points
+from harness.score.metrics.base import Metric
 from harness.score.predictions import in_order_of, load, score_lines
+from harness.score.scoring import RowScores
 from harness.tasks.catalog import TaskFile, load_task
 
 TASKS = Path(__file__).parents[2] / "tasks"
 
 
-def score(task: str, tmp_path: Path, *lines: dict[str, Any]) -> dict[str, float]:
-    path = tmp_path / "predictions.jsonl"
+def loaded(folder: Path, file: TaskFile, *lines: dict[str, Any]) -> tuple[tuple[Metric, ...], RowScores]:
+    path = folder / "predictions.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    metrics, rows = load(path, load_task(TASKS, task))
+    return load(path, file)
+
+
+def own_task(folder: Path, keys: str) -> TaskFile:
+    """A task of one's own with these keys beside the common ones."""
+    tasks = folder / "tasks"
+    tasks.mkdir()
+    common = "title: T\ncategory: generation\nprompt: '{{ s }}'\ntarget: '{{ y }}'\nmetrics: [exact_match]\n"
+    (tasks / "mine.yaml").write_text(f"{common}max_tokens: 8\n{keys}")
+    return load_task(tasks, "mine")
+
+
+def score(task: str, tmp_path: Path, *lines: dict[str, Any]) -> dict[str, float]:
+    metrics, rows = loaded(tmp_path, load_task(TASKS, task), *lines)
     return {name: estimate.value for name, estimate in score_points(metrics, rows).items()}
 
 
@@ -58,18 +73,9 @@ def test_a_prediction_of_entities_may_be_the_object_itself(tmp_path: Path) -> No
 
 
 def test_a_json_object_is_the_right_answer_whatever_its_keys_are(tmp_path: Path) -> None:
-    task = tmp_path / "tasks" / "json.yaml"
-    task.parent.mkdir()
-    task.write_text(
-        "title: JSON\ncategory: extraction\nprompt: '{{ s }}'\ntarget: '{{ y }}'\n"
-        "answer: {type: json}\nmetrics: [exact_match]\nmax_tokens: 8\n"
-    )
-    path = tmp_path / "predictions.jsonl"
     gold = {"answer": "Rome"}
-    path.write_text(
-        "".join(json.dumps({"prediction": said, "reference": gold}) + "\n" for said in (gold, "Rome", {"answer": 1}))
-    )
-    metrics, rows = load(path, load_task(task.parent, "json"))
+    lines = [{"prediction": said, "reference": gold} for said in (gold, "Rome", {"answer": 1})]
+    metrics, rows = loaded(tmp_path, own_task(tmp_path, "answer: {type: json}\n"), *lines)
     assert metrics[0].summary(rows.stats["exact_match"].mean(axis=0)) == pytest.approx(1 / 3)
 
 
@@ -200,15 +206,8 @@ def test_texts_that_look_like_tags_are_several_right_answers_of_a_task_without_e
 
 
 def test_the_column_of_clusters_may_be_in_the_reference(tmp_path: Path) -> None:
-    task = tmp_path / "tasks" / "mine.yaml"
-    task.parent.mkdir()
-    task.write_text(
-        "title: T\ncategory: generation\nprompt: '{{ s }}'\ntarget: '{{ y }}'\nanswer: {type: text}\n"
-        "metrics: [exact_match]\nmax_tokens: 8\nevaluation: {cluster: page}\n"
-    )
-    path = tmp_path / "predictions.jsonl"
     lines = [{"prediction": "a", "reference": {"y": "a", "page": page}} for page in "xyx"]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    _, rows = load(path, load_task(task.parent, "mine"))
+    task = own_task(tmp_path, "answer: {type: text}\nevaluation: {cluster: page}\n")
+    _, rows = loaded(tmp_path, task, *lines)
     assert rows.clusters is not None
     assert rows.clusters.tolist() == [0, 1, 0]
