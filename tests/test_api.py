@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.commands.output import NEXT
+from harness.commands.output import next_step
 from tests.loopback import Loopback
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def test_bench_gives_what_the_command_prints() -> None:
     command = [sys.executable, "-m", "harness", "bench", "--task", "jigsaw", "--data", "sample"]
     command += ["--model", "majority", "--model", "tfidf"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert printed.endswith(f"{results}\n{NEXT}\n")
+    assert printed.endswith(f"{results}\n{next_step()}\n")
 
 
 def test_bench_works_inside_a_running_event_loop(loopback: Loopback) -> None:

@@ -17,15 +17,18 @@ def command(folder: Path) -> int:
 
     Writes a models file, an example task with sample rows, and a .gitignore. A file that exists is never overwritten.
     """
+    from harness.commands.output import invocation
+
     for path, text in _files().items():
         print(f"{'wrote' if _write(folder / path, text) else 'exists, not changed:'} {folder / path}")
     print("\nNext:")
     if folder != Path():
         print(f"  cd {shlex.quote(str(folder))}")
+    program = invocation()
     print(
-        "  harness check example                 # what the task asks, and whether it is correct\n"
-        "  harness bench --task example          # ask the baselines its sample rows\n"
-        "  harness report                        # the page: reports/index.html\n"
+        f"  {program} check example                 # what the task asks, and whether it is correct\n"
+        f"  {program} bench --task example          # ask the baselines its sample rows\n"
+        f"  {program} report                        # the page: reports/index.html\n"
         "Then edit tasks/example.yaml and models.yaml, and put your labelled rows into data/."
     )
     return 0

@@ -30,6 +30,7 @@ def command(name: str, rows: Path, held_out: Path | None, target: str | None, ta
     should say what the task is.
     """
     from harness.check import all_problems, check, describe
+    from harness.commands.output import invocation
     from harness.errors import UserError
     from harness.proposal import propose
     from harness.store.atomic import replace_file
@@ -47,5 +48,5 @@ def command(name: str, rows: Path, held_out: Path | None, target: str | None, ta
     print(describe(checked))
     if checked.problems:
         raise UserError(all_problems(checked.problems))
-    print(f"\nNext: edit the prompt in {path}, then\n  harness bench --task {name}")
+    print(f"\nNext: edit the prompt in {path}, then\n  {invocation()} bench --task {name}")
     return 0

@@ -23,7 +23,20 @@ if TYPE_CHECKING:
 
 UNANSWERED = 3
 """Exit code when some rows have no answer."""
-NEXT = "Next: `harness report` builds the page, `harness compare A B` names the rows that separate two models."
+
+
+def invocation() -> str:
+    """Return what starts this program in the user's shell: `harness`, or its path where PATH does not lead to it."""
+    started, found = Path(sys.argv[0]), shutil.which("harness")
+    if started.name != "harness" or (found and Path(found).resolve() == started.resolve()):
+        return "harness"
+    return shlex.quote(str(started))
+
+
+def next_step() -> str:
+    """Return the line that ends `harness bench`."""
+    program = invocation()
+    return f"Next: `{program} report` builds the page, `{program} compare A B` names the rows that separate two models."
 
 
 def ask(
@@ -124,7 +137,7 @@ def shown(asked: Sequence[ScoredRun], before: Sequence[ScoredRun], frame: pd.Dat
         ]
         parts.append("\n".join([*lines, " ".join(filter(None, [headline(board), lead(board)]))]) + "\n")
     if several or not quiet:
-        parts.append(NEXT)
+        parts.append(next_step())
     return "\n".join(parts)
 
 
@@ -173,7 +186,7 @@ def how_to_ask(task: str, base: str, adapter: Path, *given: str) -> str:
     covering = next((entry.name for entry in entries if covers(entry.model)), None)
     names = {entry.name for entry in entries}
     name = covering or next(name for name in _names("tuned") if name not in names)
-    command = shlex.join(["harness", "bench", "--task", task, "--model", name, *given])
+    command = f"{invocation()} {shlex.join(['bench', '--task', task, '--model', name, *given])}"
     if covering:
         return f"To score it ({models_file()} has it as '{name}'), run: {command}"
     # The adapters of other tasks are beside it.

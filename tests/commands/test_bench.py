@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from tests.commands.conftest import Command
 from tests.loopback import Loopback
 from tests.runs import ROWS, TASK, Small
@@ -61,3 +69,18 @@ def test_beside_one_model_stand_those_asked_the_same_rows_earlier(
     _, out, _ = harness(*arguments, "--model", "b", "--quiet")
     assert [line.split()[0] for line in out.splitlines()[1:4]] == ["model", "a", "b"]
     assert "Asked the same rows earlier: a." in out
+
+
+@pytest.mark.parametrize("on_path", [True, False])
+def test_the_next_command_is_one_that_the_users_shell_finds(tmp_path: Path, on_path: bool) -> None:
+    """`make bench` runs a program of an environment that is not activated."""
+    started = Path(sys.executable).with_name("harness")
+    there = os.path.relpath(started, tmp_path)
+    folders = os.environ["PATH"].split(os.pathsep)
+    others = [folder for folder in folders if not shutil.which("harness", path=folder)]
+    path = os.pathsep.join([str(started.parent), *others] if on_path else others)
+    command = [there, "bench", "--task", "jigsaw", "--data", "sample", "--model", "majority"]
+    out = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    assert out.splitlines()[-1].startswith(f"Next: `{'harness' if on_path else there} report` builds the page")
