@@ -37,7 +37,7 @@ from harness.secrets import of_proxies
 _SILENT = logging.getLogger("harness.front")
 _SILENT.setLevel(logging.CRITICAL)  # what is not HTTP is answered with 400, and is no failure of ours
 LOOPBACK = "127.0.0.1"
-LOCAL = (LOOPBACK, "localhost")
+LOCAL = (LOOPBACK, "localhost", "::1")
 API = "/v1"
 """What the paths of an OpenAI-compatible server begin with."""
 CONNECT_S = 30.0
@@ -263,6 +263,13 @@ def _hang_up(request: web.BaseRequest, failed: BaseException) -> None:
     transport.close()
 
 
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # a bracket that is not closed
+        return None
+
+
 class Front:
     """A server in front of others, from entering the context to leaving it.
 
@@ -326,10 +333,10 @@ class Front:
         A web page can have a name of its own resolve to this machine, and may send what needs no leave of the server.
         """
         if self._host in LOCAL:
-            if request.headers.get("Host", "").partition(":")[0].lower() not in LOCAL:
+            if _host_of(f"//{request.headers.get('Host', '')}") not in LOCAL:
                 return refusal(403, f"ask for {LOOPBACK}")
             origin = request.headers.get("Origin")
-            if origin is not None and urlsplit(origin).hostname not in LOCAL:
+            if origin is not None and _host_of(origin) not in LOCAL:
                 return refusal(403, "pages of other sites are not answered")
         task = asyncio.current_task()
         assert task is not None

@@ -109,7 +109,7 @@ def _bound(host: str, port: int) -> socket.socket:
     Raises:
         UserError: it is taken, or not allowed.
     """
-    found = socket.socket()
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))

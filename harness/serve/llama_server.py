@@ -23,7 +23,7 @@ from harness.errors import HarnessError, UserError, nearest, warn
 from harness.models.engines.adapter_files import CONFIG, WEIGHTS
 from harness.models.engines.gguf import shape_of
 from harness.models.engines.known_bases import KNOWN, gguf_file
-from harness.models.engines.llamacpp import converted, library, server_settings
+from harness.models.engines.llamacpp import converted, library, server_settings, start_server
 from harness.models.local import fingerprint
 from harness.serve.memory import check_memory, memory_needed
 
@@ -244,23 +244,20 @@ class LlamaServer:
 
     def _start(self, adapters: Mapping[str, Adapter | Path]) -> None:
         path = gguf_file(self.base, self._say)
-        xllamacpp = library(self.base)
+        library(self.base)  # before a base is fetched for nothing
         read = {
             name: one if isinstance(one, Adapter) else Adapter.read(one, self.base, path)
             for name, one in adapters.items()
         }
         files = [one.file for one in read.values()]
         slots, context = self.sizes.slots, self.sizes.context
-        if self._server is None:  # else its memory is given back first
-            check_memory(memory_needed(path, files, shape_of(path), slots * context), len(files), slots, context)
-        settings = server_settings(
-            path, files, context=slots * context, slots=slots, threads=self._threads, key=self._key
-        )
+        shape, tokens = shape_of(path), slots * context
+        loaded = [one.file for one in self.adapters.values()]
+        given_back = 0 if self._server is None else memory_needed(path, loaded, shape, tokens)
+        check_memory(memory_needed(path, files, shape, tokens), given_back, len(files), slots, context)
+        settings = server_settings(path, files, context=tokens, slots=slots, threads=self._threads, key=self._key)
         self._server = None  # before the next, which needs as much memory
-        try:
-            self._server = xllamacpp.Server(settings)
-        except RuntimeError as error:
-            raise UserError(f"llama.cpp cannot load {path}: {error}") from None
+        self._server = start_server(settings)
         self._address = self._server.listening_address
         self.adapters = read
         self._numbers = {name: number for number, name in enumerate(adapters)}

@@ -39,13 +39,14 @@ def memory_available() -> int | None:
     return min(found, default=None)
 
 
-def check_memory(needed: int, adapters: int, slots: int, context: int) -> None:
-    """See to it that what is needed is there.
+def check_memory(needed: int, given_back: int, adapters: int, slots: int, context: int) -> None:
+    """See to it that what is needed is there, with the bytes that are given back before.
 
     Raises:
         UserError: it is not.
     """
-    free = memory_available()
+    available = memory_available()
+    free = None if available is None else available + given_back
     if free is not None and needed > free:
         raise UserError(
             f"the base with {adapters} adapters and {slots} slots of {context} tokens needs about "

@@ -95,6 +95,21 @@ def test_more_than_there_is_memory_for_is_said_before_it_is_loaded(
         running(adapters, 5, work)
 
 
+def test_one_more_than_there_is_memory_for_is_refused_and_the_others_answer_on(
+    adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def work(server: LlamaServer) -> str:
+        before = (await read(server, "a1"))[0]
+        monkeypatch.setattr(memory, "memory_available", lambda: 0)
+        with pytest.raises(UserError, match="with 4 adapters and 2 slots of 512 tokens needs about"):
+            await server.load("more", tiny_gguf.write_adapter(tmp_path / "more"))
+        assert (await read(server, "a1"))[0] == before
+        await server.unload("a3")
+        return ", ".join(server.adapters)
+
+    assert running(adapters, 2, work) == "a1, a2"
+
+
 def test_an_adapter_of_another_base_is_refused_before_llama_cpp_sees_it(
     adapters: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -283,6 +283,14 @@ class TestRefusals:
         answer = httpx.get(f"{front.url}/models", headers={"Origin": "http://evil.example"})
         assert "Access-Control-Allow-Origin" not in answer.headers
 
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "[::1]", "[::1]:8000"])
+    def test_this_machine_has_several_names(self, front: Running, host: str) -> None:
+        assert httpx.get(f"{front.url}/models", headers={"Host": host}).status_code == 200
+
+    @pytest.mark.parametrize("host", ["", "[::1", "127.0.0.1.evil.example", "[::2]"])
+    def test_another_machine_s_name_is_not_answered(self, front: Running, host: str) -> None:
+        assert httpx.get(f"{front.url}/models", headers={"Host": host}).status_code == 403
+
     @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example", "file://"])
     def test_a_page_of_another_site_has_no_answer_made(self, front: Running, origin: str) -> None:
         before = front.metric("harness_requests_total")
@@ -291,6 +299,12 @@ class TestRefusals:
         assert front.metric("harness_requests_total") == before
         asked["headers"] = {"Origin": "http://localhost:3000", "Host": "LOCALHOST"}
         assert httpx.post(f"{front.url}/completions", **asked).status_code == 200
+
+    def test_the_loopback_address_of_ipv6_needs_no_token(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))
+        with Running(folder / "models.yaml", models=("tiny",), host="::1") as there:
+            assert there.url.startswith("http://[::1]:")
+            assert httpx.get(f"{there.url}/models").status_code == 200
 
     def test_without_the_token_it_is_a_401(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LORA_LEADERBOARD_CACHE", str(folder / "cache"))

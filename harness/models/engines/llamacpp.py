@@ -121,7 +121,7 @@ class LlamaCpp:
 
     def _load(self, adapter: str | None) -> None:
         """Load the base with the adapters that are known, of which this one must be."""
-        xllamacpp = library(self._name)
+        library(self._name)  # before a base is fetched for nothing
         path = gguf_file(self._name, self._notice)
         if adapter is not None:
             self.add(adapter)
@@ -130,13 +130,10 @@ class LlamaCpp:
             raise problem
         self._server = None  # before the next, which needs as much memory
         usable = [(name, file) for name, file in self._adapters.items() if isinstance(file, str)]
-        try:
-            self._server = xllamacpp.Server(
-                # n_ctx 0: what the model reads
-                server_settings(path, [file for _, file in usable], context=self._context or 0, threads=self._threads)
-            )
-        except RuntimeError as error:
-            raise UserError(f"llama.cpp cannot load {path}: {error}") from None
+        # n_ctx 0: what the model reads
+        self._server = start_server(
+            server_settings(path, [file for _, file in usable], context=self._context or 0, threads=self._threads)
+        )
         self._numbers = {name: number for number, (name, _) in enumerate(usable)}
 
     def _convert(self, base: Path) -> None:
@@ -160,6 +157,23 @@ def library(name: str) -> Any:
     except ImportError as error:
         raise UserError(f"'{name}' cannot be loaded: {INSTALL} ({error})") from None
     return xllamacpp
+
+
+def start_server(settings: Any) -> Any:
+    """Return llama.cpp's server, once it works through requests.
+
+    One that is given up before that is waited for without end: its thread takes the word to stop for one to start.
+
+    Raises:
+        UserError: llama.cpp cannot load what the settings name.
+    """
+    path = settings.model.path
+    try:
+        server = library(path).Server(settings)
+    except RuntimeError as error:
+        raise UserError(f"llama.cpp cannot load {path}: {error}") from None
+    server.handle_metrics()
+    return server
 
 
 def server_settings(
@@ -187,6 +201,7 @@ def server_settings(
     settings.lora_adapters = [library(base.name).CommonAdapterLoraInfo(adapter, 0.0) for adapter in adapters]
     settings.lora_init_without_apply = True
     settings.warmup = settings.ui = False
+    settings.endpoint_metrics = True  # for `start_server`
     settings.verbosity = -1
     settings.port = 0
     settings.api_keys = [key or secrets.token_hex()]

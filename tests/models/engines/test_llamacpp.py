@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +144,16 @@ class TestConversion:
         assert llamacpp.converted(adapter, folder / "tiny.gguf").stat().st_mtime_ns == made
         tiny_gguf.write_adapter(adapter, seed=6)
         assert llamacpp.converted(adapter, folder / "tiny.gguf") != first
+
+
+def test_one_that_is_given_up_as_soon_as_it_is_started_ends(folder: Path) -> None:
+    """In a process of its own, which could not be stopped otherwise: llama.cpp waits for a thread that never ends."""
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from harness.models.engines.llamacpp import server_settings, start_server\n"
+        "for _ in range(5):\n    start_server(server_settings(Path(sys.argv[1]), [], context=64))"
+    )
+    subprocess.run([sys.executable, "-c", program, folder / "tiny.gguf"], check=True, timeout=120)
 
 
 @pytest.mark.parametrize(("load", "threads"), [(0.3, 4), (1.2, 3), (3.5, 1), (8.5, 1)])
