@@ -526,6 +526,7 @@ BAD_URL = (
     "base_url is not a valid URL: expected http://HOST[:PORT]/PATH or https://…, in which a password's '@', '/', '?' "
     "and '#' are percent-encoded"
 )
+_METHOD = re.compile(r"(/chat)?/completions/?$|/messages/?$|/generate(_stream)?/?$")
 _BAD_VARIABLE = "a variable is written ${NAME}, in which NAME is of letters, digits and _"
 _LIKE_VARIABLE = re.compile(r"\$\{[^}]*\}?|^\s*\$\w+\s*$")
 
@@ -544,6 +545,8 @@ def _doubtful_texts(model: Common, written: Mapping[str, Any]) -> Iterator[tuple
             valid = False
         if not valid:
             yield "base_url", BAD_URL
+        elif method := _METHOD.search(parts.path):
+            yield "base_url", f"{method[0].rstrip('/')} is added to base_url; leave it out"
 
 
 UNSENDABLE = (

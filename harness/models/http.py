@@ -342,7 +342,8 @@ async def _exchange(
                 try:
                     if not answering:
                         begun.reschedule(None)
-                        raise failure(response.status_code, await _words(response), response.headers, secrets)
+                        words = await _words(response)
+                        raise failure(response.status_code, words, response.headers, secrets, url.path)
                     yield response, begun
                 except AskError as error:
                     error.quota = quotas(response.headers)

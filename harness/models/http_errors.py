@@ -119,7 +119,13 @@ class Filtered(Rejected):
     """The server's content filter refuses this prompt; counts as a refusal of the model."""
 
 
-def failure(status: int, text: str, headers: Mapping[str, str] | None = None, secrets: Sequence[str] = ()) -> AskError:
+WITHOUT_VERSION = ("/chat/completions", "/completions", "/models")
+"""Paths of OpenAI's interface as they are asked for when an address lacks its version."""
+
+
+def failure(
+    status: int, text: str, headers: Mapping[str, str] | None = None, secrets: Sequence[str] = (), path: str = ""
+) -> AskError:
     """Return the error that a status other than 2xx means, with the message of the server.
 
     Args:
@@ -127,10 +133,13 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None, se
         text: Body of the answer.
         headers: Headers of the answer.
         secrets: What the message must not hold.
+        path: That was asked for.
     """
     headers = httpx.Headers(headers)
     said, codes = _explanation(text)
     message = f"HTTP {status}: {clean(said, secrets) or _phrase(status)}"
+    if status == HTTPStatus.NOT_FOUND and path in WITHOUT_VERSION:
+        message += f" (asked for {path}; base_url usually ends with /v1)"
     wait = retry_after(headers)
     if wait is None and (named := _WAIT.search(text)):
         wait = until_reset(named[1])

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from harness.errors import AskError, Rejected, nearest
+from harness.errors import AskError, nearest
 from harness.models.anthropic import headers_of
 from harness.models.entry import AnthropicModel, LoraxModel, Model, OpenAIModel
 from harness.models.http import Bounds, json_object, send
@@ -38,9 +38,7 @@ async def ping(transport: httpx.AsyncBaseTransport, model: Model) -> str | None:
             transport, "GET", server(model, path), {**headers, **own_headers(model)}, model.secrets, _QUICK
         )
     except AskError as error:
-        lacking = isinstance(error, Rejected) and "404" in str(error) and isinstance(model, OpenAIModel)
-        hint = "; base_url usually ends with /v1" if lacking and "/v1" not in str(model.base_url) else ""
-        return f"{error}{hint}"
+        return str(error)
     took = f"{REACHED} in {time.monotonic() - began:.2f} s"
     if isinstance(model, LoraxModel) or "{task}" in model.model:
         return took

@@ -326,6 +326,14 @@ def test_one_refused_model_leaves_the_table_of_the_others(server: Loopback, proj
     assert "not scored: refused on small: it has answered no row" in err
 
 
+def test_an_address_without_its_version_is_said(server: Loopback, project: Project) -> None:
+    project.model("m", server, base_url=server.url)
+    code, _, err = project.run()
+    assert code == 3
+    (gave_up,) = [line for line in err.splitlines() if line.startswith("gave up m on small: HTTP 404")]
+    assert gave_up.endswith("(asked for /chat/completions; base_url usually ends with /v1)")
+
+
 def test_the_manifest_counts_the_trouble_and_says_when_a_score_is_incomplete(
     server: Loopback, project: Project
 ) -> None:

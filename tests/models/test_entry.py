@@ -24,6 +24,10 @@ from harness.models.entry import load_models
             for url in ("localhost:8000/v1", "ftp://h/v1")
         ),
         *(
+            (f"base_url: http://h/v1{method}", f"m.base_url: {method.rstrip('/')} is added to base_url; leave it out")
+            for method in ("/chat/completions", "/completions/", "/messages", "/generate", "/generate_stream")
+        ),
+        *(
             (f"base_url: 'http://{host}/v1'", "m.base_url: base_url is not a valid URL")
             for host in ("h:99999", "[::1", "")
         ),

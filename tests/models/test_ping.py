@@ -53,7 +53,7 @@ def test_a_wrong_model_names_the_nearest() -> None:
 
 def test_a_base_url_without_its_version_is_said() -> None:
     said = answered(openai(base_url="http://server"), lambda request: httpx.Response(404, json={"detail": "Not Found"}))
-    assert str(said).endswith("base_url usually ends with /v1")
+    assert said == "HTTP 404: Not Found (asked for /models; base_url usually ends with /v1)"
     page = answered(openai(base_url="http://server"), lambda request: httpx.Response(200, text="<html>"))
     assert str(page).endswith("but not with a list of models: does base_url end with /v1?")
 
