@@ -23,7 +23,7 @@ from harness.studies.contract import (
     read_questions,
     study,
 )
-from harness.studies.contract_page import page, plot, text, verdict
+from harness.studies.contract_page import plot, section, text, verdict, write_page
 from harness.train.recipe import Hyperparameters
 from tests.commands.conftest import Command, harness
 from tests.train import tiny
@@ -197,13 +197,24 @@ class TestAStudy:
         assert said(0.6).startswith("Tuning on this document is worth it here: it beats passages")
 
     def test_page_and_plot_say_what_was_found(self, found: Contract, tmp_path: Path) -> None:
-        whole = page([found], ["images/contract.svg"])
+        whole = section(found, "images/contract.svg")
         assert verdict(found) in whole
         assert "US cents" in whole
         assert "| 12" in whole
         assert all(line.name in text(found) for line in found.lines)
         assert [path.suffix for path in plot(found, tmp_path / "contract")] == [".svg", ".png"]
         assert DOCUMENT[:40] not in whole, "the document's own text stays out of the page"
+
+    def test_a_page_holds_one_part_for_each_document_and_the_latest_of_it(
+        self, found: Contract, tmp_path: Path
+    ) -> None:
+        path, other = tmp_path / "contract.md", replace(found, document="other.txt")
+        for one in (other, found, replace(other, chars=12_345)):
+            write_page(one, path)
+        titles = [line for line in path.read_text().splitlines() if line.startswith("#")]
+        assert titles == ["# Tuning on one document", "## other.txt", f"## {found.document}"]
+        assert path.read_text().count("12,345 characters") == 1
+        assert len(list((tmp_path / "images").glob("contract-*.svg"))) == 2
 
 
 def test_chunks_of_the_document_are_what_is_learned(tmp_path: Path) -> None:
