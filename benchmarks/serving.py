@@ -1,11 +1,12 @@
 """What `harness serve` costs: 30 adapters at once beside one after another, and the front beside raw llama.cpp.
 
     python -m benchmarks.serving adapters [--rows 3] [--rounds 2] [--concurrency 1 --concurrency 8]
+    python -m benchmarks.serving load [--requests 60] [--adapters 1 --adapters 30] [--concurrency 1 --concurrency 32]
     python -m benchmarks.serving front [--requests 300]
     python -m benchmarks.serving memory
     python -m benchmarks.serving start [--times 5]
     python -m benchmarks.serving hangups [--number 1000]
-    python -m benchmarks.serving proofs [--slots 1 --slots 8]
+    python -m benchmarks.serving proofs [--slots 1 --slots 8] [--precision Q8_0]
 
 All but `front` and `hangups` serve the shipped base with 30 adapters, copies of five. Every figure is beside another
 of the same run, in turns, because what else the machine does weighs on both; CPU is that of the serving process.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import socket
@@ -26,7 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,6 +38,8 @@ import aiohttp
 import click
 
 from harness.ask.prepare import request_for, select_rows
+from harness.models.engines.known_bases import gguf_file
+from harness.models.engines.llamacpp import converted
 from harness.models.entry import OpenAIModel
 from harness.models.http import Transport
 from harness.models.proof import Proof, prove
@@ -46,6 +50,8 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "adapters" / "smollm2-135m"
 TASKS = ("glue_sst2", "ag_news", "glue_cola", "covid", "jigsaw")
 ADAPTERS = 30
+BASE = "smollm2-135m"
+FOUR_TOKENS = {"max_tokens": 4, "stop": [], "ignore_eos": True}
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,54 @@ def _show_orders(concurrency: int, rows: int, found: dict[str, list[tuple[float,
 
 
 @command.command()
+@click.option("--requests", type=int, default=60, show_default=True)
+@click.option("--adapters", "numbers", type=int, multiple=True, default=(1, 8, ADAPTERS), show_default=True)
+@click.option("--concurrency", type=int, multiple=True, default=(1, 8, 32), show_default=True)
+def load(requests: int, numbers: Sequence[int], concurrency: Sequence[int]) -> None:
+    """Adapters in turn, each in its slot and all in one, beside raw llama.cpp and the base alone; four tokens each."""
+    base = gguf_file(BASE, print)
+    with thirty() as (folder, bodies), ExitStack() as stack:
+        pinned = stack.enter_context(harness("--adapters", str(folder), "--slots", str(ADAPTERS)))
+        single = stack.enter_context(harness("--adapters", str(folder), "--slots", "1"))
+        files = [str(converted(folder / name, base)) for name in bodies]
+        threads = str(len(os.sched_getaffinity(0)))
+        raw = stack.enter_context(
+            _process([sys.executable, "-m", "tests.models.llamacpp_server", threads, str(base), *files])
+        )
+        warm = [body for some in bodies.values() for body in some[:1]]
+        for front in (pinned, single):
+            asyncio.run(ask(front.address, warm))
+        for number in numbers:
+            names = list(bodies)[:number]
+            places = range(requests)
+            order = [{**bodies[names[at % number]][at // number % 12], **FOUR_TOKENS} for at in places]
+            ways = {
+                "each in its slot": (pinned, order),
+                "all in one slot": (single, order),
+                "raw llama.cpp": (raw, [{**body, "lora": _scales(at % number)} for at, body in enumerate(order)]),
+                "base alone": (single, [{**body, "model": BASE} for body in order]),
+            }
+            for at_once in concurrency:
+                found = {name: _measured(server, asked, at_once) for name, (server, asked) in ways.items()}
+                _show_load(number, at_once, found)
+
+
+def _scales(chosen: int) -> list[dict[str, float]]:
+    return [{"id": number, "scale": float(number == chosen)} for number in range(ADAPTERS)]
+
+
+def _show_load(number: int, at_once: int, found: dict[str, tuple[float, float, list[float]]]) -> None:
+    raw_rate = len(found["raw llama.cpp"][2]) / found["raw llama.cpp"][0]
+    for name, (cpu, wall, times) in found.items():
+        rate, ordered = len(times) / cpu, sorted(times)
+        print(
+            f"| {number} | {at_once} | {name} | {rate:.2f} | {rate / raw_rate:.2f} | {len(times) / wall:.2f} | "
+            f"{statistics.median(times):,.0f} | {ordered[int(0.99 * (len(times) - 1))]:,.0f} |",
+            flush=True,
+        )
+
+
+@command.command()
 @click.option("--requests", type=int, default=300, show_default=True)
 def front(requests: int) -> None:
     """What the front adds to a request, beside llama.cpp's own server."""
@@ -234,11 +288,12 @@ def start(times: int) -> None:
 
 @command.command()
 @click.option("--slots", type=int, multiple=True, default=(1, 8), show_default=True)
-def proofs(slots: Sequence[int]) -> None:
+@click.option("--precision", help="Of the base's weights, such as Q8_0. Default: as it is shipped.")
+def proofs(slots: Sequence[int], precision: str | None) -> None:
     """The proof of each shipped adapter, against its own fingerprint and against the next adapter's."""
     names = sorted(path.parent.name for path in SHIPPED.glob("*/fingerprint.json"))
     for number in slots:
-        with harness("--slots", str(number), "--context", "2048") as front:
+        with _base_of(precision) as given, harness("--slots", str(number), "--context", "2048", *given) as front:
             for what, shift in (("its own fingerprint", 0), ("another's", 1)):
                 others = names[shift:] + names[:shift]
                 found = asyncio.run(_proofs(front, dict(zip(names, others, strict=True))))
@@ -251,6 +306,41 @@ def proofs(slots: Sequence[int]) -> None:
                 )
                 if not shift:
                     print(*(f"  {name}: {one}" for name, one in found.items() if one.verdict != "proven"), sep="\n")
+
+
+@contextmanager
+def _base_of(precision: str | None) -> Iterator[Sequence[str]]:
+    """Options by which the base with its adapters is served in another precision."""
+    if precision is None:
+        yield ()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        base, models = Path(folder) / f"{precision}.gguf", Path(folder) / "models.json"
+        _convert(gguf_file(BASE, print), base, precision)
+        entry = {"backend": "llamacpp", "model": str(base)}
+        models.write_text(json.dumps({"base": entry, "tuned": {**entry, "adapter": f"{SHIPPED}/{{task}}"}}))
+        yield "--models-file", str(models)
+
+
+def _convert(source: Path, target: Path, precision: str) -> None:
+    """Write a GGUF file with its matrices in another precision."""
+    import gguf
+
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, str(reader.fields["general.architecture"].contents()))
+    for field in reader.fields.values():
+        if not field.name.startswith("GGUF.") and field.name != "general.architecture":
+            kind = field.types[0]
+            writer.add_key_value(field.name, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
+    wanted = gguf.GGMLQuantizationType[precision]
+    for tensor in reader.tensors:
+        weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        kind = wanted if weights.ndim > 1 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(tensor.name, gguf.quants.quantize(weights, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 async def _proofs(front: Front, prints: Mapping[str, str]) -> dict[str, Proof]:
