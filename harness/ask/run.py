@@ -49,6 +49,8 @@ from harness.store.results import (
 from harness.store.running import RunningPair, running, size_of
 from harness.tasks.catalog import TaskFile, load_task, task_names
 
+SKIPPED, GAVE_UP = "skipped ", "gave up "
+"""What is said of a model that was not asked a task, or not to its end, begins with one of them."""
 PROVEN_FOR_S = 600.0
 """Seconds after which a server may have put another adapter in an adapter's place, so that it is asked again."""
 
@@ -155,7 +157,7 @@ async def _ask(
                     backend = open_backend(connections, task, entry, folder)
                     connections.fetch(entry)
                 except DataError as error:
-                    say(f"skipped {entry.name} on {task.file.name}: {error}")
+                    say(f"{SKIPPED}{entry.name} on {task.file.name}: {error}")
                     continue
                 log = logs.enter_context(ResponseLog(folder))
                 served = await served_now(connections, task, entry, options.results, say)
@@ -173,7 +175,7 @@ async def _ask(
                 ended = await run(jobs, progress.watch, brake=brake, budget=budget, notice=notice)
     for job in jobs:
         if job.stopped and job.stopped != ended:
-            say(f"gave up {job.model} on {job.task}: {job.stopped}")
+            say(f"{GAVE_UP}{job.model} on {job.task}: {job.stopped}")
     if ended == INTERRUPTED:
         raise Interrupted(jobs)
     manifests = [pair.manifest for pair in asked if pair.manifest is not None]

@@ -48,14 +48,16 @@ def ask(
 ) -> int:
     """Ask, print what was asked as a table or as JSON, and return the exit code.
 
-    With `quiet` nothing is said on the way, and of several tasks only the standings and the verdict are printed.
+    With `quiet` only what keeps a model from being asked is said on the way, on stderr, and of several tasks only the
+    standings and the verdict are printed.
     """
     from harness.ask.budget import CapReached
     from harness.ask.progress import Interrupted
+    from harness.ask.run import GAVE_UP, SKIPPED
 
     def say(line: str) -> None:
-        if not quiet:
-            print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+        if not quiet or line.startswith((GAVE_UP, SKIPPED)):
+            print(line, file=sys.stderr if as_json or quiet else sys.stdout, flush=True)
 
     capped = False
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -69,6 +70,15 @@ def test_beside_one_model_stand_those_asked_the_same_rows_earlier(
     _, out, _ = harness(*arguments, "--model", "b", "--quiet")
     assert [line.split()[0] for line in out.splitlines()[1:4]] == ["model", "a", "b"]
     assert "Asked the same rows earlier: a." in out
+
+
+def test_quiet_says_which_model_was_not_asked(harness: Command, small: Small, loopback: Loopback) -> None:
+    arguments = asked(small, loopback, tasks=1)
+    entry = {"backend": "llamacpp", "model": "smollm2-135m", "adapter": "nowhere/{task}"}
+    (small.folder / "models.yaml").write_text(json.dumps({**small.models, "without": entry}))
+    _, out, err = harness(*arguments, "--quiet")
+    assert out.startswith("small: ")
+    assert "skipped without on small: there is no adapter in nowhere/small" in err
 
 
 @pytest.mark.parametrize("on_path", [True, False])
