@@ -6,8 +6,9 @@ ten. Because every score is a function of column means, a bootstrap over rows is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -144,6 +145,26 @@ def needs_table(example: Example) -> Sequence[float]:
     raise TypeError("this metric scores all rows together: call Metric.table")
 
 
+def values(example: Example) -> list[tuple[Any, Any]]:
+    """Return a row's answer with each of its right ones; nothing for a row without a valid answer."""
+    return [] if example.answer is None else [(example.answer, gold) for gold in example.gold if gold is not None]
+
+
+def best(
+    name: str,
+    score: Callable[[Any, Any], float | Fraction],
+    pairs: Callable[[Example], Iterable[tuple[Any, Any]]] = values,
+    *,
+    kind: Literal["binary", "mean"] = "mean",
+) -> Metric:
+    """Return the metric whose row score is the best over these pairs of what is compared, 0 where there are none."""
+
+    def stats(example: Example) -> tuple[float]:
+        return (float(max((score(ours, gold) for ours, gold in pairs(example)), default=0.0)),)
+
+    return Metric(name, stats, kind=kind)
+
+
 @dataclass(frozen=True, slots=True)
 class MetricFactory:
     """How a metric is made for a task: `make` takes the answer spec and, as keywords, the options of the YAML.
@@ -154,6 +175,11 @@ class MetricFactory:
 
     make: Callable[..., Metric]
     fits: frozenset[str]
+
+
+def recipes(fits: Iterable[str], *makes: Callable[..., Metric]) -> dict[str, MetricFactory]:
+    """Return how metrics that score answers of these types are made, by name: that of the function."""
+    return {make.__name__: MetricFactory(make, frozenset(fits)) for make in makes}
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

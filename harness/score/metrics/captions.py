@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from harness.score.metrics.base import Example, Metric, MetricFactory
+from harness.score.metrics.base import Example, Metric, recipes
 from harness.score.metrics.text import candidate, targets
 from harness.tasks.task import AnswerFormat
 
@@ -62,4 +62,4 @@ def _treebank() -> Any:
     return TreebankWordTokenizer()
 
 
-RECIPES = {"rouge_l_coco": MetricFactory(rouge_l_coco, frozenset({"text"}))}
+RECIPES = recipes({"text"}, rouge_l_coco)

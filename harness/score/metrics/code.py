@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from harness.errors import UserError
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table
+from harness.score.metrics.base import Example, FloatArray, Metric, needs_table, recipes
 from harness.score.metrics.sandbox import Program, run
 from harness.tasks.task import CodeAnswer
 
@@ -72,5 +72,4 @@ def _passed(examples: Sequence[Example]) -> FloatArray:
     return np.array(passed, dtype=np.float64).reshape(len(examples), 1)
 
 
-_CODE = frozenset({"code"})
-RECIPES = {"pass_at_1": MetricFactory(pass_at_1, _CODE), "pass_at_k": MetricFactory(pass_at_k, _CODE)}
+RECIPES = recipes({"code"}, pass_at_1, pass_at_k)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.score.metrics.base import Basis, Example, FloatArray, Metric, MetricFactory, ratio, share_of
+from harness.score.metrics.base import Basis, Example, FloatArray, Metric, ratio, recipes, share_of
 from harness.tasks.tags import Scheme, spans
 from harness.tasks.task import EntitiesAnswer
 
@@ -117,9 +117,4 @@ def _entities(
     return Counter((kind, text.casefold() if ignore_case else text) for kind, texts in value.items() for text in texts)
 
 
-_ENTITIES = frozenset({"entities"})
-RECIPES = {
-    "entity_f1": MetricFactory(entity_f1, _ENTITIES),
-    "entity_precision": MetricFactory(entity_precision, _ENTITIES),
-    "entity_recall": MetricFactory(entity_recall, _ENTITIES),
-}
+RECIPES = recipes({"entities"}, entity_f1, entity_precision, entity_recall)

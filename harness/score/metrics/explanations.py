@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from harness.score.metrics.base import Example, Metric, MetricFactory
+from harness.score.metrics.base import Metric, best, recipes
 from harness.score.metrics.qa import normalised
 from harness.score.metrics.text import rouge_l_f, tokens
 from harness.tasks.task import LabelAndExplanationAnswer
 
-
-def _label_right(example: Example, gold: tuple[str, str]) -> bool:
-    return bool(normalised(example.answer[0]) == normalised(gold[0]))
-
-
-def _pairs(example: Example) -> list[tuple[str, str]]:
-    return [] if example.answer is None else [gold for gold in example.gold if gold is not None]
+Pair = tuple[str, str]
+"""A label and its explanation."""
 
 
 def label_and_explanation(answer: LabelAndExplanationAnswer, *, stemmer: bool = False) -> Metric:
@@ -22,43 +17,29 @@ def label_and_explanation(answer: LabelAndExplanationAnswer, *, stemmer: bool = 
     Labels are compared case-folded, without punctuation and articles, as in SQuAD.
     """
 
-    def stats(example: Example) -> tuple[float]:
-        scores = [
-            _label_right(example, gold) * _explained(example.answer[1], gold[1], stemmer) for gold in _pairs(example)
-        ]
-        return (max(scores, default=0.0),)
+    def score(ours: Pair, gold: Pair) -> float:
+        return _label_right(ours, gold) * _explained(ours, gold, stemmer)
 
-    return Metric("label_and_explanation", stats)
+    return best("label_and_explanation", score)
 
 
 def label_accuracy(answer: LabelAndExplanationAnswer) -> Metric:
     """Share of rows whose label is right, whatever the explanation; compared as in `label_and_explanation`. [0, 1]."""
-
-    def stats(example: Example) -> tuple[float]:
-        return (float(any(_label_right(example, gold) for gold in _pairs(example))),)
-
-    return Metric("label_accuracy", stats, kind="binary")
+    return best("label_accuracy", _label_right, kind="binary")
 
 
 def explanation_rouge_l(answer: LabelAndExplanationAnswer, *, stemmer: bool = False) -> Metric:
     """Mean ROUGE-L F1 of the explanation, whatever the label (options as for `rouge_l`). Range [0, 1]."""
-
-    def stats(example: Example) -> tuple[float]:
-        return (max((_explained(example.answer[1], gold[1], stemmer) for gold in _pairs(example)), default=0.0),)
-
-    return Metric("explanation_rouge_l", stats)
+    return best("explanation_rouge_l", lambda ours, gold: _explained(ours, gold, stemmer))
 
 
-def _explained(ours: str, gold: str, stemmer: bool) -> float:
+def _label_right(ours: Pair, gold: Pair) -> bool:
+    return normalised(ours[0]) == normalised(gold[0])
+
+
+def _explained(ours: Pair, gold: Pair, stemmer: bool) -> float:
     """ROUGE-L F1; a row whose gold has no explanation asks for none."""
-    if not gold.strip():
-        return 1.0
-    return rouge_l_f(tokens(ours, stemmer=stemmer), tokens(gold, stemmer=stemmer))
+    return rouge_l_f(*(tokens(one[1], stemmer=stemmer) for one in (ours, gold))) if gold[1].strip() else 1.0
 
 
-_PAIR = frozenset({"label_and_explanation"})
-RECIPES = {
-    "explanation_rouge_l": MetricFactory(explanation_rouge_l, _PAIR),
-    "label_accuracy": MetricFactory(label_accuracy, _PAIR),
-    "label_and_explanation": MetricFactory(label_and_explanation, _PAIR),
-}
+RECIPES = recipes({"label_and_explanation"}, explanation_rouge_l, label_accuracy, label_and_explanation)

@@ -20,10 +20,10 @@ import numpy as np
 
 from harness.errors import UserError, nearest
 from harness.plugins import scripts_allowed
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table
+from harness.score.metrics.base import Example, FloatArray, Metric, needs_table, recipes
 from harness.score.metrics.numbers import as_float
 from harness.score.metrics.text import candidate, targets
-from harness.tasks.task import AnswerFormat, LabelAnswer
+from harness.tasks.task import ANSWER_TYPES, AnswerFormat, LabelAnswer
 
 GROUPS = 20
 KNOWN = frozenset({
@@ -184,9 +184,4 @@ def _with_variation(compute: Compute, predictions: Sequence[Any], references: Se
     return np.asarray((whole + spread - spread.mean())[:, None], dtype=np.float64)
 
 
-RECIPES = {
-    "evaluate": MetricFactory(
-        evaluate,
-        frozenset({"label", "number", "text", "regex", "json", "entities", "sql", "code", "label_and_explanation"}),
-    ),
-}
+RECIPES = recipes(set(ANSWER_TYPES) - {"instructions"}, evaluate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.score.metrics.base import Example, Metric, MetricFactory, ratio
+from harness.score.metrics.base import Example, Metric, ratio, recipes
 from harness.score.metrics.ifeval_checks import CHECKS
 from harness.tasks.task import InstructionsAnswer
 
@@ -78,10 +78,6 @@ def variants(text: str) -> list[str]:
     return [one for one in dict.fromkeys([*cut, *(part.replace("*", "") for part in cut)]) if one.strip()]
 
 
-_INSTRUCTIONS = frozenset({"instructions"})
-RECIPES = {
-    "ifeval_instruction_loose": MetricFactory(ifeval_instruction_loose, _INSTRUCTIONS),
-    "ifeval_instruction_strict": MetricFactory(ifeval_instruction_strict, _INSTRUCTIONS),
-    "ifeval_prompt_loose": MetricFactory(ifeval_prompt_loose, _INSTRUCTIONS),
-    "ifeval_prompt_strict": MetricFactory(ifeval_prompt_strict, _INSTRUCTIONS),
-}
+RECIPES = recipes(
+    {"instructions"}, ifeval_instruction_loose, ifeval_instruction_strict, ifeval_prompt_loose, ifeval_prompt_strict
+)

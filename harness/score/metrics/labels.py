@@ -7,6 +7,7 @@ is any of them. A row without a valid answer is in its gold class without being 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import UserError, nearest
-from harness.score.metrics.base import Basis, Example, FloatArray, Metric, MetricFactory, ratio, share_of
+from harness.score.metrics.base import Basis, Example, FloatArray, Metric, best, ratio, recipes, share_of
 from harness.tasks.task import LabelAnswer, NumberAnswer
 
 
@@ -66,11 +67,7 @@ def gold_and_answer(example: Example) -> tuple[Any, Any]:
 
 def accuracy(answer: LabelAnswer) -> Metric:
     """Share of rows whose answer is the right label (for sets of labels: exactly the right set). Range [0, 1]."""
-
-    def stats(example: Example) -> tuple[float]:
-        return (float(example.answer is not None and example.answer in example.gold),)
-
-    return Metric("accuracy", stats, kind="binary")
+    return best("accuracy", operator.eq, kind="binary")
 
 
 def adjacent_accuracy(answer: LabelAnswer, *, within: int = 1) -> Metric:
@@ -78,13 +75,7 @@ def adjacent_accuracy(answer: LabelAnswer, *, within: int = 1) -> Metric:
     if answer.many:
         raise UserError("metric 'adjacent_accuracy' needs one label as the answer, not a set of them")
     order = {label: place for place, label in enumerate(answer.labels)}
-
-    def stats(example: Example) -> tuple[float]:
-        place = order.get(example.answer)
-        golds = [order[gold] for gold in example.gold if gold in order]
-        return (float(place is not None and any(abs(place - gold) <= within for gold in golds)),)
-
-    return Metric("adjacent_accuracy", stats, kind="binary")
+    return best("adjacent_accuracy", lambda ours, gold: abs(order[ours] - order[gold]) <= within, kind="binary")
 
 
 def _counts(name: str, answer: LabelAnswer) -> Callable[[Example], Sequence[float]]:
@@ -358,21 +349,9 @@ def _as_set(value: Any) -> frozenset[str]:
     return frozenset([value]) if isinstance(value, str) else frozenset(value)
 
 
-_LABEL = frozenset({"label"})
 RECIPES = {
-    "accuracy": MetricFactory(accuracy, frozenset({"label", "regex"})),
-    "adjacent_accuracy": MetricFactory(adjacent_accuracy, _LABEL),
-    "balanced_accuracy": MetricFactory(balanced_accuracy, _LABEL),
-    "f1": MetricFactory(f1, _LABEL),
-    "macro_f1": MetricFactory(macro_f1, _LABEL),
-    "macro_precision": MetricFactory(macro_precision, _LABEL),
-    "macro_recall": MetricFactory(macro_recall, _LABEL),
-    "mcc": MetricFactory(mcc, _LABEL),
-    "micro_f1": MetricFactory(micro_f1, _LABEL),
-    "precision": MetricFactory(precision, _LABEL),
-    "recall": MetricFactory(recall, _LABEL),
-    "weighted_f1": MetricFactory(weighted_f1, _LABEL),
-    "weighted_precision": MetricFactory(weighted_precision, _LABEL),
-    "weighted_recall": MetricFactory(weighted_recall, _LABEL),
-    "win_rate": MetricFactory(win_rate, frozenset({"label", "number"})),
+    **recipes({"label", "regex"}, accuracy),
+    **recipes({"label"}, adjacent_accuracy, balanced_accuracy, f1, precision, recall, mcc, micro_f1),
+    **recipes({"label"}, macro_f1, macro_precision, macro_recall, weighted_f1, weighted_precision, weighted_recall),
+    **recipes({"label", "number"}, win_rate),
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.score.answers.numbers import exact
-from harness.score.metrics.base import Basis, Example, FloatArray, Metric, MetricFactory, needs_table, ratio
+from harness.score.metrics.base import Basis, Example, FloatArray, Metric, best, needs_table, ratio, recipes
 from harness.tasks.task import NumberAnswer
 
 
@@ -24,11 +24,7 @@ def number_match(answer: NumberAnswer, *, tolerance: float = 0.0) -> Metric:
     if tolerance < 0:
         raise UserError("metric 'number_match': tolerance must not be negative")
     most = exact(tolerance)
-
-    def stats(example: Example) -> tuple[float]:
-        return (float(any(abs(error) <= most for error in _errors(example))),)
-
-    return Metric("number_match", stats, kind="binary")
+    return best("number_match", lambda ours, gold: abs(ours - gold) <= most, kind="binary")
 
 
 def closeness(answer: NumberAnswer, *, scale: float = 5.0) -> Metric:
@@ -39,11 +35,7 @@ def closeness(answer: NumberAnswer, *, scale: float = 5.0) -> Metric:
     if scale <= 0:
         raise UserError("metric 'closeness': scale must be positive")
     width = exact(scale)
-
-    def stats(example: Example) -> tuple[float]:
-        return (float(max([Fraction(0), *(1 - abs(error) / width for error in _errors(example))])),)
-
-    return Metric("closeness", stats)
+    return best("closeness", lambda ours, gold: max(Fraction(0), 1 - abs(ours - gold) / width))
 
 
 def as_float(value: Fraction) -> float:
@@ -52,13 +44,6 @@ def as_float(value: Fraction) -> float:
         return float(value)
     except OverflowError:
         return sys.float_info.max if value > 0 else -sys.float_info.max
-
-
-def _errors(example: Example) -> list[Fraction]:
-    """Answer minus each right number, exactly; empty without an answer."""
-    if example.answer is None:
-        return []
-    return [example.answer - gold for gold in example.gold if gold is not None]
 
 
 def _correlation(means: FloatArray) -> FloatArray:
@@ -148,10 +133,4 @@ def _statistics(x: FloatArray, y: FloatArray, known: np.ndarray[Any, np.dtype[np
     return np.where(known[:, None], columns, 0.0)
 
 
-_NUMBER = frozenset({"number"})
-RECIPES = {
-    "closeness": MetricFactory(closeness, _NUMBER),
-    "number_match": MetricFactory(number_match, _NUMBER),
-    "pearson": MetricFactory(pearson, _NUMBER),
-    "spearman": MetricFactory(spearman, _NUMBER),
-}
+RECIPES = recipes({"number"}, closeness, number_match, pearson, spearman)

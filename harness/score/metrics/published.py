@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from harness.errors import UserError
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio
+from harness.score.metrics.base import Example, FloatArray, Metric, best, ratio, recipes
 from harness.score.metrics.text import rouge_l_f, tokens
-from harness.tasks.task import AnswerFormat, LabelAnswer
+from harness.tasks.task import ANSWER_TYPES, AnswerFormat, LabelAnswer
 
 _TRUTHS = (
     ("1", True), ("0", False), ("yes", True), ("no", False),
@@ -28,12 +28,10 @@ _DECIMAL = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 def _best(name: str, score: Callable[[str, str], float], *, binary: bool = True) -> Metric:
     """The metric with a row's best score over its references; an empty completion scores 0."""
 
-    def stats(example: Example) -> tuple[float]:
-        if not example.text.strip():
-            return (0.0,)
-        return (max(float(score(example.text, reference)) for reference in example.references),)
+    def pairs(example: Example) -> list[tuple[str, str]]:
+        return [(example.text, reference) for reference in example.references] if example.text.strip() else []
 
-    return Metric(name, stats, kind="binary" if binary else "mean")
+    return best(name, score, pairs, kind="binary" if binary else "mean")
 
 
 def published_rouge(answer: AnswerFormat) -> Metric:
@@ -64,7 +62,6 @@ def published_binary_accuracy_flex(answer: LabelAnswer) -> Metric:
     A text's value is that of the first of 1, 0, yes, no, true, false, positive, negative that occurs anywhere in it, so
     that "10" is true and "unknown" false; the original does that, and `accuracy` does not. No value scores 0.
     """
-
     if {_truth(label) for label in answer.labels} != {True, False}:
         raise UserError(
             "metric 'published_binary_accuracy_flex' needs two labels that read as true and false, such as yes and no"
@@ -91,7 +88,9 @@ def _named(label: str, text: str) -> bool:
     return label.lower() in text.lower()
 
 
-def _digit_or_name(name: str, codes: dict[str, str]) -> Metric:
+def _digit_or_name(name: str, answer: LabelAnswer, most: int) -> Metric:
+    codes = _codes(name, answer, 0, most)
+
     def score(text: str, reference: str) -> bool:
         return text.strip() == reference.strip() or codes.get(reference, "\0") in text or _named(reference, text)
 
@@ -103,8 +102,7 @@ def published_mnli_accuracy(answer: LabelAnswer) -> Metric:
 
     Anywhere in the completion is enough: "0 1 2" is always right in the original, and so it is here.
     """
-    name = "published_mnli_accuracy"
-    return _digit_or_name(name, _codes(name, answer, 0, 3))
+    return _digit_or_name("published_mnli_accuracy", answer, most=3)
 
 
 def published_hellaswag_accuracy(answer: LabelAnswer) -> Metric:
@@ -112,8 +110,7 @@ def published_hellaswag_accuracy(answer: LabelAnswer) -> Metric:
 
     As in `published_mnli_accuracy`, anywhere is enough; a letter counts as a word of its own.
     """
-    name = "published_hellaswag_accuracy"
-    return _digit_or_name(name, _codes(name, answer, 0, 4))
+    return _digit_or_name("published_hellaswag_accuracy", answer, most=4)
 
 
 def published_mrpc_accuracy(answer: LabelAnswer) -> Metric:
@@ -140,10 +137,8 @@ def published_stsb(answer: AnswerFormat) -> Metric:
     """
 
     def score(text: str, reference: str) -> float:
-        values = [_first_number(one) for one in (text, reference)]
-        if any(value is None or not 0 <= value <= 5 for value in values):
-            return 0.0
-        return 1 - abs((values[0] or 0.0) - (values[1] or 0.0)) / 5
+        firsts = [number for one in (text, reference) for number in _numbers(one)[:1] if 0 <= number <= 5]
+        return 1 - abs(firsts[0] - firsts[1]) / 5 if len(firsts) == 2 else 0.0
 
     return _best("published_stsb", score, binary=False)
 
@@ -151,10 +146,6 @@ def published_stsb(answer: AnswerFormat) -> Metric:
 def _numbers(text: str) -> list[float]:
     values = (float(match[0].replace(",", "")) for match in _DECIMAL.finditer(text))
     return [value for value in values if math.isfinite(value)]
-
-
-def _first_number(text: str) -> float | None:
-    return next(iter(_numbers(text)), None)
 
 
 def published_gsm8k_regex(answer: AnswerFormat) -> Metric:
@@ -215,19 +206,10 @@ def published_customer_support_accuracy(answer: LabelAnswer) -> Metric:
     )
 
 
-_ANY: Sequence[str] = (
-    "label", "number", "text", "regex", "json", "entities", "sql", "code", "label_and_explanation"
-)  # fmt: skip
-_LABEL = frozenset({"label"})
 RECIPES = {
-    "published_binary_accuracy_flex": MetricFactory(published_binary_accuracy_flex, _LABEL),
-    "published_customer_support_accuracy": MetricFactory(published_customer_support_accuracy, _LABEL),
-    "published_dbpedia": MetricFactory(published_dbpedia, _LABEL),
-    "published_gsm8k_regex": MetricFactory(published_gsm8k_regex, frozenset({"number"})),
-    "published_hellaswag_accuracy": MetricFactory(published_hellaswag_accuracy, _LABEL),
-    "published_mmlu_accuracy": MetricFactory(published_mmlu_accuracy, _LABEL),
-    "published_mnli_accuracy": MetricFactory(published_mnli_accuracy, _LABEL),
-    "published_mrpc_accuracy": MetricFactory(published_mrpc_accuracy, _LABEL),
-    "published_rouge": MetricFactory(published_rouge, frozenset(_ANY)),
-    "published_stsb": MetricFactory(published_stsb, frozenset({"number"})),
+    **recipes(set(ANSWER_TYPES) - {"instructions"}, published_rouge),
+    **recipes({"number"}, published_gsm8k_regex, published_stsb),
+    **recipes({"label"}, published_binary_accuracy_flex, published_customer_support_accuracy, published_dbpedia),
+    **recipes({"label"}, published_hellaswag_accuracy, published_mnli_accuracy, published_mmlu_accuracy),
+    **recipes({"label"}, published_mrpc_accuracy),
 }

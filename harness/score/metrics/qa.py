@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
-from harness.score.metrics.base import Example, Metric, MetricFactory
-from harness.score.metrics.text import candidate, targets
+from harness.score.metrics.base import Metric, best, recipes
+from harness.score.metrics.text import written
 from harness.tasks.task import TextAnswer
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -31,22 +30,9 @@ def normalised(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
-def _best(score: Callable[[str, str], float]) -> Callable[[Example], tuple[float]]:
-    """A row's best score over its references, 0 without a valid answer."""
-
-    def stats(example: Example) -> tuple[float]:
-        if example.answer is None:
-            return (0.0,)
-        return (max(score(candidate(example), target) for target in targets(example)),)
-
-    return stats
-
-
 def qa_exact_match(answer: TextAnswer) -> Metric:
     """Share of rows whose answer equals a right one after SQuAD's normalisation. Range [0, 1]."""
-    return Metric(
-        "qa_exact_match", _best(lambda ours, gold: float(normalised(ours) == normalised(gold))), kind="binary"
-    )
+    return best("qa_exact_match", lambda ours, gold: normalised(ours) == normalised(gold), written, kind="binary")
 
 
 def qa_f1(answer: TextAnswer) -> Metric:
@@ -54,7 +40,7 @@ def qa_f1(answer: TextAnswer) -> Metric:
 
     Words count with repetitions. Where either side is empty after normalisation, both must be (SQuAD 2.0).
     """
-    return Metric("qa_f1", _best(_squad_f1))
+    return best("qa_f1", _squad_f1, written)
 
 
 def _squad_f1(ours: str, gold: str) -> float:
@@ -73,9 +59,11 @@ def drop_exact_match(answer: TextAnswer, *, number_words: bool = True, separator
     `separator` or "and" between them and may name them in any order; an answer is also compared undivided, and the
     better comparison counts (`separator: ""` compares undivided answers only).
     """
-    return Metric(
-        "drop_exact_match", _best(lambda ours, gold: _drop(ours, gold, number_words, separator)[0]), kind="binary"
-    )
+
+    def same(ours: str, gold: str) -> float:
+        return _drop(ours, gold, number_words, separator)[0]
+
+    return best("drop_exact_match", same, written, kind="binary")
 
 
 def drop_f1(answer: TextAnswer, *, number_words: bool = True, separator: str = ", ") -> Metric:
@@ -85,7 +73,7 @@ def drop_f1(answer: TextAnswer, *, number_words: bool = True, separator: str = "
     whose gold holds numbers scores only when it shares one, surplus spans on either side score 0, and a row's mean is
     rounded to two decimals, all as in the official script. Options as for `drop_exact_match`.
     """
-    return Metric("drop_f1", _best(lambda ours, gold: _drop(ours, gold, number_words, separator)[1]))
+    return best("drop_f1", lambda ours, gold: _drop(ours, gold, number_words, separator)[1], written)
 
 
 def _drop(ours: str, gold: str, number_words: bool, separator: str) -> tuple[float, float]:
@@ -150,10 +138,4 @@ def _bag_f1(ours: set[str], gold: set[str]) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-_TEXT = frozenset({"text", "regex"})
-RECIPES = {
-    "drop_exact_match": MetricFactory(drop_exact_match, _TEXT),
-    "drop_f1": MetricFactory(drop_f1, _TEXT),
-    "qa_exact_match": MetricFactory(qa_exact_match, _TEXT),
-    "qa_f1": MetricFactory(qa_f1, _TEXT),
-}
+RECIPES = recipes({"text", "regex"}, drop_exact_match, drop_f1, qa_exact_match, qa_f1)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, ratio, share_of
+from harness.score.metrics.base import Example, FloatArray, Metric, ratio, recipes, share_of
 from harness.tasks.task import SqlAnswer
 
 SECONDS = 10.0
@@ -113,4 +113,4 @@ def _plain(value: Any) -> Any:
 
 
 _ENGINE = _Engine()
-RECIPES = {"execution_accuracy": MetricFactory(execution_accuracy, frozenset({"sql"}))}
+RECIPES = recipes({"sql"}, execution_accuracy)

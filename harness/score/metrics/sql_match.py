@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from harness.score.answers.sql_tokens import Token, tokens, unquoted
-from harness.score.metrics.base import Example, Metric, MetricFactory
+from harness.score.metrics.base import Metric, best, recipes
 from harness.score.metrics.sql_components import COMPONENTS, agree, components, number_or_text
 from harness.tasks.task import SqlAnswer
 
@@ -41,7 +41,7 @@ def sql_set_match(answer: SqlAnswer) -> Metric:
     number. So also unquoted queries such as WikiSQL's own print (`SELECT COUNT School FROM table WHERE No. = 4`)
     compare. Queries with more than SELECT, FROM, WHERE and AND are compared as normalised text.
     """
-    return _match("sql_set_match", lambda ours, gold: parts(ours) == parts(gold))
+    return best("sql_set_match", lambda ours, gold: parts(ours) == parts(gold), kind="binary")
 
 
 def sql_exact_set_match(
@@ -69,16 +69,7 @@ def sql_exact_set_match(
         one, other = (components(text, values, distinct, join_conditions) for text in (ours, gold))
         return _text(ours) == _text(gold) if one is None or other is None else agree(one, other, chosen)
 
-    return _match("sql_exact_set_match", same)
-
-
-def _match(name: str, same: Callable[[str, str], bool]) -> Metric:
-    def stats(example: Example) -> tuple[float]:
-        if example.answer is None:
-            return (0.0,)
-        return (float(any(same(example.answer, gold) for gold in example.gold if gold is not None)),)
-
-    return Metric(name, stats, kind="binary")
+    return best("sql_exact_set_match", same, kind="binary")
 
 
 @lru_cache(maxsize=4096)
@@ -175,8 +166,4 @@ def _plain(found: Sequence[Token]) -> str:
     return " ".join("".join(map(unquoted, found)).casefold().split())
 
 
-_SQL = frozenset({"sql"})
-RECIPES = {
-    "sql_exact_set_match": MetricFactory(sql_exact_set_match, _SQL),
-    "sql_set_match": MetricFactory(sql_set_match, _SQL),
-}
+RECIPES = recipes({"sql"}, sql_exact_set_match, sql_set_match)

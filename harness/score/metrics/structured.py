@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.score.answers.structured import canonical
-from harness.score.metrics.base import Example, Metric, MetricFactory, ratio, share_of
+from harness.score.metrics.base import Example, Metric, best, ratio, recipes, share_of
 from harness.tasks.task import AnswerFormat, JsonAnswer
 
 Leaf = tuple[tuple[str, ...], str]
@@ -60,13 +60,10 @@ def field_accuracy(answer: JsonAnswer, *, path: str) -> Metric:
         raise UserError("metric 'field_accuracy': path is empty; expected the keys to a field, as in `slots.city`")
     keys = path.split(".")
 
-    def stats(example: Example) -> tuple[float]:
-        if example.answer is None:
-            return (0.0,)
-        ours = _field(example.answer, keys)
-        return (float(any(gold is not None and _field(gold, keys) == ours for gold in example.gold)),)
+    def same(ours: Any, gold: Any) -> bool:
+        return _field(ours, keys) == _field(gold, keys)
 
-    return Metric(f"field_accuracy(path={path})", stats, kind="binary")
+    return best(f"field_accuracy(path={path})", same, kind="binary")
 
 
 def _field(value: Any, keys: list[str]) -> str | None:
@@ -118,10 +115,4 @@ def json_schema(answer: JsonAnswer, *, schema: dict[str, Any]) -> Metric:
     return Metric("json_schema", stats, kind="binary")
 
 
-_JSON = frozenset({"json"})
-RECIPES = {
-    "field_accuracy": MetricFactory(field_accuracy, _JSON),
-    "json_f1": MetricFactory(json_f1, _JSON),
-    "json_schema": MetricFactory(json_schema, _JSON),
-    "valid_json": MetricFactory(valid_json, _JSON | {"entities"}),
-}
+RECIPES = {**recipes({"json"}, field_accuracy, json_f1, json_schema), **recipes({"json", "entities"}, valid_json)}

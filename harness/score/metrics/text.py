@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, pairwise
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from rouge_score.scoring import fmeasure
 from rouge_score.tokenize import tokenize
 
 from harness.score.answers.structured import canonical
-from harness.score.metrics.base import Example, FloatArray, Metric, MetricFactory, needs_table, ratio
+from harness.score.metrics.base import Example, FloatArray, Metric, best, needs_table, ratio, recipes
 from harness.tasks.task import AnswerFormat, MetricSpec
 
 Tokens = tuple[str, ...]
@@ -44,6 +44,11 @@ def targets(example: Example) -> Sequence[str]:
     return example.references
 
 
+def written(example: Example) -> list[tuple[str, str]]:
+    """Return the text of a row with each of its right answers as text; nothing for a row without a valid answer."""
+    return [] if example.answer is None else [(candidate(example), target) for target in targets(example)]
+
+
 def exact_match(answer: AnswerFormat, *, ignore_case: bool = False) -> Metric:
     """Share of rows whose answer equals a right one, spaces around it aside. Range [0, 1].
 
@@ -53,18 +58,13 @@ def exact_match(answer: AnswerFormat, *, ignore_case: bool = False) -> Metric:
 
     def same(value: Any, gold: Any) -> bool:
         if answer.type == "json":
-            if gold is None:
-                return False
             value, gold = canonical(value), canonical(gold)
         if isinstance(value, str) and isinstance(gold, str):
             value, gold = value.strip(), gold.strip()
             return bool(value.casefold() == gold.casefold() if ignore_case else value == gold)
         return bool(value == gold)
 
-    def stats(example: Example) -> tuple[float]:
-        return (float(example.answer is not None and any(same(example.answer, gold) for gold in example.gold)),)
-
-    return Metric("exact_match", stats, kind="binary")
+    return best("exact_match", same, kind="binary")
 
 
 def rouge_n_f(prediction: Tokens, reference: Tokens, n: int) -> float:
@@ -198,20 +198,8 @@ def _mostly_dropped(text: str) -> bool:
     return letters > 0 and 2 * sum("a" <= char <= "z" for char in text.lower()) < letters
 
 
-def _rouge(name: str, score: Callable[[str, str], float]) -> Metric:
-    """The metric whose row score is the best over references."""
-
-    def stats(example: Example) -> tuple[float]:
-        text = candidate(example)
-        return (max(score(text, target) for target in targets(example)) if text else 0.0,)
-
-    return Metric(name, stats)
-
-
-def _rouge_n(name: str, n: int, stemmer: bool) -> Metric:
-    return _rouge(
-        name, lambda text, target: rouge_n_f(tokens(text, stemmer=stemmer), tokens(target, stemmer=stemmer), n)
-    )
+def _rouge(name: str, score: Callable[[Tokens, Tokens], float], stemmer: bool) -> Metric:
+    return best(name, lambda *both: score(*(tokens(text, stemmer=stemmer) for text in both)), written)
 
 
 def rouge_1(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
@@ -220,12 +208,12 @@ def rouge_1(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
     `stemmer` is off by default, as in `evaluate` and torchmetrics; much of the literature has it on, which scores some
     points higher.
     """
-    return _rouge_n("rouge_1", 1, stemmer)
+    return _rouge("rouge_1", partial(rouge_n_f, n=1), stemmer)
 
 
 def rouge_2(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
     """Mean F1 of word pairs; tokens and F1 by rouge-score, `stemmer` as for `rouge_1`. Range [0, 1]."""
-    return _rouge_n("rouge_2", 2, stemmer)
+    return _rouge("rouge_2", partial(rouge_n_f, n=2), stemmer)
 
 
 def rouge_l(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
@@ -234,9 +222,7 @@ def rouge_l(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
     Line breaks do not count. Summarisation papers mostly report `rouge_lsum` under the name ROUGE-L. `stemmer` as for
     `rouge_1`.
     """
-    return _rouge(
-        "rouge_l", lambda text, target: rouge_l_f(tokens(text, stemmer=stemmer), tokens(target, stemmer=stemmer))
-    )
+    return _rouge("rouge_l", rouge_l_f, stemmer)
 
 
 def rouge_lsum(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
@@ -249,7 +235,7 @@ def rouge_lsum(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
     def lines(text: str) -> list[Tokens]:
         return [tokens(line, stemmer=stemmer) for line in text.split("\n") if line]
 
-    return _rouge("rouge_lsum", lambda text, target: rouge_lsum_f(lines(text), lines(target)))
+    return best("rouge_lsum", lambda text, target: rouge_lsum_f(lines(text), lines(target)), written)
 
 
 def bleu(
@@ -259,8 +245,18 @@ def bleu(
 
     sacrebleu prints 100 times this. Its defaults: up to 4-grams, exponential smoothing, mixed case, tokeniser 13a.
     """
-    table = bleu_table(_compared, lowercase, tokenize)
-    return Metric("bleu", needs_table, bleu_summary, kind="corpus", stats_of_all=table)
+
+    def table(examples: Sequence[Example]) -> FloatArray:
+        """Shape [n, 11]: answer length, closest reference length, matched n-grams (4 orders), answered n-grams (4
+        orders), and n in every row, because smoothing goes by absolute counts.
+        """
+        rows = []
+        for example in examples:
+            found = _bleu(lowercase, tokenize).sentence_score(candidate(example), targets(example))
+            rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals, len(examples)])
+        return np.array(rows, dtype=np.float64)
+
+    return Metric("bleu", needs_table, _bleu_summary, kind="corpus", stats_of_all=table)
 
 
 def chrf(answer: AnswerFormat, *, word_order: int = 0, lowercase: bool = False) -> Metric:
@@ -268,11 +264,16 @@ def chrf(answer: AnswerFormat, *, word_order: int = 0, lowercase: bool = False) 
 
     sacrebleu prints 100 times this. Characters up to 6-grams, beta 2; `word_order: 2` is chrF++.
     """
-    return Metric("chrf", chrf_stats(_compared, word_order, lowercase), chrf_summary, kind="corpus")
 
+    def stats(example: Example) -> list[float]:
+        """N-grams of the answer, of the best reference, and matches, for each order."""
+        # The counts are what sacrebleu itself adds up over a corpus; it has no public name for them.
+        (counts,) = _chrf(word_order, lowercase)._extract_corpus_statistics(
+            [candidate(example)], [[target] for target in targets(example)]
+        )
+        return [float(count) for count in counts]
 
-def _compared(example: Example) -> tuple[str, Sequence[str]]:
-    return candidate(example), targets(example)
+    return Metric("chrf", stats, _chrf_summary, kind="corpus")
 
 
 ORDERS = 4
@@ -294,28 +295,8 @@ def _chrf(word_order: int, lowercase: bool) -> Any:
     return CHRF(word_order=word_order, lowercase=lowercase)
 
 
-def bleu_table(
-    pairs: Callable[[Example], tuple[str, Sequence[str]]], lowercase: bool, tokenize: str
-) -> Callable[[Sequence[Example]], FloatArray]:
-    """Return the statistics function of BLEU, shape [n, 11].
-
-    Columns: answer length, closest reference length, matched n-grams (4 orders), answered n-grams (4 orders), and n in
-    every row, because smoothing goes by absolute counts.
-    """
-
-    def together(examples: Sequence[Example]) -> FloatArray:
-        rows = []
-        for example in examples:
-            text, references = pairs(example)
-            found = _bleu(lowercase, tokenize).sentence_score(text, references)
-            rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals, len(examples)])
-        return np.array(rows, dtype=np.float64)
-
-    return together
-
-
-def bleu_summary(means: FloatArray) -> FloatArray:
-    """Corpus BLEU in [0, 1] with exponential smoothing from means of `bleu_table`, shape [..., 11] to [...]."""
+def _bleu_summary(means: FloatArray) -> FloatArray:
+    """Corpus BLEU in [0, 1] with exponential smoothing, shape [..., 11] to [...]."""
     length, reference, rows = means[..., 0], means[..., 1], means[..., -1:]
     matched, answered = means[..., 2 : 2 + ORDERS], means[..., 2 + ORDERS : 2 + 2 * ORDERS]
     # The k-th order without a match counts as 1 / 2^k of a match.
@@ -328,22 +309,8 @@ def bleu_summary(means: FloatArray) -> FloatArray:
     return np.where(defined, np.clip(geometric * brevity, 0, 1), 0.0)
 
 
-def chrf_stats(
-    pairs: Callable[[Example], tuple[str, Sequence[str]]], word_order: int, lowercase: bool
-) -> Callable[[Example], Sequence[float]]:
-    """Return the statistics of one row for chrF: n-grams of answer, of the best reference, and matches, per order."""
-
-    def stats(example: Example) -> Sequence[float]:
-        text, references = pairs(example)
-        # The counts are what sacrebleu itself adds up over a corpus; it has no public name for them.
-        (counts,) = _chrf(word_order, lowercase)._extract_corpus_statistics([text], [[one] for one in references])
-        return [float(count) for count in counts]
-
-    return stats
-
-
-def chrf_summary(means: FloatArray) -> FloatArray:
-    """Corpus chrF in [0, 1] from means of `chrf_stats`, shape [..., 3 x orders] to [...]."""
+def _chrf_summary(means: FloatArray) -> FloatArray:
+    """Corpus chrF in [0, 1], shape [..., 3 x orders] to [...]."""
     answered, gold, matched = means[..., 0::3], means[..., 1::3], means[..., 2::3]
     counted = (answered > 0) & (gold > 0)
     orders = np.asarray(counted.sum(axis=-1), dtype=np.float64)
@@ -352,17 +319,11 @@ def chrf_summary(means: FloatArray) -> FloatArray:
     return ratio((1 + _BETA_SQUARED) * precision * recall, _BETA_SQUARED * precision + recall)
 
 
-_WRITTEN = frozenset({"text", "regex", "sql", "code", "json", "entities", "label", "label_and_explanation"})
-_TEXT = frozenset({"text", "regex", "sql", "code"})
-
+_TEXT = {"text", "regex", "sql", "code"}
+_WRITTEN = {*_TEXT, "json", "entities", "label_and_explanation"}
 RECIPES = {
-    "bleu": MetricFactory(bleu, _TEXT),
-    "chrf": MetricFactory(chrf, _TEXT),
-    "exact_match": MetricFactory(
-        exact_match, frozenset({"text", "regex", "sql", "code", "label", "json", "entities", "number"})
-    ),
-    "rouge_1": MetricFactory(rouge_1, _WRITTEN),
-    "rouge_2": MetricFactory(rouge_2, _WRITTEN - {"label"}),
-    "rouge_l": MetricFactory(rouge_l, _WRITTEN),
-    "rouge_lsum": MetricFactory(rouge_lsum, _WRITTEN),
+    **recipes(_TEXT, bleu, chrf),
+    **recipes({*_TEXT, "label", "json", "entities", "number"}, exact_match),
+    **recipes({*_WRITTEN, "label"}, rouge_1, rouge_l, rouge_lsum),
+    **recipes(_WRITTEN, rouge_2),
 }
