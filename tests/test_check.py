@@ -157,7 +157,7 @@ def test_targets_that_are_no_answers_are_not_scored_as_such() -> None:
 
 def test_a_package_that_a_metric_lacks_is_a_problem_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.check import check
-    from harness.score.metrics import ifeval_checks
+    from harness.score.answers import ifeval_checks
 
     ifeval_checks._language.cache_clear()
     monkeypatch.setitem(sys.modules, "langdetect", None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.score.answers.ifeval_checks import CHECKS
 from harness.score.metrics.base import Example, Metric, ratio, recipes
-from harness.score.metrics.ifeval_checks import CHECKS
 from harness.tasks.task import InstructionsAnswer
 
 
@@ -13,7 +13,7 @@ def ifeval_prompt_strict(answer: InstructionsAnswer) -> Metric:
     """Share of rows whose answer follows all of the row's instructions. Range [0, 1].
 
     Source: J. Zhou et al., Instruction-Following Evaluation for Large Language Models, 2023, whose checks are those of
-    `harness.score.metrics.ifeval_checks`. A row without an answer follows none.
+    `harness.score.answers.ifeval_checks`. A row without an answer follows none.
     """
     return _prompt("ifeval_prompt_strict", loose=False)
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.score.answers.instructions import INSTRUCTIONS, gold_instructions
-from harness.score.metrics import ifeval_checks
-from harness.score.metrics.ifeval_checks import CHECKS
+from harness.score.answers import ifeval_checks
+from harness.score.answers.ifeval_checks import CHECKS
+from harness.score.answers.instructions import gold_instructions
 
 ENGLISH = "the boats are in the harbour and the sailors are having breakfast together"
 GERMAN = "Die Boote liegen im Hafen, und die Matrosen frühstücken gemeinsam an Deck."
@@ -106,8 +106,8 @@ def test_a_text_that_follows_the_instruction_is_separated_from_one_that_does_not
 
 
 def test_every_instruction_has_a_check_that_takes_its_arguments_and_examples_here() -> None:
-    assert {name: tuple(inspect.signature(check).parameters)[1:] for name, check in CHECKS.items()} == INSTRUCTIONS
-    assert {name for name, *_ in CASES} == set(INSTRUCTIONS)
+    taken = {name: set(inspect.signature(check).parameters) - {"text"} for name, check in CHECKS.items()}
+    assert {name: set(arguments) for name, arguments, *_ in CASES} == taken
 
 
 @given(st.text(st.sampled_from('ab.,?!"*<>[]-`{}1 \n\t\r\u2028'), max_size=40))
