@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, zip_longest
 
 import numpy as np
 
@@ -67,26 +67,17 @@ def runs_of(name: str) -> tuple[str, ...]:
         UserError: braces that stand for more than a thousand models.
     """
     parts = []
-    for text, first, last, listed in _pieces(name):
+    pieces = _CHOICE.split(name)  # text, and behind it the first and last number of a choice, or its list
+    for text, first, last, listed in zip_longest(*(pieces[at::4] for at in range(4))):
+        parts.append([text])
         if listed:
             parts.append([one.strip() for one in listed.split(",")])
         elif first:
             low, high = sorted((int(first), int(last)))
             parts.append([str(number) for number in range(low, min(high, low + MOST_SEEDS) + 1)])
-        else:
-            parts.append([text])
     if math.prod(map(len, parts)) > MOST_SEEDS:
         raise UserError(f"'{name}' stands for more than {MOST_SEEDS:,} models")
     return tuple(dict.fromkeys("".join(chosen) for chosen in product(*parts)))
-
-
-def _pieces(name: str) -> Iterable[tuple[str, str, str, str]]:
-    at = 0
-    for found in _CHOICE.finditer(name):
-        yield name[at : found.start()], "", "", ""
-        yield "", found[1] or "", found[2] or "", found[3] or ""
-        at = found.end()
-    yield name[at:], "", "", ""
 
 
 def compare_seeds(

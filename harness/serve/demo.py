@@ -24,7 +24,6 @@ from harness.models.http import Transport
 from harness.models.passthrough import LOCAL, LOOPBACK, Front
 from harness.models.ping import REACHED, ping
 from harness.models.prices import price_of
-from harness.report.page.evidence import shared_ends
 from harness.report.words import shortened
 from harness.rows.evaluation import EvaluationRow
 from harness.rows.origin import locate
@@ -33,6 +32,7 @@ from harness.serve.server import ServeOptions, Server
 from harness.serve.side_by_side import ShownModel, candidates, right_answer, side_by_side, written_row
 from harness.shipped import TaskFolders
 from harness.tasks.catalog import TaskFile, load_task, task_names
+from harness.tasks.pruning import frame
 from harness.teach.proxy import stopped_by_signals
 
 MOST_EXAMPLES = 50
@@ -246,9 +246,8 @@ class Page:
         task = name or self._tasks[0]
         try:
             _, rows, _ = self._rows(task)
-            prefix, suffix = shared_ends([row.prompt for row in rows])
-            differ = (row.prompt[len(prefix) : len(row.prompt) - len(suffix)] for row in rows)
-            examples = [(shortened(text, 90) or "…", place) for place, text in enumerate(differ)]
+            own = frame([row.prompt for row in rows])
+            examples = [(shortened(own(row.prompt), 90) or "…", place) for place, row in enumerate(rows)]
         except UserError:
             examples = []
         there = self._candidates(task)

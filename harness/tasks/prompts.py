@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jinja2
+from rapidfuzz.distance import Postfix, Prefix
 
 from harness.errors import SpecError, nearest
 from harness.hashing import digest
@@ -221,17 +222,8 @@ def frame_of(prompts: Iterable[str]) -> tuple[str, str]:
     for prompt in prompts:
         if start is None:
             start, end, shortest = prompt, prompt, len(prompt)
-        if not prompt.startswith(start):
-            start = common_start([start, prompt])
-        if not prompt.endswith(end):
-            end = common_start([end[::-1], prompt[::-1]])[::-1]
+        start = start[: Prefix.similarity(start, prompt)]
+        end = end[len(end) - Postfix.similarity(end, prompt) :]
         shortest = min(shortest, len(prompt))
     behind = shortest - len(start or "")
     return start or "", end[max(0, len(end) - behind) :]
-
-
-def common_start(texts: Sequence[str]) -> str:
-    """Return the longest start that all texts share: that of the first and the last in alphabetical order."""
-    first, last = min(texts), max(texts)
-    differing = (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
-    return first[: next(differing, min(len(first), len(last)))]

@@ -58,6 +58,7 @@ VERSION_DIGITS = 8
 """Hex digits of a task's versions, which people compare by eye."""
 Pattern = Annotated[str, AfterValidator(_compiles)]
 Labels = Annotated[list[str], AfterValidator(_distinct)]
+Prompt = Annotated[str, AfterValidator(lambda text: text.removesuffix("\n"))]
 
 
 def names_of(union: Any, key: str) -> tuple[str, ...]:
@@ -304,17 +305,12 @@ class Judging(Strict):
 class Teacher(Strict):
     """What a teacher writes for the right answers of a task, where the data lacks it (`harness collect`)."""
 
-    prompt: str = Field(
+    prompt: Prompt = Field(
         min_length=1, description="Jinja template over the row's columns that asks for it; it may show the right label."
     )
     answer: str = Field(
         min_length=1, description="The column that the teacher's answer fills, one that the target shows."
     )
-
-    @field_validator("prompt")
-    @classmethod
-    def _no_trailing_break(cls, value: str) -> str:
-        return value.removesuffix("\n")
 
 
 class Training(Strict):
@@ -340,8 +336,10 @@ class Task(Strict):
         description="Jinja expression that gives a row's earlier messages, a list of {role, content} with the roles "
         "user and assistant; the prompt is the last message.",
     )
-    prompt: str = Field(description="Jinja template over the row's columns.")
-    target: str = Field(description="Jinja template of the right answer, as a model should write it.")
+    prompt: Prompt = Field(description="Jinja template over the row's columns.")
+    target: Annotated[str, AfterValidator(str.strip)] = Field(
+        description="Jinja template of the right answer, as a model should write it."
+    )
     references: str | None = Field(
         None, description="Jinja expression that gives the list of all right answers; the target when absent."
     )
@@ -368,16 +366,6 @@ class Task(Strict):
         added = plugins().of("answer type", ANSWER_TYPES).get(str(name))
         return added.made.model_validate(value) if added else built_in(value)
 
-    @field_validator("prompt")
-    @classmethod
-    def _no_trailing_break(cls, value: str) -> str:
-        return value.removesuffix("\n")
-
-    @field_validator("target")
-    @classmethod
-    def _no_outer_space(cls, value: str) -> str:
-        return value.strip()
-
     @field_validator("system")
     @classmethod
     def _fixed(cls, value: str | None) -> str | None:
@@ -386,19 +374,11 @@ class Task(Strict):
         return value.strip() or None if value is not None else None
 
     @model_validator(mode="after")
-    def _shots_are_not_evaluated(self) -> Task:
+    def _shots_can_be_shown(self) -> Task:
         if self.shots and self.shots.split == self.evaluation.split:
             raise ValueError(f"shots.split: the split '{self.shots.split}' is the one that is evaluated")
-        return self
-
-    @model_validator(mode="after")
-    def _shots_have_answers(self) -> Task:
         if self.shots and not self.shows_answer:
             raise ValueError(f"shots: the target of {self.answer.type} is not an answer, so no example can be shown")
-        return self
-
-    @model_validator(mode="after")
-    def _shots_are_of_the_data(self) -> Task:
         if self.shots and self.teacher:
             raise ValueError("shots: the data lacks what the teacher writes, so no example can be shown")
         return self

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.report.findings import find, long_frame
 from harness.report.page import page
-from harness.report.page.evidence import LONGEST, clip, evidence, shared_ends
+from harness.report.page.evidence import LONGEST, clip, evidence
 from harness.report.page.script_json import script_json
 from harness.report.scoreboard import Scoreboard, break_even
 from harness.report.words import headline, signed
@@ -436,17 +436,6 @@ def test_json_in_a_script_reads_back_and_cannot_end_it(value: Any) -> None:
 
 def test_what_is_no_number_is_null_in_a_script() -> None:
     assert script_json({"a": [float("nan"), 1.5], "b": float("inf")}) == '{"a":[null,1.5],"b":null}'
-
-
-@given(
-    st.text(alphabet="ab \n"), st.lists(st.text(alphabet="ab \n", max_size=9), min_size=2), st.text(alphabet="ab \n")
-)
-def test_what_all_prompts_share_is_taken_off_without_loss(start: str, middles: list[str], end: str) -> None:
-    texts = [start + middle + end for middle in middles]
-    prefix, suffix = shared_ends(texts)
-    assert all(text.startswith(prefix) and text.endswith(suffix) for text in texts)
-    assert all(len(text) >= len(prefix) + len(suffix) for text in texts)
-    assert prefix == "" or prefix[-1] in " \n"
 
 
 def test_a_long_text_keeps_its_ends_and_says_what_is_missing() -> None:

@@ -20,7 +20,7 @@ from harness.score.metrics.base import FloatArray, Metric
 from harness.score.metrics.labels import per_class
 from harness.score.scoring import STATUSES, RowScores, ScoredRun
 from harness.store.results import AnsweredRow, Response, completions
-from harness.tasks.prompts import common_start
+from harness.tasks.pruning import frame
 from harness.tasks.task import LabelAnswer, Task
 
 Reading = Callable[[str], Any]
@@ -45,14 +45,14 @@ def evidence(runs: Sequence[ScoredRun], answered: Sequence[Sequence[AnsweredRow]
     rows = {name: row for found in by_id for name, (row, _) in found.items()}
     ids = list(rows)
     prompts = [row.prompt for row in rows.values()]
-    prefix, suffix = shared_ends(prompts)
+    shared = frame(prompts)
     spec = runs[0].manifest.spec
     golds: Reading = cache(lambda text: read_gold(text, spec.answer))  # labels repeat by the thousand
     return {
         "ids": ids,
-        "prefix": prefix,
-        "suffix": suffix,
-        "prompts": [clip(prompt[len(prefix) : len(prompt) - len(suffix)]) for prompt in prompts],
+        "prefix": shared.start,
+        "suffix": shared.end,
+        "prompts": [clip(shared(prompt)) for prompt in prompts],
         "references": [[clip(reference) for reference in row.references] for row in rows.values()],
         "statuses": list(STATUSES),
         "models": [_answers(run, found, ids, golds) for run, found in zip(runs, by_id, strict=True)],
@@ -72,21 +72,6 @@ def judge(task: Task, metrics: Sequence[Metric], rows: RowScores) -> tuple[str, 
     scores = stats[:, 0] if stats.shape[1:] == (1,) else chosen.summary(stats)
     binary = bool(np.isin(scores, (0.0, 1.0)).all()) and (chosen.kind == "binary" or task.answer.type == "label")
     return chosen.name, np.asarray(scores, dtype=np.float64), binary
-
-
-def shared_ends(texts: Sequence[str]) -> tuple[str, str]:
-    """Return the longest beginning and end that all texts have in common, cut at a space or line so words stay whole.
-
-    They do not overlap in any text.
-    """
-    if len(texts) < 2:
-        return "", ""
-    prefix = common_start(texts)
-    prefix = prefix[: max(prefix.rfind(" "), prefix.rfind("\n")) + 1]
-    rest = [text[len(prefix) :] for text in texts]
-    suffix = common_start([text[::-1] for text in rest])[::-1]
-    starts = [place for place in (suffix.find(" "), suffix.find("\n")) if place >= 0]
-    return prefix, suffix[min(starts) :] if starts else ""
 
 
 def clip(text: str) -> str:

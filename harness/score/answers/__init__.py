@@ -6,6 +6,7 @@ Reading a completion never raises, whatever a model wrote; what cannot be read i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.errors import UserError
@@ -19,25 +20,34 @@ from harness.score.answers.source import gold_code, read_code
 from harness.score.answers.sql import gold_sql, read_sql
 from harness.score.answers.structured import gold_json, read_json
 from harness.score.answers.text import gold_regex, gold_text, read_regex, read_text, text_of
-from harness.tasks.task import (
-    AnswerFormat,
-    CodeAnswer,
-    CustomAnswer,
-    EntitiesAnswer,
-    InstructionsAnswer,
-    JsonAnswer,
-    LabelAndExplanationAnswer,
-    LabelAnswer,
-    NumberAnswer,
-    RegexAnswer,
-    SqlAnswer,
-    TextAnswer,
-)
+from harness.tasks.task import AnswerFormat, CustomAnswer
 
 __all__ = ["VERSION", "answer_in", "read", "read_gold", "text_of"]
 
 VERSION = 6
 """Raised when answers are read in another way, so that scores kept from before are computed again."""
+
+Reader = Callable[[str, Any], Any]
+
+
+def _of_text(reader: Callable[[str], Any]) -> Reader:
+    """A reader for which the spec holds nothing but its type."""
+    return lambda text, spec: reader(text)
+
+
+_READERS: Mapping[str, tuple[Reader, Reader]] = {
+    "label": (read_label, gold_label),
+    "number": (read_number, gold_number),
+    "text": (read_text, gold_text),
+    "regex": (read_regex, gold_regex),
+    "json": (_of_text(read_json), _of_text(gold_json)),
+    "entities": (read_entities, gold_entities),
+    "sql": (_of_text(read_sql), _of_text(gold_sql)),
+    "code": (_of_text(read_code), _of_text(gold_code)),
+    "label_and_explanation": (read_explained, gold_explained),
+    "instructions": (_of_text(read_whole), _of_text(gold_instructions)),
+}
+"""Of completions and of right answers, by the answer's type."""
 
 
 def read(completion: str, spec: AnswerFormat, thinking: Thinking | None = None) -> Any | None:
@@ -56,29 +66,7 @@ def read(completion: str, spec: AnswerFormat, thinking: Thinking | None = None) 
 
 def answer_in(text: str, spec: AnswerFormat) -> Any | None:
     """Return the answer in a text that `text_of` has taken out of a completion, as `read` does."""
-    match spec:
-        case LabelAnswer():
-            return read_label(text, spec)
-        case NumberAnswer():
-            return read_number(text, spec)
-        case TextAnswer():
-            return read_text(text, spec)
-        case RegexAnswer():
-            return read_regex(text, spec)
-        case JsonAnswer():
-            return read_json(text)
-        case EntitiesAnswer():
-            return read_entities(text, spec)
-        case SqlAnswer():
-            return read_sql(text)
-        case CodeAnswer():
-            return read_code(text)
-        case LabelAndExplanationAnswer():
-            return read_explained(text, spec)
-        case InstructionsAnswer():
-            return read_whole(text)
-        case CustomAnswer():
-            return _read_custom(text, spec)
+    return _read_custom(text, spec) if isinstance(spec, CustomAnswer) else _READERS[spec.type][0](text, spec)
 
 
 def _read_custom(text: str, spec: CustomAnswer) -> Any | None:
@@ -95,29 +83,9 @@ def read_gold(reference: str, spec: AnswerFormat) -> Any:
         ValueError: a part of it is not understood; the message says which and what was expected.
         UserError: a plugin's reader fails.
     """
-    match spec:
-        case LabelAnswer():
-            return gold_label(reference, spec)
-        case NumberAnswer():
-            return gold_number(reference, spec)
-        case TextAnswer():
-            return gold_text(reference, spec)
-        case RegexAnswer():
-            return gold_regex(reference, spec)
-        case JsonAnswer():
-            return gold_json(reference)
-        case EntitiesAnswer():
-            return gold_entities(reference, spec)
-        case SqlAnswer():
-            return gold_sql(reference)
-        case CodeAnswer():
-            return gold_code(reference)
-        case LabelAndExplanationAnswer():
-            return gold_explained(reference, spec)
-        case InstructionsAnswer():
-            return gold_instructions(reference)
-        case CustomAnswer():
-            value = _read_custom(reference, spec)
-            if value is None:
-                raise ValueError(f"it holds no valid {spec.type}")
-            return value
+    if not isinstance(spec, CustomAnswer):
+        return _READERS[spec.type][1](reference, spec)
+    value = _read_custom(reference, spec)
+    if value is None:
+        raise ValueError(f"it holds no valid {spec.type}")
+    return value
