@@ -9,7 +9,7 @@ statistics.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from statistics import NormalDist
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.score.metrics.base import Basis, FloatArray, IntArray, Metric, only_mean
+from harness.score.metrics.base import Basis, FloatArray, IntArray, Metric, Summary, only_mean
 
 if TYPE_CHECKING:
     from harness.score.scoring import ScoredRun
@@ -37,7 +37,6 @@ DIGITS = 12
 ROUNDING = 1e-12
 """Differences below this are the floating-point arithmetic's, not the rows'."""
 
-Summary = Callable[[FloatArray], FloatArray]
 _NORMAL = NormalDist()
 
 

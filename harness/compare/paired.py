@@ -22,7 +22,6 @@ from harness.compare.intervals import (
     ROUNDING,
     Resampled,
     Sample,
-    Summary,
     of_products,
     resample_all,
     rests_on,
@@ -33,7 +32,7 @@ from harness.compare.intervals import (
 )
 from harness.compare.power import RowsNeeded, rows_needed
 from harness.errors import UserError
-from harness.score.metrics.base import FloatArray, IntArray, Metric
+from harness.score.metrics.base import FloatArray, IntArray, Metric, Summary
 from harness.score.rules import Rules
 from harness.score.scoring import RowScores, ScoredRun, score_all
 from harness.store.results import Manifest, chosen_runs

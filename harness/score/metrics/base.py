@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Summary = Callable[[FloatArray], FloatArray]
+Share = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+"""From statistics, shape [..., k], what counts as right and what counts, each of shape [...]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Basis:
 
     unit: str
     count: Callable[[FloatArray], float]
-    share: Callable[[FloatArray], tuple[FloatArray, FloatArray]] | None = None
+    share: Share | None = None
     score: Callable[[float], float] = _same
     unseen: FloatArray | None = None
     least: int = 5
@@ -85,7 +88,7 @@ class Metric:
 
     name: str
     stats: Callable[[Example], Sequence[float]]
-    summary: Callable[[FloatArray], FloatArray] = only_mean
+    summary: Summary = only_mean
     kind: Literal["binary", "mean", "corpus"] = "mean"
     low: float = 0.0
     high: float = 1.0
@@ -188,10 +191,50 @@ def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     return np.divide(numerator, denominator, out=quotient, where=denominator != 0)
 
 
-def share_of(
-    unit: str,
-    share: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
-    score: Callable[[float], float] = _same,
-) -> Basis:
+def share_of(unit: str, share: Share, score: Callable[[float], float] = _same) -> Basis:
     """The basis of a score that is a function of one share: all that counts, right or not."""
     return Basis(unit, lambda stats: float(share(stats)[1].sum()), share, score)
+
+
+def precision(stats: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The share of precision, from statistics of what is gold, what is answered, and what is both."""
+    return stats[..., 2], stats[..., 1]
+
+
+def recall(stats: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The share of recall, from the same statistics."""
+    return stats[..., 2], stats[..., 0]
+
+
+def f1(stats: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """F1 as a share, from the same statistics: twice what is both, of all that is gold and all that is answered."""
+    return 2 * stats[..., 2], stats[..., 0] + stats[..., 1]
+
+
+def over_classes(share: Share, weigh: Callable[[FloatArray, FloatArray], Any]) -> Summary:
+    """The mean over classes of a share (0 where undefined), each weighed by its gold and its answers.
+
+    The statistics are gold, answered and both, each for all classes: shape [..., 3 x classes].
+    """
+
+    def summary(means: FloatArray) -> FloatArray:
+        gold, answered, both = np.split(means, 3, axis=-1)
+        weight = np.asarray(weigh(gold, answered), dtype=np.float64)
+        of_each = ratio(*share(np.stack([gold, answered, both], axis=-1)))
+        return ratio((weight * of_each).sum(axis=-1), weight.sum(axis=-1))
+
+    return summary
+
+
+def occurs(gold: FloatArray, answered: FloatArray) -> NDArray[np.bool_]:
+    """Weigh classes alike that are gold or answered at all."""
+    return gold + answered > 0
+
+
+def of_share(
+    name: str, stats: Callable[[Example], Sequence[float]], unit: str, share: Share, scorable: int | None = None
+) -> Metric:
+    """The metric whose score is a share of all rows' units: of what counts, what is right; 0 where nothing counts."""
+    return Metric(
+        name, stats, lambda means: ratio(*share(means)), "corpus", scorable=scorable, basis=share_of(unit, share)
+    )

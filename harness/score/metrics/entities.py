@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
-from harness.score.metrics.base import Basis, Example, FloatArray, Metric, ratio, recipes, share_of
+from harness.score.metrics.base import (
+    Basis,
+    Example,
+    Metric,
+    Share,
+    f1,
+    occurs,
+    of_share,
+    over_classes,
+    precision,
+    recall,
+    recipes,
+)
 from harness.tasks.tags import Scheme, spans
 from harness.tasks.task import EntitiesAnswer
 
@@ -29,12 +41,7 @@ def entity_f1(
     `conlleval` as its script does, `iob2` strictly (`harness.tasks.tags`). `average: macro` is the mean over the types
     that occur as gold or as an answer. 0 when nobody answers or expects any entity.
     """
-
-    def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
-        return ratio(2 * hits, gold + found)
-
-    basis = share_of("entities, gold or answered", lambda s: (2 * s[..., 2], s[..., 0] + s[..., 1]))
-    return _metric("entity_f1", answer, summary, basis, ignore_case, average, scheme)
+    return _metric("entity_f1", answer, "entities, gold or answered", f1, ignore_case, average, scheme)
 
 
 def entity_precision(
@@ -44,12 +51,7 @@ def entity_precision(
 
     Entities and options as for `entity_f1`.
     """
-
-    def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
-        return ratio(hits, found)
-
-    basis = share_of("entities answered", lambda s: (s[..., 2], s[..., 1]))
-    return _metric("entity_precision", answer, summary, basis, ignore_case, average, scheme)
+    return _metric("entity_precision", answer, "entities answered", precision, ignore_case, average, scheme)
 
 
 def entity_recall(
@@ -59,19 +61,14 @@ def entity_recall(
 
     Entities and options as for `entity_f1`.
     """
-
-    def summary(gold: FloatArray, found: FloatArray, hits: FloatArray) -> FloatArray:
-        return ratio(hits, gold)
-
-    basis = share_of("gold entities", lambda s: (s[..., 2], s[..., 0]))
-    return _metric("entity_recall", answer, summary, basis, ignore_case, average, scheme)
+    return _metric("entity_recall", answer, "gold entities", recall, ignore_case, average, scheme)
 
 
 def _metric(
     name: str,
     answer: EntitiesAnswer,
-    summary: Callable[[FloatArray, FloatArray, FloatArray], FloatArray],
-    basis: Basis,
+    unit: str,
+    share: Share,
     ignore_case: bool,
     average: Average,
     scheme: Scheme,
@@ -86,14 +83,10 @@ def _metric(
         gold = max(golds, key=lambda one: _f1(found, one), default=Counter())
         return [float(_count(one, kind)) for one in (gold, found, found & gold) for kind in types]
 
-    def mean(means: FloatArray) -> FloatArray:
-        gold, found, hits = np.split(means, 3, axis=-1)
-        occurs = np.asarray(gold + found > 0, dtype=np.float64)
-        return ratio((occurs * summary(gold, found, hits)).sum(axis=-1), occurs.sum(axis=-1))
-
-    if average == "macro":
-        basis = Basis("gold entities of the rarest type", lambda s: float(np.split(s, 3, axis=-1)[0].sum(axis=0).min()))
-    return Metric(name, stats, mean, kind="corpus", basis=basis)
+    if average == "micro":
+        return of_share(name, stats, unit, share)
+    basis = Basis("gold entities of the rarest type", lambda s: float(np.split(s, 3, axis=-1)[0].sum(axis=0).min()))
+    return Metric(name, stats, over_classes(share, occurs), kind="corpus", basis=basis)
 
 
 def _count(found: Found, kind: str | None) -> int:

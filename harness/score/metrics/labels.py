@@ -15,7 +15,19 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import UserError, nearest
-from harness.score.metrics.base import Basis, Example, FloatArray, Metric, best, ratio, recipes, share_of
+from harness.score.metrics import base
+from harness.score.metrics.base import (
+    Basis,
+    Example,
+    FloatArray,
+    Metric,
+    Share,
+    best,
+    of_share,
+    ratio,
+    recipes,
+    share_of,
+)
 from harness.tasks.task import LabelAnswer, NumberAnswer
 
 
@@ -98,36 +110,17 @@ def _counts(name: str, answer: LabelAnswer) -> Callable[[Example], Sequence[floa
     return stats
 
 
-def _parts(means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    gold, predicted, both = np.split(means, 3, axis=-1)
-    return gold, predicted, both
-
-
-def _of_labels(labels: int, *, least: int = 3) -> Basis:
+def _of_labels(labels: int) -> Basis:
     """A score in which every label weighs rests on the rows of the rarest one."""
     one, none = np.eye(labels), np.zeros((labels, labels))
     unseen = np.vstack([np.hstack([one, one, one]), np.hstack([one, np.roll(one, 1, axis=1), none])])
-    return Basis(
-        "rows of the rarest label",
-        lambda stats: float(_parts(stats)[0].sum(axis=0).min()),
-        None,
-        unseen=unseen,
-        least=least,
-    )
+    return Basis("rows of the rarest label", lambda s: float(s[:, :labels].sum(axis=0).min()), unseen=unseen, least=3)
 
 
-def _averaged(
-    name: str, answer: LabelAnswer, average: Literal["macro", "weighted"], of: Literal["f1", "precision", "recall"]
-) -> Metric:
-    """The mean of each label's F1, precision or recall (0 where undefined), as scikit-learn averages them."""
-
-    def summary(means: FloatArray) -> FloatArray:
-        gold, predicted, both = _parts(means)
-        whole = {"f1": (gold + predicted) / 2, "precision": predicted, "recall": gold}[of]
-        weight = np.asarray(gold + predicted > 0, dtype=np.float64) if average == "macro" else gold
-        return ratio((weight * ratio(both, whole)).sum(axis=-1), weight.sum(axis=-1))
-
-    basis = _of_labels(len(answer.labels)) if average == "macro" else None
+def _averaged(name: str, answer: LabelAnswer, share: Share, *, weighted: bool = False) -> Metric:
+    """The mean of each label's F1, precision or recall, as scikit-learn's "macro" or "weighted" averages them."""
+    summary = base.over_classes(share, (lambda gold, _: gold) if weighted else base.occurs)
+    basis = None if weighted else _of_labels(len(answer.labels))
     return Metric(name, _counts(name, answer), summary, kind="corpus", basis=basis)
 
 
@@ -137,7 +130,7 @@ def macro_f1(answer: LabelAnswer) -> Metric:
     As `sklearn.metrics.f1_score(average="macro")` does: a label of the task that neither occurs nor is predicted does
     not count as 0.
     """
-    return _averaged("macro_f1", answer, "macro", "f1")
+    return _averaged("macro_f1", answer, base.f1)
 
 
 def macro_precision(answer: LabelAnswer) -> Metric:
@@ -145,7 +138,7 @@ def macro_precision(answer: LabelAnswer) -> Metric:
 
     As `sklearn.metrics.precision_score(average="macro", zero_division=0)`: a label that is never answered has 0.
     """
-    return _averaged("macro_precision", answer, "macro", "precision")
+    return _averaged("macro_precision", answer, base.precision)
 
 
 def macro_recall(answer: LabelAnswer) -> Metric:
@@ -154,12 +147,12 @@ def macro_recall(answer: LabelAnswer) -> Metric:
     As `sklearn.metrics.recall_score(average="macro", zero_division=0)`: a label that is answered and never gold has 0,
     where `balanced_accuracy` leaves it out.
     """
-    return _averaged("macro_recall", answer, "macro", "recall")
+    return _averaged("macro_recall", answer, base.recall)
 
 
 def weighted_precision(answer: LabelAnswer) -> Metric:
     """Mean of the labels' precision, weighted by how often each is gold (scikit-learn's "weighted"). Range [0, 1]."""
-    return _averaged("weighted_precision", answer, "weighted", "precision")
+    return _averaged("weighted_precision", answer, base.precision, weighted=True)
 
 
 def weighted_recall(answer: LabelAnswer) -> Metric:
@@ -167,12 +160,12 @@ def weighted_recall(answer: LabelAnswer) -> Metric:
 
     With one label a row this is the accuracy.
     """
-    return _averaged("weighted_recall", answer, "weighted", "recall")
+    return _averaged("weighted_recall", answer, base.recall, weighted=True)
 
 
 def weighted_f1(answer: LabelAnswer) -> Metric:
     """Mean of the labels' F1, weighted by how often each is gold (scikit-learn's "weighted"). Range [0, 1]."""
-    return _averaged("weighted_f1", answer, "weighted", "f1")
+    return _averaged("weighted_f1", answer, base.f1, weighted=True)
 
 
 def balanced_accuracy(answer: LabelAnswer) -> Metric:
@@ -180,18 +173,8 @@ def balanced_accuracy(answer: LabelAnswer) -> Metric:
 
     Source: `sklearn.metrics.balanced_accuracy_score`; K. H. Brodersen et al., ICPR 2010.
     """
-
-    def summary(means: FloatArray) -> FloatArray:
-        gold, _, both = _parts(means)
-        return ratio(ratio(both, gold).sum(axis=-1), np.asarray((gold > 0).sum(axis=-1), dtype=np.float64))
-
-    return Metric(
-        "balanced_accuracy",
-        _counts("balanced_accuracy", answer),
-        summary,
-        kind="corpus",
-        basis=_of_labels(len(answer.labels)),
-    )
+    summary, basis = base.over_classes(base.recall, lambda gold, _: gold > 0), _of_labels(len(answer.labels))
+    return Metric("balanced_accuracy", _counts("balanced_accuracy", answer), summary, kind="corpus", basis=basis)
 
 
 def mcc(answer: LabelAnswer) -> Metric:
@@ -202,7 +185,7 @@ def mcc(answer: LabelAnswer) -> Metric:
     """
 
     def summary(means: FloatArray) -> FloatArray:
-        gold, predicted, both = _parts(means)
+        gold, predicted, both = np.split(means, 3, axis=-1)
         unread = 1 - predicted.sum(axis=-1)
         lost = 1 - gold.sum(axis=-1)
         covariance = both.sum(axis=-1) - (gold * predicted).sum(axis=-1)
@@ -233,16 +216,13 @@ def _one_label(name: str, answer: LabelAnswer, positive: str | None) -> Callable
     return stats
 
 
-def _f1_summary(means: FloatArray) -> FloatArray:
-    return ratio(2 * means[..., 2], means[..., 0] + means[..., 1])
-
-
 def f1(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
     """F1 of the positive label (`answer.positive`, or the option): 2 TP / (2 TP + FP + FN). Range [0, 1]."""
     basis = share_of(
         "positives, gold or answered", lambda s: (s[..., 2], s[..., 0] + s[..., 1] - s[..., 2]), f1_of_overlap
     )
-    return Metric("f1", _one_label("f1", answer, positive), _f1_summary, kind="corpus", basis=basis)
+    stats = _one_label("f1", answer, positive)
+    return Metric("f1", stats, lambda means: ratio(*base.f1(means)), kind="corpus", basis=basis)
 
 
 def f1_of_overlap(share: float) -> float:
@@ -253,15 +233,13 @@ def f1_of_overlap(share: float) -> float:
 def precision(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
     """Of the rows answered with the positive label, the share where it is right; 0 when there are none."""
     stats = _one_label("precision", answer, positive)
-    basis = share_of("answered positives", lambda s: (s[..., 2], s[..., 1]))
-    return Metric("precision", stats, lambda means: ratio(means[..., 2], means[..., 1]), kind="corpus", basis=basis)
+    return of_share("precision", stats, "answered positives", base.precision)
 
 
 def recall(answer: LabelAnswer, *, positive: str | None = None) -> Metric:
     """Of the rows whose gold is the positive label, the share answered with it; 0 when there are none."""
     stats = _one_label("recall", answer, positive)
-    basis = share_of("positives", lambda s: (s[..., 2], s[..., 0]))
-    return Metric("recall", stats, lambda means: ratio(means[..., 2], means[..., 0]), kind="corpus", basis=basis)
+    return of_share("recall", stats, "positives", base.recall)
 
 
 def micro_f1(answer: LabelAnswer) -> Metric:
@@ -275,8 +253,7 @@ def micro_f1(answer: LabelAnswer) -> Metric:
         gold, answered = (_as_set(value) for value in gold_and_answer(example))
         return float(len(gold)), float(len(answered)), float(len(gold & answered))
 
-    basis = share_of("labels, gold or answered", lambda s: (2 * s[..., 2], s[..., 0] + s[..., 1]))
-    return Metric("micro_f1", stats, _f1_summary, kind="corpus", basis=basis)
+    return of_share("micro_f1", stats, "labels, gold or answered", base.f1)
 
 
 def win_rate(

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.score.metrics.base import Example, FloatArray, Metric, ratio, recipes, share_of
+from harness.score.metrics.base import Example, Metric, of_share, recipes
 from harness.tasks.task import SqlAnswer
 
 SECONDS = 10.0
@@ -37,11 +37,7 @@ def execution_accuracy(answer: SqlAnswer) -> Metric:
         right = _ENGINE.judge(example.fields.get(answer.table), golds, example.answer)
         return (0.0, 0.0) if right is None else (float(right), 1.0)
 
-    def summary(means: FloatArray) -> FloatArray:
-        return ratio(means[..., 0], means[..., 1])
-
-    basis = share_of("judged rows", lambda s: (s[..., 0], s[..., 1]))
-    return Metric("execution_accuracy", stats, summary, kind="corpus", scorable=1, basis=basis)
+    return of_share("execution_accuracy", stats, "judged rows", lambda s: (s[..., 0], s[..., 1]), scorable=1)
 
 
 class _Engine:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.score.answers.structured import canonical
-from harness.score.metrics.base import Example, Metric, best, ratio, recipes, share_of
+from harness.score.metrics.base import Example, Metric, best, f1, of_share, recipes
 from harness.tasks.task import AnswerFormat, JsonAnswer
 
 Leaf = tuple[tuple[str, ...], str]
@@ -32,10 +32,7 @@ def json_f1(answer: JsonAnswer, *, ordered: bool = False) -> Metric:
         gold = max(golds, key=lambda one: (found & one).total() / (found.total() + one.total()), default=Counter())
         return float(gold.total()), float(found.total()), float((found & gold).total())
 
-    basis = share_of("leaves, gold or answered", lambda s: (2 * s[..., 2], s[..., 0] + s[..., 1]))
-    return Metric(
-        "json_f1", stats, lambda means: ratio(2 * means[..., 2], means[..., 0] + means[..., 1]), "corpus", basis=basis
-    )
+    return of_share("json_f1", stats, "leaves, gold or answered", f1)
 
 
 def leaves(value: Any, path: tuple[str, ...] = (), *, ordered: bool = False) -> Iterator[Leaf]:
