@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal
@@ -13,21 +13,11 @@ from harness.score.metrics.sql_components import COMPONENTS, agree, components, 
 from harness.tasks.task import SqlAnswer
 
 _AGGREGATES = frozenset({"MAX", "MIN", "COUNT", "SUM", "AVG"})
-_BEYOND: frozenset[str | tuple[str, str]] = frozenset(
-    {
-        "JOIN",
-        ("GROUP", "BY"),
-        ("ORDER", "BY"),
-        "HAVING",
-        "LIMIT",
-        "UNION",
-        "INTERSECT",
-        "EXCEPT",
-        "OR",
-        "BETWEEN",
-        "CASE",
-    }
-)
+_BEYOND: frozenset[str | tuple[str, str]] = frozenset({
+    "JOIN", ("GROUP", "BY"), ("ORDER", "BY"), "HAVING", "LIMIT", "UNION", "INTERSECT", "EXCEPT", "OR", "BETWEEN",
+    "CASE",
+})  # fmt: skip
+_CLAUSES = ("SELECT", "FROM", "WHERE")
 _OPERATORS = {"<=": "<=", ">=": ">=", "<>": "!=", "!=": "!=", "==": "=", "=": "=", "<": "<", ">": ">"}
 
 Part = Literal["all", "select", "from", "where", "group", "having", "order", "limit", "set_operation"]
@@ -76,20 +66,28 @@ def sql_exact_set_match(
 def parts(statement: str) -> tuple[Any, ...]:
     """Return the comparable parts of a query: columns, table and conditions, or its normalised text."""
     found = _statement_tokens(statement)
-    keywords = [token.keyword for token in found]
-    significant = [word for word, token in zip(keywords, found, strict=True) if token.kind != "space"]
-    starts = _places(found, ("FROM", "WHERE"))
-    if not significant or significant[0] != "SELECT" or "SELECT" in significant[1:] or "FROM" not in starts:
+    words = [token.keyword for token in found if token.kind != "space"]
+    if words[:1] != ["SELECT"] or words.count("SELECT") > 1 or _BEYOND & {*words, *pairwise(words)}:
         return "text", _plain(found)
-    words: set[str | tuple[str, str]] = {*significant, *pairwise(significant)}
-    if words & _BEYOND:
+    clauses: dict[str, list[list[Token]]] = {}
+    for depth, token in _with_depth(found):
+        clause = next(reversed(clauses), "")
+        separates = token.text == "," if clause == "SELECT" else clause == "WHERE" and token.keyword == "AND"
+        if depth == 0 and token.keyword in _CLAUSES and token.keyword not in clauses:
+            clauses[token.keyword] = [[]]
+        elif depth == 0 and separates:
+            clauses[clause].append([])
+        elif clause:
+            clauses[clause][-1].append(token)
+    if (*clauses, "WHERE")[:3] != _CLAUSES:
         return "text", _plain(found)
-    begin, where = keywords.index("SELECT") + 1, starts.get("WHERE", len(found))
-    if not begin <= starts["FROM"] < where:
-        return "text", _plain(found)
-    columns = frozenset(map(_column, _split(found[begin : starts["FROM"]], lambda token: token.text == ",")))
-    conditions = frozenset(map(_condition, _split(found[where + 1 :], lambda token: token.keyword == "AND")))
-    return "parts", columns, _plain(found[starts["FROM"] + 1 : where]), conditions
+    columns, tables, conditions = ([_trimmed(one) for one in clauses.get(name, [])] for name in _CLAUSES)
+    return (
+        "parts",
+        frozenset(_column(one) for one in columns if one),
+        *map(_plain, tables),
+        frozenset(_condition(one) for one in conditions if one),
+    )
 
 
 def _statement_tokens(statement: str) -> list[Token]:
@@ -103,45 +101,22 @@ def _text(statement: str) -> str:
     return _plain(_statement_tokens(statement))
 
 
-def _outside(found: Sequence[Token]) -> Iterator[tuple[int, Token]]:
-    """The tokens that are not in brackets, with their places."""
+def _with_depth(found: Sequence[Token]) -> Iterator[tuple[int, Token]]:
+    """Each token with the number of brackets around it; a bracket itself is outside."""
     depth = 0
-    for place, token in enumerate(found):
+    for token in found:
         depth = max(0, depth - (token.text == ")"))
-        if depth == 0:
-            yield place, token
+        yield depth, token
         depth += token.text == "("
 
 
-def _places(found: Sequence[Token], words: Iterable[str]) -> dict[str, int]:
-    """Where each word first occurs outside brackets."""
-    places: dict[str, int] = {}
-    for place, token in _outside(found):
-        if token.keyword in words:
-            places.setdefault(token.keyword, place)
-    return places
-
-
-def _split(found: Sequence[Token], separates: Callable[[Token], bool]) -> list[list[Token]]:
-    """The pieces between separators outside brackets; none of nothing."""
-    cuts = [place for place, token in _outside(found) if separates(token)]
-    bounds = [-1, *cuts, len(found)]
-    pieces = [list(found[start + 1 : end]) for start, end in pairwise(bounds)]
-    return [piece for piece in pieces if any(token.kind != "space" for token in piece)]
-
-
 def _trimmed(found: Sequence[Token]) -> list[Token]:
-    kept = list(found)
-    while kept and kept[0].kind == "space":
-        del kept[0]
-    while kept and kept[-1].kind == "space":
-        del kept[-1]
-    return kept
+    places = [place for place, token in enumerate(found) if token.kind != "space"]
+    return list(found[places[0] : places[-1] + 1]) if places else []
 
 
 def _column(found: Sequence[Token]) -> tuple[str, str]:
     """Aggregate ("" for none) and column."""
-    found = _trimmed(found)
     rest = _trimmed(found[1:])
     if len(rest) > 0 and found[0].keyword in _AGGREGATES:
         if rest[0].text == "(" and rest[-1].text == ")":
@@ -152,10 +127,12 @@ def _column(found: Sequence[Token]) -> tuple[str, str]:
 
 
 def _condition(found: Sequence[Token]) -> tuple[str, ...]:
-    found = _trimmed(found)
     if len(found) > 2 and found[0].text == "(" and found[-1].text == ")":
         found = _trimmed(found[1:-1])
-    place = next((place for place, token in _outside(found) if token.text in _OPERATORS), None)
+    outside = (
+        place for place, (depth, token) in enumerate(_with_depth(found)) if not depth and token.text in _OPERATORS
+    )
+    place = next(outside, None)
     if place is None:
         return (_plain(found),)
     return _plain(found[:place]), _OPERATORS[found[place].text], number_or_text(_plain(found[place + 1 :]))
