@@ -27,6 +27,14 @@ _OPERATORS = frozenset(",.=<>+-/|%*(") | {"||", "<>", "<=", ">=", "!=", "==", ":
 _LINKS = frozenset(",)=</>%") | {"||", "<>", "<=", ">=", "!=", "==", ";"}
 _LINKS_BEFORE_FROM = frozenset("+-*(")
 _COMPARISONS = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "=="})
+_SPACE = r"(?:[\s\u200b\u2060\ufeff]|--[^\n]*+|/\*.*?\*/)"
+_NAME = r"(?:[^\W\d][\w$]*+|\"(?:[^\"]|\"\")*+\"|'(?:[^']|'')*+'|`(?:[^`]|``)*+`|\[[^\]]*+\])"
+# The WITH that begins a query and is no word of prose.
+_WITH = re.compile(
+    rf"WITH{_SPACE}++(?:RECURSIVE{_SPACE}++)?+{_NAME}{_SPACE}*+(?:\((?:{_NAME}|{_SPACE}|,)*+\){_SPACE}*+)?"
+    rf"AS\b{_SPACE}*+(?:(?:NOT|MATERIALIZED)\b{_SPACE}*+)*+\(",
+    re.IGNORECASE | re.DOTALL,
+)
 _NOT_SQL = (
     "syntax error",
     "incomplete input",
@@ -58,7 +66,7 @@ def whole_statement(text: str) -> str | None:
     found = [one for one in tokens(text, first.start) if one.kind != "space"]
     while found and (found[-1].kind == "comment" or found[-1].text == ";"):
         del found[-1]
-    if any(one.text == ";" for one in found) or (first.keyword == "WITH" and not _is_with(text, first.start)):
+    if any(one.text == ";" for one in found) or (first.keyword == "WITH" and not _WITH.match(text, first.start)):
         return None
     return _joined(text, found) if len(found) > 1 else None
 
@@ -107,7 +115,7 @@ def statement_at(
     """
     first = text[start : start + 6]
     is_with = first[:4].upper() == "WITH"
-    if is_with and not _is_with(text, start):
+    if is_with and not _WITH.match(text, start):
         return None, start
     strict_titles = not titles_continue and first != "Select" and first[:4] != "With"
     found: list[Token] = []
@@ -143,31 +151,6 @@ def _breaks(gap: str, before: str, token: Token, seen_from: bool, strict_titles:
         title = len(token.text) > 1 and token.text[0].isupper() and token.text[1:].islower()
         return token.keyword not in CONTINUES or (title and strict_titles)
     return token.text not in _LINKS and (seen_from or gap.count("\n") > 1 or token.text not in _LINKS_BEFORE_FROM)
-
-
-def _is_with(text: str, start: int) -> bool:
-    """Whether the WITH at a place begins a query: WITH [RECURSIVE] name [(columns)] AS [[NOT] MATERIALIZED] (."""
-    expected = significant(text, start)
-    next(expected)
-    token = next(expected, None)
-    if token is not None and token.keyword == "RECURSIVE":
-        token = next(expected, None)
-    if token is None or token.kind not in ("word", "name", "string"):
-        return False
-    token = next(expected, None)
-    if token is not None and token.text == "(":
-        for token in expected:
-            if token.text == ")":
-                break
-            if token.kind not in ("word", "name", "string") and token.text != ",":
-                return False
-        token = next(expected, None)
-    if token is None or token.keyword != "AS":
-        return False
-    token = next(expected, None)
-    while token is not None and token.keyword in ("NOT", "MATERIALIZED"):
-        token = next(expected, None)
-    return token is not None and token.text == "("
 
 
 def significant(text: str, start: int) -> Iterator[Token]:
