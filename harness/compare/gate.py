@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.compare.paired import ALPHA, MARGIN, Comparison, compare_models
-from harness.compare.power import NORMAL
+from harness.compare.intervals import NORMAL
+from harness.compare.paired import MARGIN, Comparison, by_task, compare_models
+from harness.compare.power import ALPHA
 from harness.errors import UserError
 from harness.score.scoring import ScoredRun
 
@@ -92,16 +93,13 @@ def gate(
         UserError: there is no task to decide on.
     """
     wanted = set(tasks) or {run.manifest.task for run in runs if run.manifest.model == a}
-    by_task: dict[str, dict[str, ScoredRun]] = {}
-    for run in runs:
-        if run.manifest.model in (a, b) and run.manifest.task in wanted:
-            by_task.setdefault(run.manifest.task, {})[run.manifest.model] = run
-    if not by_task:
+    of = by_task(run for run in runs if run.manifest.model in (a, b) and run.manifest.task in wanted)
+    if not of:
         raise UserError(f"{a} has not run a task of this kind of rows")
-    chosen = [run for run in runs if run.manifest.task in by_task]
+    chosen = [run for run in runs if run.manifest.task in of]
     compared = compare_models(chosen, a, b, allowed, across_prompts=across_prompts)
     checks = []
-    for task, found in sorted(by_task.items()):
+    for task, found in of.items():
         first = next(iter(found.values()))
         category, metric = first.manifest.spec.category, first.metrics[0]
         missing = next((f"{model} has not run it" for model in (a, b) if model not in found), "")

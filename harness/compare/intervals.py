@@ -37,7 +37,7 @@ DIGITS = 12
 ROUNDING = 1e-12
 """Differences below this are the floating-point arithmetic's, not the rows'."""
 
-_NORMAL = NormalDist()
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +312,7 @@ def quantile(confidence: float, degrees: float | None = None) -> float:
 
 def two_sided(confidence: float) -> float:
     """Normal quantile of a two-sided interval of that confidence: 1.96 for 0.95."""
-    return _NORMAL.inv_cdf(0.5 + confidence / 2)
+    return NORMAL.inv_cdf(0.5 + confidence / 2)
 
 
 def tail_bound(gap: float, error: float) -> float:
@@ -364,7 +364,7 @@ class Resampled:
         point = point if np.ptp(self.resampled) == 0 else round(point, DIGITS)
         below = float((self.resampled < point).mean() + (self.resampled <= point).mean()) / 2
         edge = 1 / (len(self.resampled) + 1)
-        return _NORMAL.inv_cdf(min(max(below, edge), 1 - edge))
+        return NORMAL.inv_cdf(min(max(below, edge), 1 - edge))
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """BCa interval, expanded for few units; the normal one where there are no resamples.
@@ -377,10 +377,10 @@ class Resampled:
         z = two_sided(confidence)
         if self.resampled is None:
             return self.value - z * self.error, self.value + z * self.error
-        shown = min(z, _NORMAL.inv_cdf(1 - FEWEST_BEYOND / len(self.resampled)))
+        shown = min(z, NORMAL.inv_cdf(1 - FEWEST_BEYOND / len(self.resampled)))
         bias = self._z_below(self.value)
         shifted = [bias + (bias + end) / (1 - self.acceleration * (bias + end)) for end in (-shown, shown)]
-        low, high = np.quantile(self.resampled, [_NORMAL.cdf(end) for end in shifted])
+        low, high = np.quantile(self.resampled, [NORMAL.cdf(end) for end in shifted])
         grown = quantile(confidence, self.n - 1) / shown * math.sqrt(self.n / max(self.n - 1, 1))
         return self.value - grown * (self.value - float(low)), self.value + grown * (float(high) - self.value)
 
@@ -395,11 +395,11 @@ class Resampled:
         if resampled is None or not resampled.min() <= 0 <= resampled.max():
             # Few resamples cannot show a small p; with so many rows the normal tail can.
             if resampled is None or len(resampled) < RESAMPLES:
-                return 2 * _NORMAL.cdf(-abs(self.value) / self.error) if self.error > 0 else 0.0
+                return 2 * NORMAL.cdf(-abs(self.value) / self.error) if self.error > 0 else 0.0
             return min(2 / (len(resampled) + 1), tail_bound(self.value, self.error))
         bias, at_zero = self._z_below(self.value), self._z_below(0.0)
         z = (at_zero - bias) / max(1 + self.acceleration * (at_zero - bias), 1e-9) - bias
-        return min(1.0, max(2 / (len(resampled) + 1), 2 * _NORMAL.cdf(-abs(z))))
+        return min(1.0, max(2 / (len(resampled) + 1), 2 * NORMAL.cdf(-abs(z))))
 
 
 def resample(stats: FloatArray, summary: Summary = only_mean, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:

@@ -30,7 +30,7 @@ from harness.compare.intervals import (
     two_sided,
     wilson,
 )
-from harness.compare.power import RowsNeeded, rows_needed
+from harness.compare.power import ALPHA, RowsNeeded, rows_needed
 from harness.errors import UserError
 from harness.score.metrics.base import FloatArray, IntArray, Metric, Summary
 from harness.score.rules import Rules
@@ -39,7 +39,6 @@ from harness.store.results import Manifest, chosen_runs
 
 MARGIN = 0.02
 """Default non-inferiority margin as a share of the metric's scale: two points."""
-ALPHA = 0.05
 Verdict = Literal["better", "worse", "within the margin", "not separable", "cannot be told"]
 
 

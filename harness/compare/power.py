@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from statistics import NormalDist
 
-from harness.compare.intervals import Sample, jackknife, leave_one_out
+from harness.compare.intervals import NORMAL, Sample, jackknife, leave_one_out
 from harness.rows.origin import Kind
 from harness.score.metrics.base import Metric
 from harness.score.metrics.registry import build_all
@@ -24,7 +23,6 @@ from harness.tasks.task import Task
 ALPHA, POWER = 0.05, 0.80
 DISCORDANCE = 0.2
 """Share of rows that one model gets right and the other wrong, where no two recorded runs say otherwise."""
-NORMAL = NormalDist()
 _LEVEL = NORMAL.inv_cdf(1 - ALPHA / 2)
 _POWER = NORMAL.inv_cdf(POWER)
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from harness.compare.intervals import Sample, jackknife, quantile, resample_all, rests_on, too_few
 from harness.compare.paired import (
-    ALPHA,
     MARGIN,
     Comparison,
     ModelPair,
@@ -30,6 +29,7 @@ from harness.compare.paired import (
     unseen,
     why_apart,
 )
+from harness.compare.power import ALPHA
 from harness.errors import UserError
 from harness.score.metrics.base import FloatArray
 from harness.score.scoring import ScoredRun

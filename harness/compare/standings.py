@@ -16,7 +16,6 @@ import numpy as np
 
 from harness.compare.intervals import Estimate, Sample, first_scores, of_products, two_sided, weights
 from harness.compare.paired import (
-    ALPHA,
     MARGIN,
     Comparison,
     ModelPair,
@@ -26,6 +25,7 @@ from harness.compare.paired import (
     scale,
     why_apart,
 )
+from harness.compare.power import ALPHA
 from harness.hashing import digest
 from harness.score.metrics.base import FloatArray, Metric
 from harness.score.scoring import ScoredRun

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.compare.intervals import Sample, estimate_all, two_sided
-from harness.compare.paired import ALPHA, holm
+from harness.compare.paired import holm
+from harness.compare.power import ALPHA
 from harness.errors import UserError, nearest
 from harness.report.words import signed, signed_interval, unanswered, with_interval
 from harness.store.history import HISTORY, PastRun, append, read

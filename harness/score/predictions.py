@@ -108,8 +108,7 @@ def column(path: Path, lines: list[dict[str, Any]], name: str) -> list[str]:
     """
     values = []
     for number, line in enumerate(lines, start=1):
-        reference = line.get("reference")
-        row = {**(reference if isinstance(reference, dict) else {}), **line}
+        row = _row(line)
         if name not in row:
             known = [key for key in row if key not in ("prediction", "reference")]
             raise DataError(f"{path}:{number}: no column '{name}' to group by{nearest(name, known)}")
@@ -156,7 +155,8 @@ def pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tu
             raise DataError(f"{path}:{number}: reference: {error}") from None
         if isinstance(sliced := line.get("slices"), Mapping):
             fields = {**sliced, **fields}
-        cluster = _cluster(line, file.task.evaluation.cluster)
+        name, columns = file.task.evaluation.cluster, _row(line)
+        cluster = row_id(columns, [name]) if name in columns else None
         row = EvaluationRow(_id(line, number), "", references, fields, cluster=cluster)
         status = line.get("status", "ok")
         if status not in get_args(ResponseStatus):
@@ -166,11 +166,10 @@ def pairs(path: str, lines: list[dict[str, Any]], file: TaskFile) -> Iterator[tu
         yield row, (None if prediction is None else Response(key, row.id, status, prediction),)
 
 
-def _cluster(line: Mapping[str, Any], name: str | None) -> str | None:
-    """What a row shares with others, by the task's column of clusters: a key of the line or of its reference."""
+def _row(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a row: the keys of its line, and of its reference where that is an object."""
     reference = line.get("reference")
-    row = {**(reference if isinstance(reference, Mapping) else {}), **line}
-    return row_id(row, [name]) if name is not None and name in row else None
+    return {**(reference if isinstance(reference, Mapping) else {}), **line}
 
 
 def _references(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import secrets
 import zlib
@@ -23,6 +22,7 @@ from harness.models.prices import lost_usd, usd_of
 from harness.plugins import Kind, plugins
 from harness.rows.evaluation import EvaluationRow
 from harness.score.answers import VERSION, answer_in, read_gold, text_of
+from harness.score.answers.source import parses
 from harness.score.answers.text import after_marker
 from harness.score.doubts import Doubter, Doubts
 from harness.score.metrics.base import Example, FloatArray, IntArray, Metric, only_mean
@@ -316,17 +316,9 @@ def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> Program
     environment = BoundedEnvironment(mark=("completion", mark))
     columns = {**row.fields, "completion": completion}
     given, _, tests = environment.render(environment.from_string(answer.program), columns).partition(mark)
-    if _is_python(tests):
+    if parses(tests):
         return Program(given, tests)
     return Program(given + tests)  # the answer stands inside a statement of the template
-
-
-def _is_python(source: str) -> bool:
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def score_run(results: Path, manifest: Manifest) -> ScoredRun:

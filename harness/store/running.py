@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from harness.store.atomic import replace_file
 from harness.store.results import RESPONSES
 
@@ -38,6 +40,9 @@ class Running:
     process: int
     started: str
     pairs: tuple[RunningPair, ...]
+
+
+_RUNNING = TypeAdapter(Running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +95,8 @@ def so_far(results: Path, pair: RunningPair) -> SoFar:
 
 def _files(results: Path) -> Iterator[tuple[Path, Running]]:
     for path in (results / FOLDER).glob("*.json"):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            pairs = tuple(RunningPair(**pair) for pair in found["pairs"])
-            yield path, Running(int(found["process"]), str(found["started"]), pairs)
-        except (OSError, ValueError, TypeError, KeyError):  # it has just ended, or is of another version
-            continue
+        with contextlib.suppress(OSError, ValidationError):  # it has just ended, or is of another version
+            yield path, _RUNNING.validate_json(path.read_bytes())
 
 
 def _alive(process: int) -> bool:

@@ -57,7 +57,7 @@ def gold_code(text: str) -> str:
         ValueError: it is not Python, or empty.
     """
     source = _trimmed(only_block(text))
-    if source is None or not (_parses(source) or _parses_as_body(source)):
+    if source is None or not (parses(source) or _parses_as_body(source)):
         raise ValueError("it is not Python source")
     return source
 
@@ -259,10 +259,11 @@ def _chunks(lines: Sequence[str]) -> list[list[str]]:
 
 def _parses_as_body(text: str) -> bool:
     """Whether it is a function's body, also when the first line's indentation was lost on the way."""
-    return _parses("def f():\n" + text) or _parses("def f():\n    " + text.lstrip())
+    return parses("def f():\n" + text) or parses("def f():\n    " + text.lstrip())
 
 
-def _parses(source: str) -> bool:
+def parses(source: str) -> bool:
+    """Return whether a text is Python source."""
     return _parsed(source) is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from itertools import compress
 
 import numpy as np
 
@@ -67,15 +67,12 @@ def pearson(answer: NumberAnswer) -> Metric:
     With all rows answered it is `scipy.stats.pearsonr`. 0 when the answers or the gold numbers are constant.
     """
 
-    def together(examples: Sequence[Example]) -> FloatArray:
-        x, y, known = _columns(examples)
-        for values in (x, y):
-            # Correlation does not change with unit and origin; around 0 and 1 the squares lose no digits.
-            values /= max(np.abs(values).max(initial=0.0), 1e-300)
-            values[known] -= values[known].mean() if known.any() else 0.0
-        return _statistics(x, y, known)
+    def centred(values: FloatArray) -> FloatArray:
+        # Correlation does not change with unit and origin; around 0 and 1 the squares lose no digits.
+        scaled = values / max(np.abs(values).max(), 1e-300)
+        return np.asarray(scaled - scaled.mean())
 
-    return _correlating("pearson", together)
+    return _correlating("pearson", centred)
 
 
 def spearman(answer: NumberAnswer) -> Metric:
@@ -86,20 +83,29 @@ def spearman(answer: NumberAnswer) -> Metric:
     treats the ranks as an estimate of the distribution function and differs by the order of 1/n.
     """
 
-    def together(examples: Sequence[Example]) -> FloatArray:
+    def ranks(values: FloatArray) -> FloatArray:
         from scipy.stats import rankdata
 
-        x, y, known = _columns(examples)
-        for values in (x, y):
-            count = int(known.sum())
-            values[known] = (rankdata(values[known]) - (count + 1) / 2) / max(count, 1)
-        return _statistics(x, y, known)
+        return np.asarray((rankdata(values) - (len(values) + 1) / 2) / len(values))
 
-    return _correlating("spearman", together)
+    return _correlating("spearman", ranks)
 
 
-def _correlating(name: str, together: Callable[[Sequence[Example]], FloatArray]) -> Metric:
-    """The metric of a correlation, whose rows' statistics depend on the other rows."""
+def _correlating(name: str, prepare: Callable[[FloatArray], FloatArray]) -> Metric:
+    """The metric of a correlation, whose rows' statistics depend on the other rows.
+
+    They are 1, x, y and their products, of the answers and gold numbers that `prepare` gives; 0 where one is unknown.
+    """
+
+    def together(examples: Sequence[Example]) -> FloatArray:
+        pairs = [(example.answer, example.gold[0]) for example in examples]
+        known = np.array([None not in pair for pair in pairs], dtype=bool)
+        table = np.zeros((len(pairs), 6))
+        if known.any():
+            x, y = (prepare(np.array([*map(as_float, side)])) for side in zip(*compress(pairs, known), strict=True))
+            table[known] = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
+        return table
+
     return Metric(
         name,
         needs_table,
@@ -112,25 +118,11 @@ def _correlating(name: str, together: Callable[[Sequence[Example]], FloatArray])
     )
 
 
-def _columns(examples: Sequence[Example]) -> tuple[FloatArray, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Answers, gold numbers and where both are known, each of shape [n]; 0 where not."""
-    pairs = [(example.answer, example.gold[0]) for example in examples]
-    known = np.array([None not in pair for pair in pairs], dtype=bool)
-    x = np.array([as_float(pair[0]) if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
-    y = np.array([as_float(pair[1]) if ok else 0.0 for pair, ok in zip(pairs, known, strict=True)], dtype=np.float64)
-    return x, y, known
-
-
 def _weighty(stats: FloatArray) -> float:
     """How many rows of equal weight carry the spread of the gold numbers: (sum of squares)^2 / sum of 4th powers."""
     known, gold = stats[:, 0], stats[:, 2]
     centred = (gold - ratio(gold.sum(), known.sum())) * known
     return float(ratio((centred**2).sum() ** 2, (centred**4).sum()))
-
-
-def _statistics(x: FloatArray, y: FloatArray, known: np.ndarray[Any, np.dtype[np.bool_]]) -> FloatArray:
-    columns = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
-    return np.where(known[:, None], columns, 0.0)
 
 
 RECIPES = recipes({"number"}, closeness, number_match, pearson, spearman)

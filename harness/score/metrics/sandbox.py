@@ -21,8 +21,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -105,7 +105,7 @@ def execute(program: Program | str, mechanism: Mechanism, wall_seconds: float) -
         stack.callback(os.close, verdict)
         started: list[subprocess.Popen[bytes]] = []
         stack.callback(_end, started)
-        with closing(pair[0]), closing(pair[1]), _closed(writing):
+        with closing(pair[0]), closing(pair[1]), os.fdopen(writing, "wb"):
             for role, source, inherited in (
                 ("answer", parts.answer, ours[:1]),
                 ("tests", parts.tests, [ours[1], writing]),
@@ -114,14 +114,6 @@ def execute(program: Program | str, mechanism: Mechanism, wall_seconds: float) -
                 _fill(folder, source)
                 started.append(_start(mechanism, folder, [role, *map(str, inherited)], inherited))
         return _watch(started, verdict, wall_seconds)
-
-
-@contextmanager
-def _closed(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _fill(folder: str, source: str) -> None:

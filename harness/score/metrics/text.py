@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -74,10 +73,6 @@ def rouge_n_f(prediction: Tokens, reference: Tokens, n: int) -> float:
 
 
 def _ngrams(tokens: Tokens, n: int) -> Counter[Any]:
-    if n == 1:
-        return Counter(tokens)
-    if n == 2:
-        return Counter(pairwise(tokens))
     return Counter(zip(*(tokens[start:] for start in range(n)), strict=False))
 
 
