@@ -138,15 +138,17 @@ def jsonl_splits(path: Path, name_of: Callable[[Row], str]) -> dict[str, Split]:
         columns.setdefault(name_of(row), {}).update(dict.fromkeys(row))
 
     def split(name: str) -> Split:
-        def read(wanted: Iterable[str]) -> Iterator[Row]:
-            chosen = set(wanted)
-            for row in jsonl(path):
-                if name_of(row) == name:
-                    yield {column: value for column, value in row.items() if column in chosen}
-
-        return Split(tuple(columns[name]), read)
+        return _split_of(tuple(columns[name]), lambda: (row for row in jsonl(path) if name_of(row) == name))
 
     return {name: split(name) for name in columns}
+
+
+def _split_of(columns: tuple[str, ...], rows: Callable[[], Iterable[Row]]) -> Split:
+    def read(wanted: Iterable[str]) -> Iterator[Row]:
+        chosen = set(wanted)
+        return ({name: value for name, value in row.items() if name in chosen} for row in rows())
+
+    return Split(columns, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +209,7 @@ def _json(path: Path) -> Split:
     for place, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise DataError(f"{path}: item {place}: expected an object of columns, found {type(row).__name__}")
-
-    def read(wanted: Iterable[str]) -> Iterator[Row]:
-        chosen = set(wanted)
-        return ({name: value for name, value in row.items() if name in chosen} for row in rows)
-
-    return Split(tuple(dict.fromkeys(name for row in rows for name in row)), read)
+    return _split_of(tuple(dict.fromkeys(name for row in rows for name in row)), lambda: rows)
 
 
 def _encoding(path: Path) -> str:

@@ -77,9 +77,9 @@ class Prompts:
         task = file.task
         self._prompt = self._compile("prompt", task.prompt)
         self._target = self._compile("target", task.target)
-        self._references = self._compile_expression("references", task.references)
-        self._messages = self._compile_expression("messages", task.messages)
-        self._question = self._compile("teacher.prompt", task.teacher.prompt) if task.teacher else None
+        self._references = self._compile("references", task.references)
+        self._messages = self._compile("messages", task.messages)
+        self._question = self._compile("teacher.prompt", task.teacher.prompt if task.teacher else None)
         before = self.names(f"{{{{ {task.messages} }}}}") if task.messages else frozenset()
         self.prompt_columns = self.names(task.prompt) | before
         expression = f"{{{{ {task.references} }}}}" if task.references else ""
@@ -170,17 +170,14 @@ class Prompts:
         """The columns that a template uses."""
         return self._environment.columns(template)
 
-    def _compile(self, key: str, text: str) -> jinja2.Template:
+    def _compile(self, key: str, text: str | None) -> Any:
+        """The template, or the expression, under a key of the task file; None for None."""
         try:
+            if text is None:
+                return None
+            if key in EXPRESSIONS:
+                return self._environment.compile_expression(text, undefined_to_none=False)
             return self._environment.from_string(text)
-        except _COMPILING as error:
-            raise SpecError(self._syntax(key, error)) from None
-
-    def _compile_expression(self, key: str, text: str | None) -> Any:
-        if text is None:
-            return None
-        try:
-            return self._environment.compile_expression(text, undefined_to_none=False)
         except _COMPILING as error:
             raise SpecError(self._syntax(key, error)) from None
 

@@ -44,9 +44,9 @@ class Marked:
 
 def sentence(text: str) -> str:
     """Return the first sentence of a text, which also ends with its line; leading markup is left out."""
-    begin = _match_end(text)
-    end = _SENTENCE.search(text, begin)
-    return text[begin : end.start() + 1 if end else len(text)]
+    text = _SKIPPED.sub("", text, count=1)
+    end = _SENTENCE.search(text)
+    return text[: end.start() + 1] if end else text
 
 
 def marked(text: str, *, first: bool = False) -> Marked | None:
@@ -89,8 +89,3 @@ def _in_braces(text: str, begin: int) -> str:
         if not depth:
             return text[begin : brace.start()]
     return text[begin:]
-
-
-def _match_end(text: str) -> int:
-    match = _SKIPPED.match(text)
-    return match.end() if match else 0

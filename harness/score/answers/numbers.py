@@ -356,8 +356,9 @@ def _numbers(text: str, place: int = 0) -> Iterator[_Found]:
             value = None
         operand = _OPERATOR.match(text, end) is not None and not _FROM.search(before)
         tied = more or operand or _TOLERANCE.match(text, end) is not None
-        known = None if value is None or more or operand else _signed(value, before)
-        term.append(_Found(begin - _sign_length(before), end, known))
+        sign, length = _sign(before)
+        known = None if value is None or more or operand else sign * value
+        term.append(_Found(begin - length, end, known))
         place = max(end, run.end())
         if not operand:
             # A term whose result is stated is no number itself: 3 x 4 = 12.
@@ -456,11 +457,7 @@ def _raised(text: str, place: int) -> tuple[int, int] | None:
 
 
 def _power_of_ten(value: Fraction, exponent: int) -> Fraction | None:
-    return (
-        value * Fraction(10**exponent if exponent > 0 else Fraction(1, 10**-exponent))
-        if abs(exponent) <= _LARGEST_EXPONENT
-        else None
-    )
+    return value * Fraction(10) ** exponent if abs(exponent) <= _LARGEST_EXPONENT else None
 
 
 def _power(value: Fraction, exponent: int) -> Fraction | None:
@@ -470,15 +467,12 @@ def _power(value: Fraction, exponent: int) -> Fraction | None:
     return Fraction(value**exponent)
 
 
-def _sign_length(before: str) -> int:
+def _sign(before: str) -> tuple[int, int]:
+    """-1 or 1 for the sign in front of digits, and how many characters it and a currency take there."""
     for pattern in (_SAID_MINUS, _SIGN, _MONEY_END):
         if (found := pattern.search(before)) is not None:
-            return len(before) - found.start()
-    return 0
-
-
-def _signed(value: Fraction, before: str) -> Fraction:
-    said = _SAID_MINUS.search(before)
-    if said is not None:
-        return value if _OPERAND.search(before, 0, said.start()) else -value
-    return -value if _SIGN.search(before) else value
+            positive = pattern is _MONEY_END or (
+                pattern is _SAID_MINUS and _OPERAND.search(before, 0, found.start()) is not None
+            )
+            return (1 if positive else -1), len(before) - found.start()
+    return 1, 0

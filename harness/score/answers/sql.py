@@ -181,13 +181,13 @@ def _at(text: str, start: int) -> tuple[_Found | None, int]:
             return _Found(inner, end, alone=True, parses=True), looked_at
     bracketed = before == "("
     found, end = statement_at(text, start, bracketed=bracketed)
-    if bracketed and found is not None and _goes_on(text, end):
+    if bracketed and found is not None and _behind(text, end).upper() in SET_OPERATORS | {"ORDER", "LIMIT"}:
         start, bracketed = start - 1, False  # "(SELECT …) UNION (SELECT …)" is one query
         found, end = statement_at(text, start)
     looked_at += end - start
     if found is None:
         return None, looked_at
-    if _PART.search(near) or (bracketed and _continues(text, end)):
+    if _PART.search(near) or (bracketed and _behind(text, end) in CONTINUES):  # in small letters, words may be prose
         return _Found(found, end, alone=False, parses=False, part=True), looked_at
     if is_word and found[:4] != "with":
         return _Found(found, end, alone=False, parses=False), looked_at
@@ -211,20 +211,9 @@ def _shorter(text: str, start: int, end: int, bracketed: bool) -> Iterator[tuple
         yield first_sentence(text, start, end)
 
 
-def _goes_on(text: str, bracket: int) -> bool:
-    """Whether a query goes on behind the closing bracket that follows."""
-    return _behind(text, bracket).upper() in SET_OPERATORS | {"ORDER", "LIMIT"}
-
-
-def _continues(text: str, bracket: int) -> bool:
-    """Whether a statement around the query goes on behind the closing bracket that follows; words may be prose."""
-    return _behind(text, bracket) in CONTINUES
-
-
 def _behind(text: str, bracket: int) -> str:
-    following = significant(text, bracket)
-    closing_bracket, token = next(following, None), next(following, None)
-    return token.text if closing_bracket is not None and token is not None else ""
+    """The token behind the closing bracket that follows, "" where there is none."""
+    return next((token.text for token in islice(significant(text, bracket), 1, None)), "")
 
 
 def _inside(text: str, start: int, mark: str) -> tuple[str | None, int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import io
 import json
 import os
@@ -36,9 +37,6 @@ _AMONG_THEMSELVES = (
     "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__add__", "__sub__", "__mul__", "__truediv__",
     "__matmul__", "__and__", "__or__", "__xor__",
 )  # fmt: skip
-
-
-_ALWAYS: dict[str, Callable[[Any], Any]] = {"__bool__": bool, "__str__": str, "__repr__": repr}
 
 
 class Peer:
@@ -112,8 +110,8 @@ class Peer:
         special = getattr(type(target), name, None)
         if name == "__iter__" and special is None:
             return iter(target)
-        if special is None and name in ("__bool__", "__str__", "__repr__"):
-            return _ALWAYS[name](target)
+        if name == "__bool__" and special is None:
+            return bool(target)
         if special is None:
             raise TypeError(f"'{type(target).__name__}' object has no {name}")
         return special(target, *given)
@@ -268,23 +266,10 @@ for _name in _AMONG_THEMSELVES:
     setattr(Remote, _name, _asked(_name, among=True))
 
 
-class Names:
-    """What the answer has defined, as the tests ask for it."""
-
-    def __init__(self, module: types.ModuleType) -> None:
-        self._module = module
-
-    def __call__(self, wanted: list[str]) -> dict[str, Any]:
-        """Return those of these names that there are."""
-        found = {name: self._module.__dict__[name] for name in wanted if name in self._module.__dict__}
-        return {name: _Module(value) if isinstance(value, types.ModuleType) else value for name, value in found.items()}
-
-
-class _Module(dict[str, str]):
-    """A module as plain data: the tests import it themselves."""
-
-    def __init__(self, module: types.ModuleType) -> None:
-        super().__init__({"module": module.__name__})
+def named(module: types.ModuleType, wanted: list[str]) -> dict[str, Any]:
+    """Return what the answer has defined of these names; a module as plain data, for the tests import it themselves."""
+    found = ((name, module.__dict__[name]) for name in wanted if name in module.__dict__)
+    return {name: {"module": one.__name__} if isinstance(one, types.ModuleType) else one for name, one in found}
 
 
 def loaded(path: str) -> types.ModuleType:
@@ -302,8 +287,7 @@ def answer(path: str, channel: int) -> None:
     """Load the answer, then do what the tests ask of it until they are gone."""
     peer = Peer(channel, open_to=True)
     os.set_inheritable(channel, False)
-    module = loaded(path)
-    peer.keep(Names(module))
+    peer.keep(functools.partial(named, loaded(path)))
     peer.send("loaded")
     while True:
         peer.serve(*peer.receive())
