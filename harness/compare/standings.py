@@ -331,8 +331,7 @@ def _mean_rank(scores: Scores, metrics: Mapping[str, Metric], model: str, models
 def _mean(tables: Sequence[FloatArray]) -> FloatArray:
     """The mean over tasks of resampled values, of which some may have fewer than others."""
     lines = min(map(len, tables))
-    total: FloatArray = sum((table[:lines] for table in tables), np.zeros_like(tables[0][:lines]))
-    return total / len(tables)
+    return np.asarray(np.mean([table[:lines] for table in tables], axis=0))
 
 
 def _mean_of(parts: Sequence[Estimate]) -> Estimate:

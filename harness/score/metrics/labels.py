@@ -49,13 +49,10 @@ def per_class(gold: Sequence[str | None], pred: Sequence[str | None], labels: Se
     """
     reports = []
     for label in labels:
-        support = sum(g == label for g in gold)
-        predicted = sum(p == label for p in pred)
-        hits = sum(g == label == p for g, p in zip(gold, pred, strict=True))
-        precision = hits / predicted if predicted else 0.0
-        recall = hits / support if support else 0.0
-        f1 = 2 * hits / (support + predicted) if support + predicted else 0.0
-        reports.append(ClassReport(label, precision, recall, f1, support))
+        both = sum(g == label == p for g, p in zip(gold, pred, strict=True))
+        stats = np.array([sum(g == label for g in gold), sum(p == label for p in pred), both], dtype=np.float64)
+        precision, recall, f1 = (float(ratio(*share(stats))) for share in (base.precision, base.recall, base.f1))
+        reports.append(ClassReport(label, precision, recall, f1, int(stats[0])))
     return reports
 
 
@@ -90,11 +87,11 @@ def adjacent_accuracy(answer: LabelAnswer, *, within: int = 1) -> Metric:
     return best("adjacent_accuracy", lambda ours, gold: abs(order[ours] - order[gold]) <= within, kind="binary")
 
 
-def _counts(name: str, answer: LabelAnswer) -> Callable[[Example], Sequence[float]]:
-    """Statistics [gold, predicted, both] of each label, shape [3 x labels]: the marginals of the confusion matrix."""
+def _counts(name: str, answer: LabelAnswer, labels: Sequence[str] = ()) -> Callable[[Example], Sequence[float]]:
+    """Statistics [gold, predicted, both] of each of these labels, by default of all, shape [3 x labels]."""
     if answer.many:
         raise UserError(f"metric '{name}' needs one label as the answer, not a set of them (did you mean 'micro_f1'?)")
-    order = {label: place for place, label in enumerate(answer.labels)}
+    order = {label: place for place, label in enumerate(labels or answer.labels)}
     size = len(order)
 
     def stats(example: Example) -> list[float]:
@@ -201,18 +198,12 @@ def mcc(answer: LabelAnswer) -> Metric:
 
 def _one_label(name: str, answer: LabelAnswer, positive: str | None) -> Callable[[Example], Sequence[float]]:
     """Statistics [gold, predicted, both] of the positive label."""
-    if answer.many:
-        raise UserError(f"metric '{name}' needs one label as the answer, not a set of them (did you mean 'micro_f1'?)")
     label = positive or answer.positive
+    stats = _counts(name, answer, [label or ""])
     if label is None:
         raise UserError(f"metric '{name}' needs answer.positive, the label that it looks at")
     if label not in answer.labels:
         raise UserError(f"metric '{name}': '{label}' is not one of the answer's labels{nearest(label, answer.labels)}")
-
-    def stats(example: Example) -> tuple[float, float, float]:
-        gold, answered = gold_and_answer(example)
-        return float(gold == label), float(answered == label), float(gold == label == answered)
-
     return stats
 
 
