@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from harness.check import Checked, check
 from harness.commands import options
-from harness.score.metrics.registry import build, description, names, recipe
+from harness.score.metrics.registry import build, recipes
 from harness.tasks.catalog import task_names
 
 METRICS_HEAD = """# Metrics
@@ -28,15 +28,15 @@ exact definition, its source and what an option changes.
 def metrics_page() -> str:
     """Return the page as Markdown."""
     rows = []
-    for name in names():
-        parameters = inspect.signature(recipe(name).make).parameters.values()
+    for name, recipe in sorted(recipes().items()):
+        parameters = inspect.signature(recipe.make).parameters.values()
         options = ", ".join(
             f"`{one.name}`" + ("" if one.default is one.empty else f" = {one.default!r}")
             for one in parameters
             if one.kind is one.KEYWORD_ONLY
         )
         rows.append(
-            [f"`{name}`", ", ".join(sorted(recipe(name).fits)), description(name).replace("|", "\\|"), options or "–"]
+            [f"`{name}`", ", ".join(sorted(recipe.fits)), recipe.definition.replace("|", "\\|"), options or "–"]
         )
     table = tabulate(rows, ["metric", "answers", "definition", "options"], tablefmt="github", disable_numparse=True)
     return f"{METRICS_HEAD}\n{table}\n"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -58,12 +58,12 @@ def _occurs(text: str, phrase: str) -> int:
     return len(re.findall(re.escape(phrase), text, re.IGNORECASE))
 
 
-def keyword_existence(text: str, *, keywords: Texts) -> bool:
+def existence(text: str, *, keywords: Texts) -> bool:
     """Every keyword is in the text, in any case, also within words."""
     return all(_occurs(text, keyword) for keyword in keywords)
 
 
-def keyword_frequency(text: str, *, keyword: Text, frequency: Count, relation: Relation) -> bool:
+def frequency(text: str, *, keyword: Text, frequency: Count, relation: Relation) -> bool:
     """The keyword is in the text at least, or less than, so many times, in any case, also within words."""
     return _compares(_occurs(text, keyword), relation, frequency)
 
@@ -178,7 +178,7 @@ def repeat_prompt(text: str, *, prompt_to_repeat: Text) -> bool:
     return text.strip().lower().startswith(prompt_to_repeat.strip().lower())
 
 
-def end_phrase(text: str, *, end_phrase: Text) -> bool:
+def end_checker(text: str, *, end_phrase: Text) -> bool:
     """The text ends with this phrase, in any case; quotation marks around the text do not count."""
     return text.strip().strip('"').lower().endswith(end_phrase.strip().lower())
 
@@ -243,30 +243,18 @@ def _words() -> NLTKWordTokenizer:
     return NLTKWordTokenizer()
 
 
-CHECKS: Mapping[str, Callable[..., bool]] = {
-    "change_case:capital_word_frequency": capital_word_frequency,
-    "change_case:english_capital": english_capital,
-    "change_case:english_lowercase": english_lowercase,
-    "combination:repeat_prompt": repeat_prompt,
-    "combination:two_responses": two_responses,
-    "detectable_content:number_placeholders": number_placeholders,
-    "detectable_content:postscript": postscript,
-    "detectable_format:constrained_response": constrained_response,
-    "detectable_format:json_format": json_format,
-    "detectable_format:multiple_sections": multiple_sections,
-    "detectable_format:number_bullet_lists": number_bullet_lists,
-    "detectable_format:number_highlighted_sections": number_highlighted_sections,
-    "detectable_format:title": title,
-    "keywords:existence": keyword_existence,
-    "keywords:forbidden_words": forbidden_words,
-    "keywords:frequency": keyword_frequency,
-    "keywords:letter_frequency": letter_frequency,
-    "language:response_language": response_language,
-    "length_constraints:nth_paragraph_first_word": nth_paragraph_first_word,
-    "length_constraints:number_paragraphs": number_paragraphs,
-    "length_constraints:number_sentences": number_sentences,
-    "length_constraints:number_words": number_words,
-    "punctuation:no_comma": no_comma,
-    "startend:end_checker": end_phrase,
-    "startend:quotation": quotation,
-}
+_GROUPS: Mapping[str, Sequence[Callable[..., bool]]] = {
+    "change_case": [capital_word_frequency, english_capital, english_lowercase],
+    "combination": [repeat_prompt, two_responses],
+    "detectable_content": [number_placeholders, postscript],
+    "detectable_format": [
+        constrained_response, json_format, multiple_sections, number_bullet_lists, number_highlighted_sections, title,
+    ],
+    "keywords": [existence, forbidden_words, frequency, letter_frequency],
+    "language": [response_language],
+    "length_constraints": [nth_paragraph_first_word, number_paragraphs, number_sentences, number_words],
+    "punctuation": [no_comma],
+    "startend": [end_checker, quotation],
+}  # fmt: skip
+CHECKS = {f"{group}:{check.__name__}": check for group, checks in _GROUPS.items() for check in checks}
+"""The checks by the names of instructions, spelt as in google/IFEval."""

@@ -6,6 +6,7 @@ ten. Because every score is a function of column means, a bootstrap over rows is
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -178,6 +179,11 @@ class MetricFactory:
 
     make: Callable[..., Metric]
     fits: frozenset[str]
+
+    @property
+    def definition(self) -> str:
+        """The first sentence of what the metric is."""
+        return (inspect.getdoc(self.make) or "").partition("\n")[0]
 
 
 def recipes(fits: Iterable[str], *makes: Callable[..., Metric]) -> dict[str, MetricFactory]:

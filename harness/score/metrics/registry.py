@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -51,38 +52,15 @@ _RECIPES: Mapping[str, MetricFactory] = {
 }
 
 
-def _all() -> Mapping[str, MetricFactory]:
-    """The metrics of this package and of plugins."""
+def recipes() -> Mapping[str, MetricFactory]:
+    """Return how each metric of this package and of plugins is made, by name."""
     added = plugins().of("metric", _RECIPES)
     return {**_RECIPES, **{name: MetricFactory(*addition.made) for name, addition in added.items()}}
 
 
-def names() -> list[str]:
-    """Return the names of all metrics, sorted."""
-    return sorted(_all())
-
-
 def fitting(answer_type: str) -> list[str]:
     """Return the names of the metrics that can score answers of this type, sorted."""
-    return sorted(name for name, recipe in _all().items() if answer_type in recipe.fits)
-
-
-def recipe(name: str) -> MetricFactory:
-    """Return how a metric is made.
-
-    Raises:
-        KeyError: there is no metric of this name.
-    """
-    return _all()[name]
-
-
-def description(name: str) -> str:
-    """Return the first sentence of a metric's definition.
-
-    Raises:
-        KeyError: there is no metric of this name.
-    """
-    return (inspect.getdoc(_all()[name].make) or "").split("\n")[0]
+    return sorted(name for name, recipe in recipes().items() if answer_type in recipe.fits)
 
 
 def build(spec: MetricSpec, answer: AnswerFormat) -> Metric:
@@ -92,9 +70,9 @@ def build(spec: MetricSpec, answer: AnswerFormat) -> Metric:
         UserError: the metric or one of its options is unknown, an option has a wrong type, or the metric does not
             score answers of this type.
     """
-    recipe = _all().get(spec.name)
+    recipe = recipes().get(spec.name)
     if recipe is None:
-        near = nearest(spec.name, names())
+        near = nearest(spec.name, recipes())
         fits = ", ".join(fitting(answer.type))
         choices = near if "did you mean" in near else f" (answers of type {answer.type} are scored by: {fits})"
         raise UserError(f"unknown metric '{spec.name}'{choices}{hint(choices)}")
@@ -112,8 +90,6 @@ def build_all(specs: Iterable[MetricSpec], answer: AnswerFormat) -> tuple[Metric
     Raises:
         UserError: as `build`; also when two are the same.
     """
-    from dataclasses import replace
-
     built: dict[str, Metric] = {}
     for spec in specs:
         metric = build(spec, answer)

@@ -63,26 +63,26 @@ def allow_unsafe() -> None:
     _unsafe_allowed = True
 
 
-def run(program: Program | str, *, unsafe: bool = False, wall_seconds: float = WALL_SECONDS) -> bool:
+def run(program: Program | str) -> bool:
     """Return whether an answer passes its tests within the limits; by itself, whether it runs to its end.
 
     Raises:
-        UserError: no sandbox works here, and neither `unsafe` nor `allow_unsafe` permits to go without.
+        UserError: no sandbox works here, and `allow_unsafe` was not called.
     """
     mechanism = working_mechanism()
-    if mechanism == "none" and not (unsafe or _unsafe_allowed):
+    if mechanism == "none" and not _unsafe_allowed:
         raise UserError(
             "a model's code is only run in a sandbox, and none works here: install bubblewrap (Linux), or allow user "
             "namespaces, or use a machine you can afford to lose and the option --unsafe-code"
         )
-    return execute(program, mechanism, wall_seconds)
+    return execute(program, mechanism)
 
 
 @lru_cache(maxsize=1)
 def working_mechanism() -> Mechanism:
     """Return the first sandbox that works on this machine, "none" without one; found out by running a program."""
     mechanisms: tuple[Mechanism, ...] = ("bubblewrap", "namespaces")
-    return next((one for one in mechanisms if available(one) and execute(_PROBE, one, WALL_SECONDS)), "none")
+    return next((one for one in mechanisms if available(one) and execute(_PROBE, one)), "none")
 
 
 def available(mechanism: Mechanism) -> bool:
@@ -92,7 +92,7 @@ def available(mechanism: Mechanism) -> bool:
     return sys.platform == "linux"
 
 
-def execute(program: Program | str, mechanism: Mechanism, wall_seconds: float) -> bool:
+def execute(program: Program | str, mechanism: Mechanism, wall_seconds: float = WALL_SECONDS) -> bool:
     """Run a program under one mechanism and return whether it passed, as `run` defines it.
 
     The verdict comes from the process of the tests, through a pipe that the answer's process does not have.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.score.metrics.registry import build, build_all, description, fitting, names
+from harness.score.metrics.registry import build, build_all, fitting, recipes
 from harness.tasks.task import ANSWER_TYPES, MetricSpec
 from tests.score.metrics.rows import spec
 
@@ -55,9 +55,9 @@ def test_a_metric_asked_for_twice_is_told_apart_by_its_options() -> None:
 
 
 def test_every_metric_says_in_a_sentence_what_it_is() -> None:
-    for name in names():
-        assert description(name).endswith((".", "]")), name
-        assert len(description(name)) > 30, name
+    for name, recipe in recipes().items():
+        assert recipe.definition.endswith((".", "]")), name
+        assert len(recipe.definition) > 30, name
 
 
 def test_every_answer_type_has_a_metric() -> None:

@@ -192,11 +192,13 @@ def test_the_one_that_works_is_found(mechanism: Mechanism) -> None:
 
 
 @pytest.mark.usefixtures("nothing_works")
-def test_without_a_sandbox_code_is_refused_unless_the_user_allows_it() -> None:
+def test_without_a_sandbox_code_is_refused_unless_the_user_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_unsafe_allowed", False)
     with pytest.raises(UserError, match="--unsafe-code"):
         sandbox.run("pass")
-    assert sandbox.run("pass", unsafe=True)
-    assert not sandbox.run("while True: pass", unsafe=True, wall_seconds=1)
+    sandbox.allow_unsafe()
+    assert sandbox.run("pass")
+    assert not sandbox.execute("while True: pass", "none", 1)
 
 
 def test_a_program_is_run_as_a_module(mechanism: Mechanism) -> None:
