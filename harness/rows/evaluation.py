@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import pickle
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -248,20 +248,20 @@ def _training(split: Split, prompts: Prompts) -> tuple[set[str], str]:
 
 def _check_columns(file: TaskFile, prompts: Prompts, kept: frozenset[str], split: Split) -> None:
     task = file.task
-    keys: dict[str, Iterator[str]] = {
-        "prompt": iter(prompts.names(task.prompt)),
-        "messages": iter(prompts.prompt_columns - prompts.names(task.prompt)),
-        "target": iter(prompts.names(task.target)),
-        "references": iter(prompts.answer_columns - prompts.names(task.target)),
-        "dataset.group_by": iter([task.dataset.group_by] if task.dataset.group_by else []),
-        "slices": iter(task.slices),
-        "evaluation.cluster": iter([task.evaluation.cluster] if task.evaluation.cluster else []),
-        "answer": iter(kept - set(task.slices)),
+    keys: dict[str, Iterable[str | None]] = {
+        "prompt": prompts.names(task.prompt),
+        "messages": prompts.prompt_columns - prompts.names(task.prompt),
+        "target": prompts.names(task.target),
+        "references": prompts.answer_columns - prompts.names(task.target),
+        "dataset.group_by": [task.dataset.group_by],
+        "slices": task.slices,
+        "evaluation.cluster": [task.evaluation.cluster],
+        "answer": kept - set(task.slices),
     }
     problems = [
         file.source.problem(key.split("."), f"no column '{name}' in the rows{nearest(name, split.columns)}")
         for key, names in keys.items()
-        for name in sorted(names)
+        for name in sorted(filter(None, names))
         if name not in split.columns
     ]
     if problems:

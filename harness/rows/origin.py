@@ -14,11 +14,7 @@ from harness.tasks.catalog import TaskFile
 
 Kind = Literal["benchmark", "sample"]
 KINDS: tuple[Kind, ...] = ("benchmark", "sample")
-
-
 Place = Literal["hub", "mirror", "files", "sample"]
-
-
 SPLIT_COLUMN = "_split"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,12 +86,8 @@ def append(results: Path, runs: Iterable[PastRun]) -> None:
     if not lines:
         return
     try:
-        with FileLock(results / f".{HISTORY}.lock"):
-            file = LineFile(results / HISTORY)
-            try:
-                file.append(lines)
-            finally:
-                file.close()
+        with FileLock(results / f".{HISTORY}.lock"), closing(LineFile(results / HISTORY)) as file:
+            file.append(lines)
     except OSError as error:
         warn(f"{results / HISTORY}: these runs are not added to the history: {error.strerror}")
 

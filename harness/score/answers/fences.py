@@ -139,8 +139,7 @@ def _read(lines: Sequence[str], place: int, block: _Open, *, trust_strings: bool
 
 def _without_indent(line: str, block: _Open) -> str:
     if block.quoted:
-        line = re.sub(r"^[ \t]*>[ \t]?", "", line)
-        return line
+        return re.sub(r"^[ \t]*>[ \t]?", "", line)
     kept = len(line) - len(line.lstrip(" \t"))
     return line[min(kept, block.indent) :]
 

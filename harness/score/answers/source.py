@@ -110,7 +110,7 @@ def _together(blocks: Sequence[Block]) -> str | None:
 
 
 def _defined(parts: Sequence[_Part]) -> frozenset[str]:
-    return frozenset[str]().union(*(part.defined for part in parts))
+    return frozenset(name for part in parts for name in part.defined)
 
 
 def _superseded(part: _Part, later: Sequence[_Part]) -> bool:
@@ -133,9 +133,7 @@ def _framing(front: Sequence[_Part], others: Sequence[_Part], main: Sequence[_Pa
 def _with_needed(parts: Sequence[_Part], chosen: list[_Part], others: list[_Part]) -> list[_Part]:
     """The chosen parts and those of the others that bind a name that is needed, in their order."""
     while True:
-        missing = frozenset[str]().union(*(part.used for part in chosen)) - frozenset[str]().union(
-            *(part.bound for part in chosen)
-        )
+        missing = {name for part in chosen for name in part.used} - {name for part in chosen for name in part.bound}
         needed = next((part for part in others if part.bound & missing), None)
         if needed is None:
             return [part for part in parts if part in chosen]
@@ -184,12 +182,9 @@ def _part(source: str) -> _Part | None:
 
 def _is_sketch(node: _Definition) -> bool:
     """Whether its body, the docstring aside, is only `...`."""
-    rest = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
-    dots = any(
-        isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) and one.value.value is ...
-        for one in node.body
-    )
-    return not rest and dots
+    values = [one.value for one in node.body if isinstance(one, ast.Expr)]
+    constants = [value.value for value in values if isinstance(value, ast.Constant)]
+    return len(constants) == len(node.body) and ... in constants
 
 
 def _is_test(node: _Definition) -> bool:
