@@ -368,7 +368,7 @@ def _scorer(task: Task, metric: Metric, rows: Sequence[EvaluationRow]) -> Callab
     def score(completions: Sequence[str]) -> float:
         responses = ((Response(row.id, row.id, "ok", text),) for row, text in zip(rows, completions, strict=True))
         stats = score_rows(task, (metric,), zip(rows, responses, strict=True)).stats[metric.name]
-        return float(metric.summary(stats.mean(axis=0)))
+        return metric.of(stats)
 
     return score
 

@@ -138,7 +138,7 @@ def document(
         for task, one in pair.tasks.items():
             ran = [both[task, model] for model in (pair.a, pair.b) if (task, model) in both]
             metric = ran[0].metrics[0].name if ran else "score"
-            scores = {} if pair is fresh else {"scores": {run.manifest.model: _score(run) for run in ran}}
+            scores = {} if pair is fresh else {"scores": {run.manifest.model: run.score for run in ran}}
             sentence = comparison(pair.a, pair.b, metric, one)
             found[task] = {"metric": metric, **scores, **asdict(one), "sentence": sentence}
         return {"tasks": found, "not_compared": dict(pair.apart), "comparisons": pair.comparisons}
@@ -206,7 +206,7 @@ def verdict(compared: ModelPair, a: ScoredRun, b: ScoredRun) -> str:
 
     manifest, metric = a.manifest, a.metrics[0]
     names = [manifest.model, b.manifest.model]
-    scores = [number(_score(run)) for run in (a, b)]
+    scores = [number(run.score) for run in (a, b)]
     lines = [
         f"{manifest.task}: {manifest.spec.title}, {manifest.source}, "
         f"{version((run.manifest.spec.asking_version for run in (a, b)), [manifest.spec.scoring_version])}",
@@ -218,11 +218,6 @@ def verdict(compared: ModelPair, a: ScoredRun, b: ScoredRun) -> str:
     if a.manifest.labels_only != b.manifest.labels_only:
         lines.append(f"{(a if a.manifest.labels_only else b).manifest.model}: {LABELS_ONLY}")
     return "\n".join(lines)
-
-
-def _score(run: ScoredRun) -> float:
-    metric = run.metrics[0]
-    return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))
 
 
 def block(rows: Sequence[RowDifference], a: ScoredRun, b: ScoredRun) -> str:

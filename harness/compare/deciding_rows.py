@@ -103,7 +103,6 @@ def row_differences(metric: Metric, a: FloatArray, b: FloatArray) -> FloatArray:
     if len(a) < 2:
         return metric.summary(a) - metric.summary(b)
     without = leave_one_out(a, metric.summary) - leave_one_out(b, metric.summary)
-    whole = metric.summary(a.mean(axis=0)) - metric.summary(b.mean(axis=0))
-    influence: FloatArray = whole - without
+    influence: FloatArray = metric.of(a) - metric.of(b) - without
     # Rows that the two answer alike move the difference a little too, because they change what the others weigh.
     return np.where((a == b).all(axis=1), 0.0, influence)

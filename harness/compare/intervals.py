@@ -241,7 +241,7 @@ def _by_share(sample: Sample, confidence: float) -> Estimate:
         return NOTHING
     if metric.basis is None and sample.clusters is None:
         return wilson(float(sample.stats[:, 0].sum()), n, confidence)
-    value = float(metric.summary(sample.stats.mean(axis=0)))
+    value = metric.of(sample.stats)
     if reason := too_few(sample):
         return Estimate(value, metric.low, metric.high, n, rests_on(sample), reason)
     basis = metric.basis or _ROWS

@@ -336,8 +336,7 @@ def counting(sample: Sample) -> float:
 
 def swap_p_value(a: Sample, b: Sample) -> float:
     """Share of random swaps of two models, row by row, with at least their difference; 0 where rows are too many."""
-    ours, theirs = (float(one.metric.summary(one.stats.mean(axis=0))) for one in (a, b))
-    return _swap_p_values([RunPair(a, b)], [ours - theirs])[0]
+    return _swap_p_values([RunPair(a, b)], [a.metric.of(a.stats) - b.metric.of(b.stats)])[0]
 
 
 def _swap_p_values(asked: Sequence[RunPair], differences: Sequence[float]) -> list[float]:
@@ -509,8 +508,8 @@ def _over_answered(metric: Metric, a: RowScores, b: RowScores) -> tuple[float, i
     both = np.array(["failed" not in two for two in zip(a.statuses, b.statuses, strict=True)])
     if not both.any():
         return None
-    ours, theirs = (metric.summary(rows.stats[metric.name][both].mean(axis=0)) for rows in (a, b))
-    return float(ours - theirs), int(both.sum())
+    ours, theirs = (metric.of(rows.stats[metric.name][both]) for rows in (a, b))
+    return ours - theirs, int(both.sum())
 
 
 def samples(rows: RowScores, metric: Metric, clusters: IntArray | None) -> tuple[Sample, Sample]:

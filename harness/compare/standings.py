@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.compare.intervals import Estimate, Sample, first_scores, of_products, two_sided, weights
+from harness.compare.intervals import DIGITS, Estimate, Sample, first_scores, of_products, two_sided, weights
 from harness.compare.paired import (
     MARGIN,
     Comparison,
@@ -199,7 +199,7 @@ def _best(runs: Sequence[ScoredRun], models: Sequence[str]) -> str:
     of = by_task(run for run in runs if run.manifest.model in models)
     shared = [found for found in of.values() if _complete(found, models)]
     if shared:
-        tables = [_ranks_of([_score(found[model]) for model in models], found[models[0]]) for found in shared]
+        tables = [_ranks_of([found[model] for model in models]) for found in shared]
         ranks = np.sum(tables, axis=0)
         return min(models, key=lambda model: (ranks[models.index(model)], model))
     counts = {model: sum(model in found for found in of.values()) for model in models}
@@ -207,21 +207,16 @@ def _best(runs: Sequence[ScoredRun], models: Sequence[str]) -> str:
     return _best(runs, most) if len(most) < len(models) else min(most)
 
 
-def _ranks_of(scores: Sequence[float], run: ScoredRun) -> FloatArray:
-    values = np.array(scores)
+def _ranks_of(runs: Sequence[ScoredRun]) -> FloatArray:
+    values = np.array([round(run.score, DIGITS) for run in runs])
     # Each stands among the others once too often, as its own equal.
-    return _ranks(values, np.tile(values, (len(values), 1)), run.metrics[0]) - 0.5
+    return _ranks(values, np.tile(values, (len(values), 1)), runs[0].metrics[0]) - 0.5
 
 
 def _share(found: Estimate, metric: Metric) -> Estimate:
     """A score as a share of the scale."""
     size = scale(metric)
     return Estimate(found.value / size, found.low / size, found.high / size, found.n)
-
-
-def _score(run: ScoredRun) -> float:
-    metric = run.metrics[0]
-    return round(float(metric.summary(run.rows.stats[metric.name].mean(axis=0))), 12)
 
 
 def _pairs(
@@ -294,10 +289,7 @@ def _drawn(task: str, asked: Sequence[Sample]) -> list[FloatArray]:
         return []
     counts = weights(len(asked[0].units[0]), RESAMPLES, int(digest(task), 16))
     drawn = of_products(counts, [one.units for one in asked])
-    return [
-        np.concatenate([[one.metric.summary(one.stats.mean(axis=0))], again])
-        for one, again in zip(asked, drawn, strict=True)
-    ]
+    return [np.concatenate([[one.metric.of(one.stats)], again]) for one, again in zip(asked, drawn, strict=True)]
 
 
 def _ranks(scores: FloatArray, others: FloatArray, metric: Metric) -> FloatArray:
@@ -352,7 +344,7 @@ def lead(tasks: Mapping[str, Mapping[str, ScoredRun]], pair: ModelPair) -> Lead 
     if not scales:
         return None
     ours, theirs = (
-        sum(_score(tasks[task][model]) / size for task, size in scales.items()) / len(scales)
+        sum(round(tasks[task][model].score, DIGITS) / size for task, size in scales.items()) / len(scales)
         for model in (pair.a, pair.b)
     )
     difference = _mean_gain([(pair.tasks[task], size) for task, size in scales.items()])

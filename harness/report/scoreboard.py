@@ -169,7 +169,7 @@ class Scoreboard:
 
     def score(self, task: str, model: str) -> float:
         """A model's score on the leaderboard metric of a task."""
-        return _score(self.tasks[task][model])
+        return self.tasks[task][model].score
 
     def metric(self, task: str) -> Metric:
         """The leaderboard metric of a task."""
@@ -298,13 +298,8 @@ def ranked(runs: Iterable[ScoredRun]) -> list[ScoredRun]:
 
 
 def _order(run: ScoredRun) -> tuple[bool, float, str]:
-    value = round(_score(run), 12) if run.rows.ids else -math.inf
+    value = round(run.score, 12) if run.rows.ids else -math.inf
     return bool(run.incomplete), -value if run.metrics[0].higher_is_better else value, run.manifest.model
-
-
-def _score(run: ScoredRun) -> float:
-    metric = run.metrics[0]
-    return float(metric.summary(run.rows.stats[metric.name].mean(axis=0)))
 
 
 def two_best(runs: Sequence[ScoredRun]) -> dict[str, TaskVerdict]:

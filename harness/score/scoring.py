@@ -125,6 +125,11 @@ class ScoredRun:
     """All models that are recorded of the task on this kind of rows, whether or not they are shown."""
 
     @property
+    def score(self) -> float:
+        """The score by the task's first metric."""
+        return self.metrics[0].of(self.rows.stats[self.metrics[0].name])
+
+    @property
     def incomplete(self) -> str:
         """Why nothing can be told from the run, "" where something can; such a run has no verdict and no rank."""
         return incomplete(self.manifest, self.rows)

@@ -27,6 +27,7 @@ MOST_BITS = 4_096
 """Size of a whole number that a template computes."""
 _WIDE = re.compile(r"%[^a-zA-Z%]*\*|\d{5,}|\{[^{}]*\{")
 """A width of five digits in a format, or one that is computed."""
+TOO_WIDE = "a format fills up to more than 9,999 places, or to a computed number of them"
 _LINES = frozenset({"indent", "expandtabs"})
 _WIDTHS = frozenset({"center", "ljust", "rjust", "zfill", "batch", "slice", "round"})
 _NEVER = frozenset({"translate", "maketrans", "to_bytes", "from_bytes"})
@@ -67,7 +68,7 @@ class Spent:
         if name in _NEVER:
             raise TooMuchError(f"'{name}' is not for templates")
         if name in ("format", "format_map") and given and _WIDE.search(str(given[0])):
-            raise TooMuchError("a format fills up to more than 9,999 places, or to a computed number of them")
+            raise TooMuchError(TOO_WIDE)
         self.step(CALL + sum(map(_size, given)) + (_made(name, given) >> 6))
 
 
@@ -138,7 +139,7 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
         if isinstance(value, Sized) and isinstance(times, int) and len(value) * times > most:
             raise TooMuchError(f"it repeats a text or a list to more than {most:,} characters or values")
     elif operator == "%" and isinstance(left, str | bytes) and _WIDE.search(str(left)):
-        raise TooMuchError("a format fills up to more than 9,999 places, or to a computed number of them")
+        raise TooMuchError(TOO_WIDE)
 
 
 def bounded(name: str, function: Callable[..., Any], spent: Callable[[], Spent]) -> Callable[..., Any]:

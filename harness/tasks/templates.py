@@ -13,7 +13,7 @@ import decimal
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import jinja2
@@ -215,8 +215,8 @@ class RowEnvironment(BoundedEnvironment):
         del self.filters["random"]  # with it each process would ask something else
         self.filters |= {
             "tojson": to_json,
-            "int": _int,
-            "float": _float,
+            "int": _strict(do_int, "a whole number"),
+            "float": _strict(do_float, "a number"),
             f"{_OURS}printed": _printed,
             f"{_OURS}index": _index,
             f"{_OURS}truth": _truth,
@@ -354,18 +354,16 @@ def _null_of(value: Any) -> None:
         raise NotAValueError(f"{_described(value)} cannot be written as JSON")
 
 
-def _int(value: Any, default: Any = _NONE, base: int = 10) -> Any:
-    found = do_int(value, default, base)
-    if found is _NONE:
-        raise NotAValueError(f"{value!r:.80} is not a whole number")
-    return found
+def _strict(convert: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """Jinja's filter with an error where it alone would give 0, unless the template says what to take instead."""
 
+    def converted(value: Any, default: Any = _NONE, *base: int, **named: int) -> Any:
+        found = convert(value, default, *base, **named)
+        if found is _NONE:
+            raise NotAValueError(f"{value!r:.80} is not {what}")
+        return found
 
-def _float(value: Any, default: Any = _NONE) -> Any:
-    found = do_float(value, default)
-    if found is _NONE:
-        raise NotAValueError(f"{value!r:.80} is not a number")
-    return found
+    return converted
 
 
 def _index(value: Any, columns: str) -> Any:

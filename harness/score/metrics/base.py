@@ -137,7 +137,11 @@ class Metric:
         """Return the score of these rows, the worst one when there are none."""
         if not examples:
             return self.low
-        return float(self.summary(self.table(examples).mean(axis=0)))
+        return self.of(self.table(examples))
+
+    def of(self, stats: FloatArray) -> float:
+        """Return the score of rows with these statistics, shape [n, k]."""
+        return float(self.summary(stats.mean(axis=0)))
 
 
 def needs_table(example: Example) -> Sequence[float]:
