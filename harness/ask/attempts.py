@@ -188,9 +188,9 @@ class Attempts:
                 # A quota of a day or a month, which other models of the endpoint need not share.
                 raise ModelRejected(f"{error} (come back in {error.retry_after:.0f} s)") from error
             self._throttled_since = self._throttled_since or time.monotonic()
-            alone = few or self._suspect or not (self.last_hope or self._limiter.throttled_since)
-            own = alone and error.retry_after is None
-            self._patience = loading or (self._give_up.unexplained if own else self._give_up.throttled)
+            own = few or self._suspect or not (self.last_hope or self._limiter.throttled_since)
+            usual = max(self._give_up.unexplained, error.retry_after or 0.0) if own else self._give_up.throttled
+            self._patience = loading or usual
             self._limiter.throttled(sent, error.retry_after, str(error), loading, own=own)
         elif isinstance(error, Unavailable):
             if error.overloaded:

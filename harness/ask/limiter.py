@@ -45,8 +45,8 @@ class GiveUpAfter:
         never_reached: The same for one that has never answered: the URL is more likely wrong than the network lost.
         absent: The same where nothing listens at its address.
         throttled: How long it may answer every request with "slow down".
-        unexplained: The same where no time is named, of a row while others are answered, and of a model that never
-            answered: whatever limit there is to the requests of a minute, it is not that.
+        unexplained: The same of a row while others are answered, where no longer time is named, and of a model that
+            never answered, where none is: whatever limit there is to the requests of a minute, it is not that.
         first_rows: A model is given up when so many of its rows have failed and none was answered, at its beginning, or
             of those asked since its last answer.
     """
@@ -297,19 +297,22 @@ class EndpointLimiter:
     ) -> None:
         """The endpoint answered a request sent at this time with "slow down"; `patience` as for `failed`.
 
-        Requests that were already in flight when the window was halved do not halve it again. Where the server names no
-        time and answers nothing, the pause is as long as it has asked already; not so where it may be a row's `own`
-        fault. It says nothing of the model: one that fails everything is still down.
+        Requests that were already in flight when the window was halved do not halve it again. A time that the server
+        names is waited for. Where it names none and answers nothing, the pause is as long as it has asked already; not
+        so where it may be a row's `own` fault, which says nothing of the model either. One that fails everything is
+        still down.
         """
-        now = time.monotonic()
         self._gate.breaker.reachable(sent)
         self.halve(sent)
-        if own and retry_after is None:
+        if retry_after is not None:
+            self._pause(retry_after)
+        if own:
             return
+        now = time.monotonic()
         self.throttled_since = self.throttled_since or now
         throttled, give_up = now - self.throttled_since, self._gate.give_up
-        pause = min(throttled, give_up.longest_wait) if retry_after is None else retry_after
-        self._pause_until = max(self._pause_until, now + pause)
+        if retry_after is None:
+            self._pause(min(throttled, give_up.longest_wait))
         usual = give_up.throttled if retry_after is not None or self.last_answered else give_up.unexplained
         if throttled >= (patience or min(give_up.throttled, usual)):
             self.stop(f"{self._name} has asked to slow down for {_minutes(throttled)} ({reason})")
@@ -351,8 +354,10 @@ class EndpointLimiter:
         for limit in quota:
             needed = max(1, self._tokens) if limit.unit == "tokens" else 1
             if limit.remaining < needed:
-                wait = min(limit.reset_s, self._gate.give_up.longest_pause)
-                self._pause_until = max(self._pause_until, time.monotonic() + wait)
+                self._pause(min(limit.reset_s, self._gate.give_up.longest_pause))
+
+    def _pause(self, seconds: float) -> None:
+        self._pause_until = max(self._pause_until, time.monotonic() + seconds)
 
     async def _admitted(self, fresh: bool) -> None:
         """Wait until there is room in the window and no pause, and take a place."""

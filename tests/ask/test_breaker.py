@@ -214,7 +214,7 @@ def patience(server: Server, rows: int) -> float:
     waits = 2 * USUAL.down + sum(2 * outage.seconds for outage in server.outages)
     waits += rows * (server.latency + USUAL.first_wait) + 4 * USUAL.longest_wait
     waits += bad[HANG] * ATTEMPTS * (TIMEOUT + USUAL.longest_wait)
-    waits += USUAL.throttled * any(way in bad for way in ("429", "429, wait")) + 40 * bad["429, wait"]
+    waits += USUAL.throttled * ("429" in bad) + (USUAL.unexplained + 3) * bad["429, wait"]
     return waits
 
 
@@ -304,3 +304,21 @@ def test_no_row_is_paid_for_again_and_again_while_the_server_is_down() -> None:
     asked = ask(server, 8, 2, GiveUpAfter(longest_wait=1.0, down=1000.0))
     assert max(server.paid.values()) <= ATTEMPTS
     assert asked.seconds < 1000
+
+
+@pytest.mark.parametrize("rows", [("r3",), ("r39",), ("r3", "r8", "r14", "r22", "r30")])
+@pytest.mark.parametrize("named", [None, 3, 50, 300])
+def test_a_row_that_alone_is_asked_to_slow_down_fails_once_it_was_asked_for_two_minutes_or_the_time_named(
+    rows: tuple[str, ...], named: int | None
+) -> None:
+    """With a time it was asked again, and all others waited, for 15 minutes."""
+    headers = {} if named is None else {"Retry-After": str(named)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FAULTS, "429", lambda: failure(429, "slow down", headers))
+        server = Server(0.3, dict.fromkeys(rows, "429"))
+        asked = ask(server, 40, 4)
+    assert {row for row, found in asked.responses.items() if found.status == "failed"} == set(rows)
+    assert asked.job.stopped is None
+    waited = [server.sent[row][-1] - server.sent[row][0] for row in rows]
+    assert min(waited) >= max(USUAL.unexplained, named or 0)
+    assert max(waited) <= USUAL.unexplained + len(rows) * max(USUAL.longest_wait, named or 0)
