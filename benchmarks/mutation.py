@@ -169,6 +169,8 @@ def _skipped(node: ast.AST, parent: ast.AST) -> bool:
             return name in WORDING
         case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Compare(left=ast.Name(id="__name__"))):
             return True
+        case ast.If(test=ast.Compare(left=ast.Attribute(value=ast.Name(id="sys"), attr="platform"))):
+            return True  # another platform's code, which is not executed here
         case ast.IfExp(body=body, orelse=orelse):
             return _is_text(body) and _is_text(orelse)
         case ast.BinOp(left=left, op=op, right=right):

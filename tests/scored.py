@@ -34,7 +34,7 @@ def scored(
     usd: float | None = None,
     base: str | None = None,
     failed: int = 0,
-    clusters: Sequence[int] | None = None,
+    clusters: Sequence[int] | np.ndarray[Any, Any] | None = None,
     task_spec: Mapping[str, Any] = MappingProxyType({}),
     **manifest: Any,
 ) -> ScoredRun:

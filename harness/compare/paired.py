@@ -193,8 +193,6 @@ def corrected(comparisons: Sequence[Comparison], rivals: int = 1) -> list[Compar
     the tasks, Bonferroni's over the rivals. It needs no other pair's p-values, so a pair has one verdict everywhere.
     """
     plain = _family(comparisons, rivals)
-    if not any(c.bounds for c in comparisons):
-        return plain
     against = _family([c.bounds[0] if c.bounds else c for c in comparisons], rivals)
     favour = _family([c.bounds[1] if c.bounds else c for c in comparisons], rivals)
     return [

@@ -148,7 +148,7 @@ def standings(
     averaged = [task for task in common if _on_scale(metrics[task])]
     asked_rows = sum(len(of[task][models[0]].rows.ids) for task in common)
     ranks = {model: _mean_rank(scores, metrics, model, models, asked_rows) for model in models if common}
-    order = sorted(models, key=lambda model: (ranks[model].value if common else 0.0, model))
+    order = sorted(models, key=lambda model: ranks[model].value) if common else models
     complete = [run for found in of.values() for run in found.values()]
     priced = [run for run in complete if run.manifest.task in (averaged or common)] if common else complete
     reference, why = (
@@ -223,7 +223,7 @@ def _pairs(
     runs: Sequence[ScoredRun], models: Sequence[str], reference: str, margin: float
 ) -> tuple[dict[str, ModelPair], dict[str, ModelPair]]:
     """Each model against the reference, and each whose base was asked against that; all compared at once."""
-    bases = {model: base for model in models if (base := _base(runs, model)) in models and base and base != model}
+    bases = {model: base for model in models if (base := _base(runs, model)) in models and base != model}
     rest = [(model, reference) for model in models if model != reference]
     found = compare_model_pairs(runs, [*rest, *bases.items()], margin)
     return {one.a: one for one in found[: len(rest)]}, {one.a: one for one in found[len(rest) :]}
@@ -384,11 +384,11 @@ def _alone(found: Comparison) -> Comparison:
     return replace(found, low=low, high=high)
 
 
-def _base(runs: Iterable[ScoredRun], model: str) -> str | None:
-    """The model that most runs of this one name as their base."""
+def _base(runs: Iterable[ScoredRun], model: str) -> str:
+    """The model that most runs of this one name as their base, "" where none names one."""
     named = [run.manifest.model_settings.get("base") for run in runs if run.manifest.model == model]
     found = Counter(base for base in named if base)
-    return str(found.most_common(1)[0][0]) if found else None
+    return str(found.most_common(1)[0][0]) if found else ""
 
 
 def _lift(tasks: Mapping[str, Mapping[str, ScoredRun]], found: ModelPair) -> Lift | None:

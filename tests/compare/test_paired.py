@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -16,17 +17,25 @@ from statsmodels.stats.multitest import multipletests
 from harness.compare.intervals import Sample, wilson
 from harness.compare.paired import (
     Comparison,
+    ModelPair,
     RunPair,
+    Verdict,
     _decided,
+    _surviving,
+    _tango,
     compare_models,
     compare_rows,
+    compare_runs,
     corrected,
     holm,
+    of_kind,
     paired_test,
     paired_tests,
     scale,
+    swap_p_value,
     unseen,
 )
+from harness.compare.power import RowsNeeded, rows_needed
 from harness.score.metrics.base import Basis, FloatArray, Metric
 from harness.score.metrics.labels import f1 as label_f1
 from harness.score.metrics.labels import precision, recall
@@ -348,3 +357,260 @@ def test_a_task_whose_verdict_lost_rows_could_turn_is_no_tie() -> None:
         ]
     found = compare_models(runs, "a", "b")
     assert (found.won, found.lost, found.tied, found.untold) == (1, 0, 1, 1)
+
+
+SEEN = Comparison(0.03, 0.01, 0.05, 0.02, 100, "better", RowsNeeded(80, 50, 300), lost=(2, 1), over_answered=(0.02, 97))
+
+
+class TestWhatAComparisonSays:
+    @pytest.mark.parametrize(
+        ("value", "text"), [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.001, "p = 0.001"), (0.0466, "p = 0.047")]
+    )
+    def test_its_p_value_to_three_digits(self, value: float, text: str) -> None:
+        assert replace(SEEN, p_value=value).p == text
+
+    def test_its_gain_is_a_loss_where_less_is_better(self) -> None:
+        assert SEEN.gain == (0.01, 0.05)
+        assert replace(SEEN, higher_is_better=False).gain == (-0.05, -0.01)
+
+    @pytest.mark.parametrize(
+        ("low", "unseen", "verdict", "not_inferior"),
+        [
+            (-0.01, 0.0, "not separable", True),
+            (-0.02, 0.0, "not separable", False),  # at most the margin, and the interval ends on it
+            (-0.01, 0.01, "not separable", False),
+            (-0.01, 0.005, "not separable", True),
+            (-0.01, 0.5, "better", True),
+        ],
+    )
+    def test_that_a_is_not_worse_by_the_margin(
+        self, low: float, unseen: float, verdict: Verdict, not_inferior: bool
+    ) -> None:
+        assert replace(SEEN, low=low, unseen=unseen, verdict=verdict).not_inferior == not_inferior
+
+    @pytest.mark.parametrize(
+        ("high", "margin", "verdict", "inferior"),
+        [
+            (-0.03, 0.02, "worse", True),
+            (-0.02, 0.02, "worse", False),
+            (-0.01, 0.02, "worse", False),
+            (0.0, 0.0, "worse", True),
+            (0.0, 0.0, "not separable", False),
+            (0.0, 1.0, "worse", False),
+        ],
+    )
+    def test_that_a_is_worse_by_more_than_the_margin(
+        self, high: float, margin: float, verdict: Verdict, inferior: bool
+    ) -> None:
+        assert replace(SEEN, low=-0.9, high=high, margin=margin, verdict=verdict).inferior == inferior
+
+    def test_the_other_way_round_all_of_it_is_turned(self) -> None:
+        bounds = (replace(SEEN, difference=0.01), replace(SEEN, difference=0.05))
+        turned = replace(SEEN, bounds=bounds).turned
+        assert (turned.difference, turned.low, turned.high, turned.verdict) == (-0.03, -0.05, -0.01, "worse")
+        assert (turned.lost, turned.over_answered) == ((1, 2), (-0.02, 97))
+        assert turned.bounds is not None
+        assert [one.difference for one in turned.bounds] == [-0.05, -0.01]
+        assert turned.turned == replace(SEEN, bounds=bounds)
+        assert replace(SEEN, verdict="not separable").turned.verdict == "not separable"
+
+    def test_nothing_turned_is_nothing_and_not_minus_nothing(self) -> None:
+        turned = replace(SEEN, difference=0.0, low=0.0, high=0.0, over_answered=(0.0, 97)).turned
+        assert turned.over_answered is not None
+        for zero in (turned.difference, turned.low, turned.high, turned.over_answered[0]):
+            assert math.copysign(1, zero) == 1
+
+
+class TestDecision:
+    @pytest.mark.parametrize(
+        ("difference", "p_value", "interval", "verdict"),
+        [
+            (0.03, 0.049, (0.0, 0.07), "better"),
+            (0.03, 0.05, (-0.01, 0.07), "not separable"),
+            (-0.03, 0.01, (-0.01, 0.0), "worse"),
+            (0.0, 0.01, (-0.01, 0.07), "not separable"),
+        ],
+    )
+    def test_an_interval_holds_0_where_the_p_value_says_so(
+        self, difference: float, p_value: float, interval: tuple[float, float], verdict: str
+    ) -> None:
+        found = _decided(replace(SEEN, difference=difference, low=-0.01, high=0.07), p_value)
+        assert (found.low, found.high) == interval
+        assert (found.verdict, found.p_value) == (verdict, p_value)
+
+    @pytest.mark.parametrize("interval", [(0.01, 0.07), (-0.07, -0.01)])
+    def test_an_interval_beside_0_is_widened_to_it_or_left(self, interval: tuple[float, float]) -> None:
+        low, high = interval
+        one = replace(SEEN, difference=(low + high) / 2, low=low, high=high)
+        widened, left = _decided(one, 0.3), _decided(one, 0.01)
+        assert (widened.low, widened.high) == (min(low, 0), max(high, 0))
+        assert (left.low, left.high) == interval
+
+    def test_less_is_better_where_the_metric_counts_errors(self) -> None:
+        assert _decided(replace(SEEN, higher_is_better=False), 0.01).verdict == "worse"
+        assert _decided(replace(SEEN, higher_is_better=False, difference=-0.03), 0.01).verdict == "better"
+
+    @pytest.mark.parametrize("end", [{"low": -0.02}, {"high": 0.02}])
+    def test_an_interval_that_ends_on_the_margin_is_not_within_it(self, end: dict[str, float]) -> None:
+        inside = replace(SEEN, difference=0.0, low=-0.01, high=0.01)
+        assert _decided(inside, 1.0).verdict == "within the margin"
+        assert _decided(replace(inside, **end), 1.0).verdict == "not separable"
+
+    def test_a_p_value_of_a_family_is_1_at_most(self) -> None:
+        assert corrected([replace(SEEN, p_value=0.6)], 3)[0].p_value == 1
+        assert corrected([replace(SEEN, p_value=0.01)], 3)[0].p_value == pytest.approx(0.03)
+
+    @pytest.mark.parametrize(
+        ("verdict", "against", "favour", "left"),
+        [
+            ("better", "better", "worse", "better"),
+            ("better", "not separable", "better", "cannot be told"),
+            ("worse", "worse", "worse", "worse"),
+            ("worse", "worse", "not separable", "cannot be told"),
+            ("within the margin", "within the margin", "within the margin", "within the margin"),
+            ("within the margin", "within the margin", "better", "cannot be told"),
+            ("within the margin", "not separable", "within the margin", "cannot be told"),
+            ("not separable", "worse", "better", "not separable"),
+        ],
+    )
+    def test_a_verdict_stays_where_the_worst_case_for_it_leaves_it(
+        self, verdict: Verdict, against: Verdict, favour: Verdict, left: str
+    ) -> None:
+        assert _surviving(verdict, against, favour) == left
+
+    def test_each_comparison_of_a_family_has_its_own_bounds(self) -> None:
+        sure = replace(SEEN, p_value=0.001)
+        bounds = (replace(SEEN, p_value=0.9), sure)
+        verdicts = [one.verdict for one in corrected([sure, replace(sure, bounds=bounds)])]
+        assert verdicts == ["better", "cannot be told"]
+
+
+class TestFiguresOfAComparison:
+    """Each computed here once more, from its definition."""
+
+    def test_of_right_and_wrong_rows(self) -> None:
+        a, b = binary(12, 6, 70, 12)
+        found = paired_test(ACCURACY, a, b)
+        sd = float((a - b).std())
+        assert (found.difference, found.n) == (pytest.approx(0.06), 100)
+        assert found.error == pytest.approx(sd / 10)
+        # 18 rows differ: of 100 that did not show it, one more at least.
+        assert found.rows_needed == rows_needed(0.06, sd, 100, 101, 1, math.sqrt(0.18))
+
+    @pytest.mark.parametrize(("together", "least"), [(1, 8), (4, 11)])
+    def test_rows_of_which_enough_differ_for_the_exact_test(self, together: int, least: int) -> None:
+        """Three of four rows differ, all to one side: six such are p = 2/64, eight are less than 0.05 / 4."""
+        a, b = binary(3, 0, 1, 0)
+        (found,) = paired_tests([RunPair(Sample(ACCURACY, a), Sample(ACCURACY, b), comparisons=together)])
+        assert found.rows_needed is not None
+        assert found.rows_needed.least == least
+
+    @pytest.mark.parametrize("table", [(12, 6, 100), (1, 7, 21), (30, 0, 40), (0, 0, 9)])
+    @pytest.mark.parametrize("z", [1.0, 1.96, 2.8])
+    def test_tangos_ends_are_those_that_the_score_test_just_rejects(
+        self, table: tuple[int, int, int], z: float
+    ) -> None:
+        """The statistic with the probabilities that are most likely under each difference, found by a search."""
+        only_a, only_b, n = table
+
+        def statistic(d: float) -> float:
+            def likelihood(q: float) -> float:  # q: the probability that only B is right
+                parts = ((only_a, q + d), (only_b, q), (n - only_a - only_b, 1 - 2 * q - d))
+                return -sum(count * math.log(max(share, 1e-300)) for count, share in parts if count)
+
+            bounds = (max(0.0, -d), (1 - d) / 2)
+            q = optimize.minimize_scalar(likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+            return float((only_a - only_b - n * d) / math.sqrt(n * (2 * q + d - d * d)))
+
+        low, high = _tango(only_a, only_b, n, z)
+        assert (statistic(low), statistic(high)) == pytest.approx((z, -z), abs=1e-3)
+
+    def test_of_scores_between_0_and_1(self) -> None:
+        a, b = np.random.default_rng(4).random((2, 90, 1))
+        found = paired_test(OVERLAP, a + 0.2, b)
+        gaps = (a + 0.2 - b).ravel()
+        assert found.error == pytest.approx(gaps.std(ddof=1) / math.sqrt(90))
+        assert found.verdict == "better"
+        assert found.rows_needed == rows_needed(gaps.mean(), gaps.std(ddof=1), 90, 1)
+        assert found.unseen == pytest.approx(wilson(0, 90).high)
+
+    def test_rows_needed_of_a_difference_that_is_the_same_in_each_row_are_one(self) -> None:
+        assert paired_test(OVERLAP, np.ones((1000, 1)), np.zeros((1000, 1))).rows_needed == RowsNeeded(1, 1, 1)
+
+    @pytest.mark.parametrize(("lead", "reach"), [(0.0, 0), (0.4, 1)])
+    def test_where_all_rows_differ_alike_the_interval_is_what_may_be_unseen(self, lead: float, reach: int) -> None:
+        """On a scale from -1 to 1, twice as much as on one from 0 to 1. A lead may be missing in other rows besides."""
+        wide = replace(OVERLAP, low=-1.0)
+        a, b = np.full((50, 1), lead), np.zeros((50, 1))
+        found = paired_test(wide, a, b)
+        beyond = 2 * wilson(0, 50).high
+        assert (found.low, found.high) == pytest.approx((min(lead - beyond, 2), lead + beyond))
+        assert found.unseen == pytest.approx(reach * beyond)
+
+    @pytest.mark.parametrize(("differing", "share"), [(1, 1.0), (2, 0.5), (3, 0.25)])
+    def test_the_p_value_of_swaps_is_the_share_of_those_with_as_large_a_difference(
+        self, differing: int, share: float
+    ) -> None:
+        """Where one row differs each swap has as large a difference; of three, those that turn none or all."""
+        a, b = np.zeros((2, 20, 1))
+        a[:differing] = 0.5
+        found = swap_p_value(Sample(OVERLAP, a), Sample(OVERLAP, b))
+        assert found == pytest.approx(share, abs=0 if differing == 1 else 0.02)
+
+    def test_swaps_that_have_it_count_whatever_the_tail_of_a_mean_would_say(self) -> None:
+        """A score that only a model without a mistake has: two swaps of six rows leave one, the others none."""
+        steep = replace(OVERLAP, summary=lambda means: means[..., 0] ** 9)
+        a, b = np.ones((6, 1)), np.zeros((6, 1))
+        assert swap_p_value(Sample(steep, a), Sample(steep, b)) == pytest.approx(2 / 64, abs=0.006)
+
+    def test_where_no_swap_has_so_large_a_difference_it_is_that_of_the_tail(self) -> None:
+        a, b = np.ones((60, 1)), np.zeros((60, 1))
+        assert swap_p_value(Sample(OVERLAP, a), Sample(OVERLAP, b)) == pytest.approx(2 * math.exp(-60 / 2), rel=0.2)
+        assert swap_p_value(Sample(OVERLAP, a[:30]), Sample(OVERLAP, b[:30])) < 1e-4
+
+    def test_there_are_no_swaps_of_more_rows_than_5000(self) -> None:
+        found = []
+        for n in (5000, 5001):
+            a = np.zeros((n, 1))
+            a[0] = 1.0
+            found.append(swap_p_value(Sample(OVERLAP, a), Sample(OVERLAP, np.zeros((n, 1)))))
+        assert found == [1.0, 0.0]
+
+
+class TestRuns:
+    def test_are_compared_each_by_itself_unless_it_is_said_otherwise(self) -> None:
+        a, b = scored("t", "a", right(0.6)), scored("t", "b", right(0.5))
+        rows = [one.rows.stats["accuracy"] for one in (a, b)]
+        alone, together = compare_runs([(a, b)]), compare_runs([(a, b)], 0.5, [4])
+        assert alone == [paired_test(ACCURACY, *rows)]
+        assert (together[0].margin, together[0].comparisons) == (0.5, 4)
+        assert together[0].low < alone[0].low
+
+    def test_of_rows_without_an_answer_the_difference_over_the_others_is_known(self) -> None:
+        a = scored("t", "a", [1, 1, 1, 0, 1, 0, 0, 0], failed=1)
+        b = scored("t", "b", [1, 0, 0, 0, 0, 0, 0, 0], failed=2)
+        (found,) = compare_runs([(a, b)])
+        assert (found.lost, found.over_answered) == ((1, 2), (0.5, 6))
+        assert found.bounds is not None
+        assert found.difference == 3 / 8
+        assert [one.difference for one in found.bounds] == [1 / 8, 4 / 8]
+
+    def test_of_runs_that_share_no_answered_row_it_is_not(self) -> None:
+        a, b = scored("t", "a", [0, 0], failed=2), scored("t", "b", [1, 0], failed=1)
+        assert compare_runs([(a, b)])[0].over_answered is None
+
+    def test_the_benchmark_rows_come_first_unless_a_kind_is_named(self) -> None:
+        runs = [scored("t", kind, [1.0], kind=kind).manifest for kind in ("benchmark", "sample")]
+        assert of_kind(runs, None) == of_kind(runs, "benchmark") == runs[:1]
+        assert of_kind(runs[1:], None) == of_kind(runs, "sample") == runs[1:]
+
+    def test_what_a_pair_counts(self) -> None:
+        verdicts: list[Verdict] = [
+            *["better"] * 3, *["worse"] * 2, "within the margin", *["not separable"] * 4, *["cannot be told"] * 5
+        ]  # fmt: skip
+        pair = ModelPair("a", "b", {str(i): replace(SEEN, verdict=one) for i, one in enumerate(verdicts)}, rivals=2)
+        assert (pair.won, pair.lost, pair.equal, pair.tied, pair.untold) == (3, 2, 1, 5, 5)
+        assert pair.comparisons == 30
+        turned = pair.turned
+        assert (turned.a, turned.b, turned.won, turned.lost, turned.tied) == ("b", "a", 2, 3, 5)
+        assert ModelPair("a", "b", {}).comparisons == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,3 +54,30 @@ def test_the_share_is_connors_number_of_rows_solved_for_the_difference(n: int, d
         d = found - 1 / n  # without the continuity correction
         level, power_ = norm.ppf(0.975), norm.ppf(0.8)
         assert (level * discordance**0.5 + power_ * (discordance - d**2) ** 0.5) ** 2 / d**2 == pytest.approx(n)
+
+
+@pytest.mark.parametrize("together", [1, 4])
+@pytest.mark.parametrize("null_sd", [None, 0.5])
+@pytest.mark.parametrize("difference", [0.03, -0.03])
+def test_rows_needed_are_those_of_the_normal_test(difference: float, together: int, null_sd: float | None) -> None:
+    sd, n = 0.4, 900
+
+    def rows(gap: float) -> int:
+        level, power_ = norm.ppf(1 - 0.025 / together), norm.ppf(0.8)
+        return math.ceil(((level * (null_sd or sd) + power_ * sd) / gap) ** 2)
+
+    error = sd / 30
+    found = power.rows_needed(difference, sd, n, 1, together, null_sd)
+    assert found == power.RowsNeeded(rows(0.03), rows(0.03 + error), rows(0.03 - error))
+    assert power.rows_needed(difference, sd, n, 10**6, together, null_sd) == power.RowsNeeded(10**6, 10**6, 10**6)
+    if together == 1:
+        assert power.rows_needed(difference, sd, n, 1, null_sd=null_sd) == found
+
+
+def test_a_difference_that_is_its_standard_error_says_nothing_about_its_rows() -> None:
+    assert power.rows_needed(0.5, 5.0, 100, 1) is None
+    assert power.rows_needed(0.5001, 5.0, 100, 1) is not None
+
+
+def test_by_default_a_fifth_of_the_rows_is_discordant() -> None:
+    assert power.detectable_share(500) == power.detectable_share(500, 0.2)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
-from harness.compare.intervals import wilson
-from harness.compare.paired import scale
-from harness.compare.standings import most_expensive, standings, usd_per_row
+from harness.compare.intervals import Estimate, wilson
+from harness.compare.paired import Comparison, scale
+from harness.compare.standings import _alone, _mean_gain, _mean_of, gain, most_expensive, standings, usd_per_row
 from harness.score.scoring import ScoredRun
 from harness.store.results import Manifest
 from tests.scored import ERROR, OVERLAP, PERCENT, right, scored
@@ -247,3 +247,102 @@ class TestStandings:
             assert rank is not None
             assert rank.value == pytest.approx(expected[m])
             assert 1 <= rank.low <= rank.value <= rank.high <= models
+
+    def test_of_runs_with_several_metrics_the_first_counts(self) -> None:
+        def with_second(model: str, first: float, second: float) -> ScoredRun:
+            run, other = scored("news", model, right(first)), scored("news", model, right(second), OVERLAP)
+            stats = {**run.rows.stats, **other.rows.stats}
+            return replace(run, metrics=(*run.metrics, *other.metrics), rows=replace(run.rows, stats=stats))
+
+        runs = [with_second("a", 0.9, 0.1), with_second("b", 0.2, 0.8)]
+        alone = [replace(run, metrics=run.metrics[:1]) for run in runs]
+        assert standings(runs) == standings(alone)
+        assert [row.model for row in standings(runs).models] == ["a", "b"]
+
+    def test_rows_of_a_cluster_make_a_rank_less_sure(self) -> None:
+        """Two documents won and one lost, of 50 rows each: rows alone leave no doubt."""
+        documents = np.repeat([[1, 1, 0, 0], [0, 0, 1, 0]], 50, axis=1)
+        runs = [scored("t", name, rows) for name, rows in zip("ab", documents, strict=True)]
+        knows = scored("t", "b", documents[1], clusters=np.arange(200) // 50)
+        alone, together = standings(runs).models[0].mean_rank, standings([runs[0], knows]).models[0].mean_rank
+        assert alone is not None
+        assert together is not None
+        assert (alone.value, alone.high) == (1, 1)
+        assert (together.value, together.high) == (1, 2)
+
+    def test_a_price_that_is_not_known_of_each_task_is_not_known(self) -> None:
+        known, unknown = scored("a", "m", right(0.5), usd=1.0), scored("b", "m", right(0.5))
+        assert usd_per_row([known, unknown]) is None
+        assert usd_per_row([]) is None
+        assert usd_per_row([known, replace(unknown, rows=replace(unknown.rows, ids=()))]) == 1 / 400
+
+    def test_the_price_is_over_the_tasks_of_the_mean_score(self) -> None:
+        """Those of all models, with a scale; else those of all models; else all."""
+        both = [scored("news", name, right(0.5), usd=4.0) for name in "ab"]
+        extra = [scored("own", "a", right(0.5), usd=8.0)]
+        open_ = [scored("open", name, np.full(400, 7.0), OPEN, usd=2.0) for name in "ab"]
+        for runs, usd, averaged, priced in (
+            ([*both, *open_, *extra], 0.01, ("news",), ("news",)),
+            ([*open_, *extra], 0.005, (), ("open",)),
+            ([*extra, *both[1:]], 0.02, (), ()),
+        ):
+            found = standings(runs)
+            assert next(row.usd for row in found.models if row.model == "a") == usd
+            assert (found.averaged, found.priced) == (averaged, priced)
+
+    def test_a_lift_is_over_the_base_that_most_runs_name_and_that_was_asked(self) -> None:
+        runs = [
+            *(scored(task, "tuned", right(0.9), base=base) for task, base in (("a", "x"), ("b", "y"), ("c", "y"))),
+            *(scored(task, name, right(0.5)) for task in "abc" for name in "xy"),
+            *(scored(task, "self", right(0.7), base="self") for task in "abc"),
+            *(scored(task, "orphan", right(0.6), base="lost") for task in "abc"),
+        ]
+        lifts = {row.model: row.lift and row.lift.pair.b for row in standings(runs).models}
+        assert lifts == {"tuned": "y", "self": None, "orphan": None, "x": None, "y": None}
+
+    def test_models_without_a_common_task_come_in_the_order_of_their_names(self) -> None:
+        runs = [scored(name, name, right(share)) for name, share in (("b", 0.9), ("a", 0.1), ("c", 0.5))]
+        assert [row.model for row in standings(runs, "c").models] == ["a", "b", "c"]
+
+
+SEEN = Comparison(0.3, 0.1, 0.6, 0.01, 100, "better", None)
+
+
+class TestMeans:
+    def test_of_independent_estimates_the_distances_to_the_ends_are_added_in_squares(self) -> None:
+        found = _mean_of([Estimate(0.5, 0.2, 0.6, 10), Estimate(0.7, 0.3, 1.0, 30)])
+        assert (found.value, found.n) == (pytest.approx(0.6), 40)
+        assert (found.low, found.high) == pytest.approx((0.6 - 0.5 / 2, 0.6 + math.hypot(0.1, 0.3) / 2))
+
+    def test_a_gain_is_a_share_of_the_scale_and_a_loss_where_less_is_better(self) -> None:
+        found = gain(replace(SEEN, rests_on="5 positives", reason="few"), 2.0)
+        assert found == Estimate(0.15, 0.05, 0.3, 100, "5 positives", "few")
+        found = gain(replace(SEEN, higher_is_better=False), 2.0)
+        assert (found.value, found.low, found.high) == (-0.15, -0.3, -0.05)
+        assert math.copysign(1, gain(replace(SEEN, difference=0.0, higher_is_better=False), 1.0).value) == 1
+
+    def test_a_familys_interval_is_drawn_in_for_one(self) -> None:
+        found = _alone(replace(SEEN, comparisons=4))
+        ratio = norm.ppf(0.975) / norm.ppf(1 - 0.025 / 4)
+        assert (found.low, found.high) == pytest.approx((0.3 - ratio * 0.2, 0.3 + ratio * 0.3))
+        assert (_alone(SEEN).low, _alone(SEEN).high) == pytest.approx((0.1, 0.6))
+
+    def test_the_whole_range_stays_it(self) -> None:
+        nothing = replace(SEEN, low=-1.0, high=1.0, comparisons=4, reason="only 2 positives")
+        assert _alone(nothing) == nothing
+
+    def test_a_mean_gain_holds_whatever_the_lost_rows_would_have_been(self) -> None:
+        lost = replace(SEEN, bounds=(replace(SEEN, difference=0.2, low=0.0), replace(SEEN, difference=0.4, high=0.7)))
+        one, several = _mean_gain([(lost, 2.0)]), _mean_gain([(lost, 1.0), (SEEN, 1.0)])
+        assert one == gain(lost, 2.0)
+        assert (several.value, several.n) == (pytest.approx(0.3), 200)
+        assert several.low == pytest.approx(0.25 - math.hypot(0.2, 0.2) / 2)
+        assert several.high == pytest.approx(0.35 + math.hypot(0.3, 0.3) / 2)
+
+    def test_a_lead_the_other_way_round_is_turned(self) -> None:
+        lead = next(row.lead for row in standings(TWO_TASKS).models if row.model == "tuned")
+        assert lead is not None
+        one, other = lead.difference, lead.turned.difference
+        assert (other.value, other.low, other.high, other.n) == (-one.value, -one.high, -one.low, one.n)
+        assert lead.turned.scores == (lead.scores[1], lead.scores[0])
+        assert lead.turned.turned == lead

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import DataError
 from harness.report.tables import score_points
 from harness.score.metrics.base import Metric
-from harness.score.predictions import in_order_of, load, score_lines
+from harness.score.predictions import column, in_order_of, load, read_lines, right_answers, score_lines
 from harness.score.scoring import RowScores
 from harness.tasks.catalog import TaskFile, load_task
 
@@ -189,6 +189,50 @@ def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
         score("jigsaw", tmp_path)
 
 
+def test_lines_are_put_in_the_order_of_another_file_by_the_ids_of_their_rows() -> None:
+    ours = [{"id": name, "reference": name} for name in "abc"]
+    assert in_order_of(Path("first"), ours, Path("second"), [ours[2], ours[0], ours[1]]) == [1, 2, 0]
+    numbered = [{"reference": "x"}, {"reference": "y"}]
+    assert in_order_of(
+        Path("first"), numbered, Path("second"), [{"id": 2, "reference": "y"}, {"id": 1, **numbered[0]}]
+    ) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        ("aba", "ab", "first:3: the id 'a' is listed twice"),
+        ("ab", "abb", "second:3: the id 'b' is listed twice"),
+        ("ab", "ax", r"second: no prediction for row 'b' of first \(choose from: a, x\)"),
+        ("ab", "aB", "second: row 'b' has another right answer than in first"),
+    ],
+)
+def test_two_files_that_do_not_hold_the_same_rows_are_named(ours: str, theirs: str, message: str) -> None:
+    first, second = ([{"id": name.lower(), "reference": name} for name in names] for names in (ours, theirs))
+    with pytest.raises(DataError, match=message):
+        in_order_of(Path("first"), first, Path("second"), second)
+
+
+def test_a_column_is_a_key_of_the_line_or_of_its_reference() -> None:
+    """The line's own first; different values have different texts."""
+    lines: list[dict[str, Any]] = [
+        {"topic": "sport", "reference": {"topic": "not this"}},
+        {"reference": {"topic": None}},
+        {"topic": "null", "reference": "x"},
+        {"topic": 3, "reference": "x"},
+        {"topic": "3", "reference": "x"},
+        {"topic": ["ä"], "reference": "x"},
+    ]
+    assert column(Path("file"), lines, "topic") == ["sport", "null", '"null"', "3", '"3"', '["ä"]']
+
+
+def test_a_column_that_a_line_lacks_is_named_with_those_it_has() -> None:
+    """What every line has is no group."""
+    lines = [{"topic": "a"}, {"prediction": "a", "reference": {"length": 3}, "theme": "b"}]
+    with pytest.raises(DataError, match=r"^file:2: no column 'topic' to group by \(choose from: length, theme\)$"):
+        column(Path("file"), lines, "topic")
+
+
 def test_a_row_that_only_the_second_file_has_is_named() -> None:
     first, second = Path("first"), Path("second")
     ours = [{"id": "a", "reference": "x"}]
@@ -211,3 +255,71 @@ def test_the_column_of_clusters_may_be_in_the_reference(tmp_path: Path) -> None:
     _, rows = loaded(tmp_path, task, *lines)
     assert rows.clusters is not None
     assert rows.clusters.tolist() == [0, 1, 0]
+
+
+def test_a_file_that_there_is_not_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.jsonl: no such file"):
+        read_lines(tmp_path / "absent.jsonl")
+
+
+@pytest.mark.parametrize("said", [["a"], {"a": 1}, 1, True])
+def test_a_prediction_that_is_no_text_is_none_of_a_task_of_texts(said: Any, text_task: TaskFile) -> None:
+    with pytest.raises(DataError, match=f"predictions:2: prediction: expected a text, found {type(said).__name__}"):
+        score_lines([{"prediction": "a", "reference": "a"}, {"prediction": said, "reference": "a"}], text_task)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "right"),
+    [
+        ("json", {"references": [{"a": 1}, {"a": 2}]}, ['{"a": 1}', '{"a": 2}']),
+        ("json", {"reference": '{"a": 1}'}, ['{"a": 1}']),
+        ("json", {"target": '{"a": 1}'}, ['{"a": 1}']),
+        ("json", {"answers": ['{"a": 1}']}, ['{"answers": ["{\\"a\\": 1}"]}']),
+        ("json", {"target": {"a": 1}}, ['{"target": {"a": 1}}']),
+        ("json", [1, 2], ["[1, 2]"]),
+        ("text", {"target": "x", "answer": "z"}, ["x"]),
+        ("text", {"answers": ["x", "z"]}, ["x", "z"]),
+        ("text", {"query": "x"}, ["x"]),
+        ("text", {"y": "x", "query": "z"}, ["z"]),
+        ("text", ["x", 2, False], ["x", "2", "false"]),
+    ],
+)
+def test_right_answers_are_found_in_what_stands_for_them(
+    answer: str, reference: Any, right: list[str], tmp_path: Path
+) -> None:
+    task = own_task(tmp_path, f"answer: {{type: {answer}}}\n")
+    assert list(right_answers([{"prediction": "a", "reference": reference}], task, "file")) == right
+
+
+@pytest.mark.parametrize(
+    ("labels", "right"),
+    [(["red", "blue"], ["red\nblue"]), ([["red", "blue"], ["red"]], ["red\nblue", "red"])],
+)
+def test_a_list_of_labels_is_one_right_answer_where_answers_are_sets(
+    labels: list[Any], right: list[str], tmp_path: Path
+) -> None:
+    task = own_task(tmp_path, "answer: {type: label, labels: [red, blue, green], many: true}\n")
+    lines = [{"prediction": ["blue", "red"], "reference": labels}]
+    assert list(right_answers(lines, task, "file")) == right
+    metrics, rows = score_lines(lines, task)
+    assert metrics[0].summary(rows.stats["exact_match"].mean(axis=0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("prediction", "status", "expected"),
+    [("a", None, "ok"), ("a", "refused", "refused"), ("a", "truncated", "truncated"), (None, None, "failed")],
+)
+def test_a_line_has_the_status_that_it_names(
+    prediction: str | None, status: str | None, expected: str, text_task: TaskFile
+) -> None:
+    line = {"prediction": prediction, "reference": "a", **({} if status is None else {"status": status})}
+    assert score_lines([line], text_task)[1].statuses == (expected,)
+
+
+def test_the_column_of_clusters_may_be_in_the_line_and_where_it_is_missing_there_are_none(tmp_path: Path) -> None:
+    task = own_task(tmp_path, "answer: {type: text}\nevaluation: {cluster: page}\n")
+    lines = [{"prediction": "a", "reference": {"y": "a", "page": "x"}, "page": page} for page in "yzy"]
+    _, rows = score_lines(lines, task)
+    assert rows.clusters is not None
+    assert rows.clusters.tolist() == [0, 1, 0]
+    assert score_lines([*lines, {"prediction": "a", "reference": "a"}], task)[1].clusters is None

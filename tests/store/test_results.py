@@ -27,7 +27,11 @@ from harness.store.results import (
     ResponseStatus,
     answered_rows,
     chosen_runs,
+    completions,
     drop_rows,
+    forget,
+    keyed_rows,
+    last_served,
     lost_in_all,
     read_manifests,
     read_responses,
@@ -334,6 +338,71 @@ class TestTwoProcesses:
         assert keys(folder) == ["k1", "k2"]
 
 
+class TestReserve:
+    def test_is_on_disk_while_the_log_is_open(self, folder: Path) -> None:
+        with ResponseLog(folder):
+            assert (folder / ".reserve").stat().st_size == 1 << 16
+        assert sorted(path.name for path in folder.iterdir()) == [".lock", "responses.jsonl"]
+
+    def test_is_given_up_where_nothing_can_be_written(self, folder: Path) -> None:
+        with ResponseLog(folder) as log:
+            (folder / "responses.jsonl").unlink()
+            for _ in range(2):
+                with pytest.raises(FileNotFoundError):
+                    log.append(answer(1))
+                assert not (folder / ".reserve").exists()
+
+
+class TestAdopted:
+    def test_answers_are_recorded_under_their_new_keys_too(self, folder: Path) -> None:
+        """Once each, of those that are answers; what has no new key, or is there, is left as it is."""
+        written = [answer(number) for number in range(3)]
+        record(folder, *written, answer(3, status="failed"))
+        with ResponseLog(folder) as log:
+            assert log.adopt({"k0": "n0", "k1": "k2", "k3": "n3"}) == 1
+            assert log.adopt({"k0": "n0"}) == 0
+            assert log.adopt({}) == 0
+            assert ("n0" in log, "n3" in log) == (True, False)
+        assert keys(folder) == ["k0", "k1", "k2", "k3", "n0"]
+        assert list(read_responses(folder))[-1] == answer(0, key="n0")
+
+
+class TestForgotten:
+    def test_is_all_that_is_recorded_of_a_pair(self, folder: Path) -> None:
+        record(folder, answer(1))
+        record(folder.with_name("other"), answer(1))
+        for name in ("a", "run.json", "x."):
+            (folder / name).touch()
+        assert forget(folder.parents[1], "jigsaw", "m") == [
+            folder / name for name in ("a", "responses.jsonl", "run.json", "x.")
+        ]
+        assert not folder.exists()
+        assert keys(folder.with_name("other")) == ["k1"]
+
+    def test_is_not_what_else_is_there(self, folder: Path) -> None:
+        record(folder, answer(1))
+        (folder / "mine").mkdir()
+        (folder / ".hidden").touch()
+        forget(folder.parents[1], "jigsaw", "m")
+        assert sorted(path.name for path in folder.iterdir()) == [".hidden", "mine"]
+
+    @pytest.mark.parametrize(
+        ("task", "model", "message"),
+        [
+            ("jigsaw", "n", r"of model 'n' on jigsaw \(choose from: m\)"),
+            ("jigsav", "m", "of task 'jigsav' in .*did you mean 'jigsaw'"),
+            ("boolq", "m", "of model 'm' on boolq"),
+        ],
+    )
+    def test_is_nothing_of_a_pair_that_there_is_not(self, folder: Path, task: str, model: str, message: str) -> None:
+        record(folder, answer(1))
+        record(folder.parents[1] / "boolq" / "n", answer(1))
+        before = sorted(folder.parents[1].rglob("*"))
+        with pytest.raises(UserError, match=f"nothing is recorded {message}"):
+            forget(folder.parents[1], task, model)
+        assert sorted(folder.parents[1].rglob("*")) == before
+
+
 class TestCannotBeWritten:
     """A file stands where a folder should: no account, not even root, can write there."""
 
@@ -526,6 +595,35 @@ def manifest() -> Manifest:
 
 
 class TestManifests:
+    @pytest.mark.parametrize(
+        ("settings", "asked_for"),
+        [
+            ({"backend": "openai", "model": "lora-{task}"}, "lora-jigsaw"),
+            ({"backend": "anthropic", "model": "m"}, "m"),
+            ({"backend": "openai"}, ""),
+            ({"backend": "local", "model": "m"}, ""),
+        ],
+    )
+    def test_say_which_name_a_server_was_asked_for(
+        self, manifest: Manifest, settings: dict[str, Any], asked_for: str
+    ) -> None:
+        assert manifest.model_copy(update={"model_settings": settings}).asked_for == asked_for
+
+    def test_say_how_often_each_row_was_asked(self, manifest: Manifest) -> None:
+        assert [manifest.model_copy(update={"model_settings": one}).samples for one in ({}, {"samples": 3})] == [1, 3]
+
+    def test_say_what_the_server_said_of_its_weights_last(self, tmp_path: Path, manifest: Manifest) -> None:
+        folder = tmp_path / "jigsaw" / "m"
+        assert last_served(folder) is None
+        runs = [("benchmark", "2026-02-01", "new"), ("sample", "2026-01-01", "old")]
+        for kind, finished, served in runs:
+            write_manifest(tmp_path, manifest.model_copy(update={"kind": kind, "finished": finished, "served": served}))
+        assert last_served(folder) == "new"
+        write_manifest(tmp_path, manifest.model_copy(update={"kind": "sample", "finished": "2026-03-01"}))
+        assert last_served(folder) is None
+        (folder / "run.json").write_text("{}")
+        assert last_served(folder) is None
+
     def test_are_read_as_they_were_written(self, tmp_path: Path, manifest: Manifest) -> None:
         write_manifest(tmp_path, manifest)
         assert list(read_manifests(tmp_path)) == [manifest]
@@ -662,3 +760,42 @@ def test_runs_are_chosen_by_task_and_model_together(tmp_path: Path) -> None:
     assert [run.task for run in chosen_runs(tmp_path, [], ["b"])] == ["boolq"]
     with pytest.raises(UserError, match="none of these models has run one of these tasks"):
         chosen_runs(tmp_path, ["jigsaw"], ["b"])
+
+
+def test_each_row_has_a_key_for_each_time_it_is_asked(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path, "t", [EvaluationRow("r", "prompt", ("yes",), {})])
+    [(row, keys_of_row)] = keyed_rows(tmp_path, "t", rows, "settings")
+    assert (row.id, keys_of_row) == ("r", [response_key("settings", "prompt")])
+    [(_, several)] = keyed_rows(tmp_path, "t", rows, "settings", 3)
+    assert several == [response_key("settings", "prompt", sample) for sample in range(3)]
+    assert len(set(several)) == 3
+
+
+@pytest.mark.parametrize(
+    ("statuses", "text"),
+    [
+        (["ok"], "<a>"),
+        (["failed"], None),
+        ([None], None),
+        (["ok", "truncated"], "[answer 1 of 2] <a>\n[answer 2 of 2] <b>"),
+        (["failed", "refused", None], "[answer 2 of 3] <b>"),
+        (["failed", None], None),
+    ],
+)
+def test_the_completions_of_a_row_are_one_text_numbered_where_they_are_several(
+    statuses: list[ResponseStatus | None], text: str | None
+) -> None:
+    answers = tuple(
+        None if status is None else answer(1, status=status, completion=letter)
+        for status, letter in zip(statuses, "abc", strict=False)
+    )
+    assert completions(answers, lambda one: f"<{one}>") == text
+
+
+def test_counts_of_tokens_are_below_2_to_the_53(tmp_path: Path) -> None:
+    """Above it a number of JSON is another one after it was read."""
+    folder = tmp_path / "t" / "m"
+    folder.mkdir(parents=True)
+    (folder / "responses.jsonl").write_bytes(line(key="a", input_tokens=2**53 - 1) + line(key="b", input_tokens=2**53))
+    with pytest.warns(HarnessWarning, match="jsonl:2: input_tokens: "):
+        assert keys(folder) == ["a"]
