@@ -321,7 +321,7 @@ def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> Program
     environment = BoundedEnvironment(mark=("completion", mark))
     columns = {**row.fields, "completion": completion}
     given, _, tests = environment.render(environment.from_string(answer.program), columns).partition(mark)
-    if parses(tests):
+    if not tests.partition("\n")[0].strip() and parses(tests):
         return Program(given, tests)
     return Program(given + tests)  # the answer stands inside a statement of the template
 
@@ -456,8 +456,6 @@ def _code(spec: Task) -> list[str]:
 
 
 def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | None:
-    if not path.is_file():
-        return None
     try:
         with path.open("rb") as file, np.load(file) as saved:
             if str(saved["state"]) != state:
@@ -473,7 +471,7 @@ def _load(path: Path, state: str, metrics: tuple[Metric, ...]) -> RowScores | No
             within = {name.removeprefix(WITHIN): float(saved[name]) for name in saved.files if name.startswith(WITHIN)}
             return RowScores(tuple(saved["ids"].tolist()), statuses, stats, right, clusters, within)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
-        return None  # a cache from another version or a killed run: score again
+        return None  # no cache, or one from another version or a killed run: score again
 
 
 def _save(path: Path, state: str, scores: RowScores) -> None:

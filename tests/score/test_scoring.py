@@ -20,11 +20,38 @@ from harness.rows.evaluation import EvaluationRow
 from harness.score import scoring
 from harness.score.metrics.base import Example, Metric, needs_table
 from harness.score.metrics.registry import build_all
-from harness.score.scoring import score_all, score_rows, score_run
-from harness.store.results import Manifest, Response, read_manifests, write_manifest, write_rows
-from harness.tasks.task import Task
+from harness.score.metrics.sandbox import Program
+from harness.score.scoring import (
+    RowScores,
+    Status,
+    _load,
+    _notes,
+    _program,
+    _save,
+    available,
+    incomplete,
+    numbered,
+    reading_of,
+    saved_scores,
+    score_all,
+    score_rows,
+    score_run,
+)
+from harness.store.results import (
+    Manifest,
+    Response,
+    ResponseLog,
+    ResponseStatus,
+    read_manifests,
+    response_key,
+    rows_path,
+    write_manifest,
+    write_rows,
+)
+from harness.tasks.task import CodeAnswer, Task
 from tests.loopback import Loopback
 from tests.runs import ROWS, Small
+from tests.scored import ACCURACY, OVERLAP, scored
 
 
 def answer(end: float, seconds: float | None) -> Response:
@@ -295,3 +322,241 @@ def test_a_metric_that_sees_no_letter_of_the_right_answers_is_said(tmp_path: Pat
     score_all(small.results, read_manifests(small.results), lines.append)
     [line] = lines
     assert line.startswith("small: rouge_l cannot score 40 of 40 right answers")
+
+
+def test_the_value_that_is_no_finite_number_is_named() -> None:
+    odd = Metric("odd", lambda example: [1.0, -math.inf])
+    with pytest.raises(UserError, match="metric 'odd' gives -inf for row 'a'"):
+        score_rows(OVERALL, [odd], [(EvaluationRow("a", "a", ("a",), {}), said("a"))])
+
+
+def test_a_lost_row_taken_as_right_has_the_first_of_several_right_answers() -> None:
+    """As text and as what is read from it; its program, where the answer is code."""
+    task = number_task()
+    seen: list[Example] = []
+    spy = Metric("spy", lambda example: [float(seen.append(example) is None)])
+    row = EvaluationRow("r", "p", ("12", "13"), {"x": 1})
+    score_rows(task, [spy], [(row, (None,))])
+    lost, whole = seen
+    assert (lost.answer, lost.text, lost.gold) == (None, "", whole.gold)
+    assert (whole.text, whole.answer) == ("12", whole.gold[0])
+    assert whole.gold[0] != whole.gold[1]
+    assert whole.fields == {"x": 1}
+
+
+CODE = CodeAnswer(type="code", program="{{ completion }}\n{{ test }}\ncheck()")
+
+
+def test_an_answer_of_code_is_the_program_before_the_tests() -> None:
+    task = OVERALL.model_copy(update={"answer": CODE})
+    seen: list[Example] = []
+    spy = Metric("spy", lambda example: [float(seen.append(example) is None)])
+    row = EvaluationRow("r", "p", ("x = 1",), {"test": "def check(): assert x"})
+    score_rows(task, [spy], [(row, said("x = 2")), (row, said(None))])
+    given, lost, whole = (example.fields.get("program") for example in seen)
+    assert given == Program("x = 2", "\ndef check(): assert x\ncheck()")
+    assert lost is None
+    assert whole == Program("x = 1", "\ndef check(): assert x\ncheck()")
+
+
+@pytest.mark.parametrize(
+    ("template", "program"),
+    [
+        ("{{ completion }}\nassert f()", Program("f", "\nassert f()")),
+        ("assert {{ completion }}() == 1", Program("assert f() == 1")),  # stands inside a statement
+        ("{{ completion }} {{ completion }}", Program("f f", "")),
+        ("f = {{ completion }}\n\0", Program("f = f\n\0")),
+    ],
+)
+def test_a_program_is_parted_where_its_tests_are_statements(template: str, program: Program) -> None:
+    row = EvaluationRow("r", "p", ("f",), {})
+    """The rest of a statement may look like one: of `assert f() == 1` it is `() == 1`, which any answer passed."""
+    assert _program(CODE.model_copy(update={"program": template}), row, "f") == program
+
+
+MARKED = number_task(after="####")
+
+
+@pytest.mark.parametrize(
+    ("task", "status", "completion", "expected"),
+    [
+        (number_task(), "ok", "12", ("ok", 12)),
+        (number_task(), "ok", "none", ("unparsed", None)),
+        (number_task(), "truncated", "it is 12", ("truncated", None)),
+        (number_task(), "truncated", "it is 12 or", ("ok", 12)),
+        (number_task(), "refused", "12", ("refused", None)),
+        (number_task(), "truncated_prompt", "12", ("truncated", 12)),
+        (number_task(), "truncated_prompt", "none", ("truncated", None)),
+        (number_task(), "failed", "12", ("failed", None)),
+        (MARKED, "truncated", "it is 12 or", ("truncated", None)),
+        (MARKED, "truncated", "#### 12 or", ("ok", 12)),
+        (MARKED, "ok", "#### 12", ("ok", 12)),
+        (OVERALL, "truncated", "half a", ("truncated", "half a")),
+        (OVERALL, "truncated_prompt", "a text", ("truncated", "a text")),
+    ],
+)
+def test_what_becomes_of_a_response(
+    task: Task, status: ResponseStatus, completion: str, expected: tuple[Status, Any]
+) -> None:
+    found = reading_of(task, Response("k", "r", status, completion), None)
+    assert (found[0], found[2]) == expected
+    assert found[1] == ("" if status == "failed" else completion)
+    assert reading_of(task, None, None) == ("failed", "", None)
+
+
+class TestRowScores:
+    ROWS = RowScores(
+        ("a", "b", "c", "d"),
+        ("ok", "failed", "unparsed", "ok"),
+        {"accuracy": np.array([[1.0], [0.0], [0.0], [1.0]])},
+        {"accuracy": np.array([[1.0], [1.0], [0.0], [1.0]])},
+        np.array([0, 1, 0, 2]),
+        {"accuracy": 0.25},
+    )
+
+    def test_are_chosen_by_their_places(self) -> None:
+        found = self.ROWS.chosen([3, 1])
+        assert (found.ids, found.statuses, found.within) == (("d", "b"), ("ok", "failed"), {"accuracy": 0.25})
+        assert (found.stats["accuracy"].tolist(), found.right["accuracy"].tolist()) == ([[1], [0]], [[1], [1]])
+        assert found.clusters is not None
+        assert found.clusters.tolist() == [0, 1]
+        assert replace(self.ROWS, clusters=None).chosen([0]).clusters is None
+
+    def test_are_counted_by_status(self) -> None:
+        assert self.ROWS.counts() == {"ok": 2, "unparsed": 1, "truncated": 0, "refused": 0, "failed": 1}
+        assert self.ROWS.unanswered == 1
+        assert self.ROWS.answered().tolist() == [True, False, False, True]
+        assert self.ROWS.of_each(ACCURACY) == [1, 0, 0, 1]
+
+    @pytest.mark.parametrize("rows", [ROWS, replace(ROWS, clusters=None, within={})])
+    def test_are_saved_and_loaded_for_what_they_were_made_of(self, rows: RowScores, tmp_path: Path) -> None:
+        path = tmp_path / "scores.npz"
+        assert _load(path, "state", (ACCURACY,)) is None
+        _save(path, "state", rows)
+        found = _load(path, "state", (ACCURACY,))
+        assert found is not None
+        assert (found.ids, found.statuses, found.within) == (rows.ids, rows.statuses, rows.within)
+        assert np.array_equal(found.stats["accuracy"], rows.stats["accuracy"])
+        assert np.array_equal(found.right["accuracy"], rows.right["accuracy"])
+        assert (found.clusters is None) == (rows.clusters is None)
+        assert found.clusters is None or rows.clusters is None or np.array_equal(found.clusters, rows.clusters)
+        assert _load(path, "another state", (ACCURACY,)) is None
+        assert _load(path, "state", (ACCURACY, OVERLAP)) is None
+        path.write_bytes(path.read_bytes()[:200])
+        assert _load(path, "state", (ACCURACY,)) is None
+
+    def test_are_loaded_without_right_answers_where_none_was_lost(self, tmp_path: Path) -> None:
+        _save(tmp_path / "s.npz", "state", replace(self.ROWS, statuses=("ok",) * 4, right={}))
+        found = _load(tmp_path / "s.npz", "state", (ACCURACY,))
+        assert found is not None
+        assert found.right == {}
+
+
+@pytest.mark.parametrize(
+    ("lost", "manifest", "said"),
+    [
+        (0, True, ""),
+        (1, False, ""),
+        (1, True, "1 of 1,200 rows have no answer"),
+        (1199, False, ""),
+        (1200, False, "1,200 of 1,200 rows have no answer"),
+    ],
+)
+def test_a_run_is_incomplete_where_it_was_allowed_no_more_or_nothing_is_answered(
+    lost: int, manifest: bool, said: str
+) -> None:
+    run = scored("t", "m", [0.0] * 1200, failed=lost, incomplete=manifest)
+    assert incomplete(run.manifest, run.rows) == run.incomplete == said
+
+
+def test_values_are_numbered_as_they_first_appear() -> None:
+    assert numbered("baab").tolist() == [0, 1, 1, 0]
+    assert numbered([]).dtype == np.int64
+
+
+def test_a_metric_by_which_no_row_can_be_scored_is_not_available() -> None:
+    judged, other = Metric("judged", lambda example: [0.0, 0.0], scorable=1), Metric("other", lambda example: [0.0])
+    rows = score_rows(OVERALL, [judged, other], [(EvaluationRow("a", "a", ("a",), {}), said("a"))])
+    assert available([judged, other], rows) == (other,)
+    with pytest.raises(UserError, match="no row can be scored by judged"):
+        available([judged], rows)
+
+
+def test_scores_that_were_never_saved_are_not_looked_for_in_rows(tmp_path: Path, loopback: Loopback) -> None:
+    small = Small(tmp_path)
+    small.model("m", loopback.openai_url)
+    small.bench()
+    (manifest,) = read_manifests(small.results)
+    cache = small.results / "small" / "m" / "scores-sample.npz"
+    run = score_run(small.results, manifest)
+    assert cache.is_file()
+    found = saved_scores(small.results, manifest)
+    assert found is not None
+    assert [metric.name for metric in found[0]] == ["accuracy", "macro_f1"]
+    assert np.array_equal(found[1].stats["accuracy"], run.rows.stats["accuracy"])
+    cache.unlink()
+    rows_path(small.results, "small", manifest.rows).unlink()
+    assert saved_scores(small.results, manifest) is None
+
+
+def test_a_run_without_an_answer_has_no_score_and_says_why_it_was_stopped(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path, "t", [EvaluationRow("r", "prompt", ("yes",), {})])
+    run = scored("t", "m", [0.0], rows=rows).manifest
+    with pytest.raises(UserError, match=r"^it has answered no row$"):
+        score_run(tmp_path, run)
+    with pytest.raises(UserError, match=r"^it has answered no row \(key refused\)$"):
+        score_run(tmp_path, replaced(run, stopped="key refused"))
+
+
+def test_a_run_has_the_times_and_tokens_of_what_was_answered(tmp_path: Path) -> None:
+    """Of each answer once, though two rows share it; nothing is known where no answer says it."""
+    rows = write_rows(tmp_path, "t", [EvaluationRow(str(n), f"p{n % 3}", ("yes",), {}) for n in range(4)])
+    run = replaced(scored("t", "m", [0.0] * 4).manifest, rows=rows)
+    keys = [response_key(run.settings, f"p{n}") for n in range(3)]
+    folder = tmp_path / "t" / "m"
+    folder.mkdir(parents=True)
+    lines = [
+        Response(keys[0], "0", "ok", "yes", input_tokens=5, output_tokens=2, latency_s=0.5, ttft_s=0.1, tpot_s=0.01),
+        Response(keys[1], "1", "truncated", "y" * 300, input_tokens=7),
+        Response(keys[2], "2", "failed", latency_s=9.0, input_tokens=100),
+    ]
+    with ResponseLog(folder) as log:
+        for one in lines:
+            log.append(one)
+    found = score_run(tmp_path, run)
+    assert (found.input_tokens, found.output_tokens) == (12, 2)
+    assert [one.tolist() for one in (found.latencies, found.ttft, found.tpot)] == [[0.5], [0.1], [0.01]]
+    assert found.rows.statuses == ("ok", "truncated", "failed", "ok")
+    assert found.rows.unanswered == 1
+
+
+def test_notes_name_how_much_sampled_answers_vary_and_clusters_that_were_not_stored() -> None:
+    run = scored(
+        "t", "m", [0.0, 1.0, 0.5, 0.5], model_settings={"samples": 2}, task_spec={"evaluation": {"cluster": "page"}}
+    )
+    run = replace(run, rows=replace(run.rows, within={"accuracy": 0.04}), unavailable=("rouge_l",))
+    between = (np.var([0, 1, 0.5, 0.5], ddof=1) - 0.02) ** 0.5
+    first, second, third = _notes(run)
+    assert first == "no rouge_l of m on t: none of its 4 rows can be scored by it"
+    assert second.endswith(f"a standard deviation of 0.2 between the answers to a row, {between:.3g} between rows")
+    assert third.startswith("m on t: its rows were stored without evaluation.cluster")
+    assert list(_notes(scored("t", "m", [1.0]))) == []
+
+
+@pytest.mark.parametrize(("scores", "between"), [([0.5], "0"), ([0.0, 1.0], "0.707"), ([0.5, 0.5], "0")])
+def test_of_one_row_there_is_no_deviation_between_rows(scores: list[float], between: str) -> None:
+    run = scored("t", "m", scores, model_settings={"samples": 2})
+    (line,) = _notes(replace(run, rows=replace(run.rows, within={"accuracy": 1e-9})))
+    assert line.endswith(f", {between} between rows")
+
+
+def test_each_run_knows_all_models_of_its_task_on_its_kind_of_rows(tmp_path: Path, loopback: Loopback) -> None:
+    small = Small(tmp_path)
+    small.task("second")
+    for name in ("a", "b", "c"):
+        small.model(name, loopback.openai_url)
+    small.bench(tasks=("small",), models=("a", "b"))
+    small.bench(tasks=("second",), models=("b", "c"))
+    runs = list(read_manifests(small.results))
+    (found,) = score_all(small.results, [run for run in runs if (run.task, run.model) == ("small", "a")], print)
+    assert found.rivals == {"a", "b"}
