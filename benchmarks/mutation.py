@@ -262,15 +262,22 @@ class Mutation:
                 self.live[code.co_filename, code.co_qualname, code.co_firstlineno].append(one)
         self._first_run(session)
         again = Path(self.given.again).read_text("utf-8").splitlines() if self.given.again else []
+        for seed in self.given.seed:
+            self.say(f"\nseed {seed}\n\n| file | mutants | killed | timed out | survived | not covered |")
+            self.say("|---|--:|--:|--:|--:|--:|")
+            self._meet_all(seed, again)
+        return True
+
+    def _meet_all(self, seed: str, again: Sequence[str]) -> None:
+        """A sample of each file's mutants, as a table, and those that no test has noticed."""
         survivors: list[str] = []
-        self.say("\n| file | mutants | killed | timed out | survived | not covered |\n|---|--:|--:|--:|--:|--:|")
         total: Counter[str] = Counter()
         for file in self.given.file:
             chosen = mutants(file)
             if self.given.again:
                 chosen = [one for one in chosen if any(line and str(one).startswith(line) for line in again)]
             elif 0 < self.given.sample < len(chosen):
-                chosen = random.Random(f"{self.given.seed} {file}").sample(chosen, self.given.sample)
+                chosen = random.Random(f"{seed} {file}").sample(chosen, self.given.sample)
             found: Counter[str] = Counter()
             for mutant in sorted(chosen, key=lambda one: one.lines.start):
                 came = self._meet(mutant)
@@ -284,7 +291,6 @@ class Mutation:
             self.say(f"| {file} {_cells(found)}")
         self.say(f"| all {_cells(total)}\n")
         self.say("\n".join(survivors))
-        return True
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -463,7 +469,7 @@ def main() -> None:
     parser.add_argument("--file", nargs="+", default=FILES)
     parser.add_argument("--tests", nargs="+", default=TESTS, help="the tests that mutants meet")
     parser.add_argument("--sample", type=int, default=20, help="mutants of each file; 0 for all")
-    parser.add_argument("--seed", default="0", help="of the sample")
+    parser.add_argument("--seed", nargs="+", default=["0"], help="of the sample; several make a table each")
     parser.add_argument("--seconds", type=float, default=20.0, help="what the tests of one mutant may take as a rule")
     parser.add_argument("--list", type=Path, help="a file that survivors are added to as they are found")
     parser.add_argument("--again", type=Path, help="a file of survivors: only those")

@@ -81,8 +81,8 @@ class LineFile:
             while written < len(line):
                 written += os.write(self._descriptor, line[written:])
         except OSError:
-            if written:  # half a line on a full disk would swallow the next one
-                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            # Half a line on a full disk would swallow the next one.
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             raise
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class LineFile:
         end = size = os.fstat(self._descriptor).st_size
         while end:
             start = max(0, end - _BLOCK)
-            if (found := os.pread(self._descriptor, end - start, start).rfind(b"\n")) >= 0:
+            if (found := os.pread(self._descriptor, _BLOCK, start).rfind(b"\n")) >= 0:
                 end = start + found + 1
                 break
             end = start

@@ -9,11 +9,25 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models.tokens import CHAT_FRAME, approximate
-from harness.plan.plan import PairEstimate, Plan, plan
-from harness.store.results import ResponseLog, read_responses
+from harness.models.entry import OpenAIModel
+from harness.models.tokens import CHAT_FRAME, Tokenizer, approximate
+from harness.plan.plan import (
+    NOTHING,
+    History,
+    PairEstimate,
+    PastAnswers,
+    Plan,
+    _latency,
+    _measure,
+    _minutes,
+    _pooled,
+    plan,
+)
+from harness.rows.evaluation import EvaluationRow
+from harness.store.results import Response, ResponseLog, read_responses, write_manifest
 from tests.loopback import Loopback
 from tests.runs import ROWS, TASK, Small
+from tests.scored import scored
 
 
 @pytest.fixture
@@ -232,3 +246,123 @@ def test_totals_are_the_sums_of_the_pairs(small: Small, loopback: Loopback) -> N
     assert (totals["rows"], totals["answered"], totals["ask"]) == (4 * ROWS, ROWS, 3 * ROWS)
     for name in ("input_tokens", "output_tokens", "usd", "usd_most"):
         assert totals[name] == pytest.approx(sum(getattr(pair, name) for pair in found.pairs))
+
+
+def test_without_a_model_that_can_be_asked_there_is_no_plan(small: Small) -> None:
+    small.model("nowhere", "${SOME_ADDRESS}")
+    with pytest.raises(UserError, match="no model can be asked: none has its key and address set"):
+        planned(small)
+
+
+def test_what_a_task_can_show_is_of_its_own_runs(small: Small, loopback: Loopback) -> None:
+    small.task("second")
+    for name in ("a", "b"):
+        small.model(name, loopback.openai_url)
+    small.bench(tasks=("second",))
+    loopback.answer = lambda prompt: "no"
+    small.bench(tasks=("small",), models=("a",))
+    found = planned(small)
+    assert {name: one.assuming for name, one in found.tasks.items()} == dict.fromkeys(
+        ("small", "second"), "assumed: 20% discordant rows"
+    )
+
+
+def test_what_is_not_asked_by_tokens_costs_nothing_at_most(small: Small) -> None:
+    small.models["majority"] = {"backend": "baseline", "method": "majority"}
+    small.model("m", "http://localhost:1/v1")
+    samples = small.folder / "tasks" / "samples" / "small.jsonl"
+    samples.write_text(samples.read_text() + '{"text": "trained", "label": "yes", "_split": "train"}\n')
+    baseline, _ = planned(small).pairs
+    assert (baseline.usd_most, baseline.output_tokens) == (0, 0)
+    assert (baseline.input_by, baseline.output_by, baseline.price_by, baseline.minutes_by) == ("", "", "", "")
+
+
+def test_tokens_of_a_character_are_those_of_the_first_prompts() -> None:
+    """And of the first right answer, at least one token each."""
+    words = Tokenizer("words", lambda text: len(text.split()))
+    rows = [EvaluationRow(f"{n}", "a bc", ("x y z", "x"), {}) for n in range(60)]
+    rows += [EvaluationRow(f"{n}", "abcdefgh", ("",), {}) for n in range(40)]
+    rows += [EvaluationRow("beyond", "a " * 5000, ("x " * 500,), {})]
+    found = _measure(words, rows, shows_answer=True)
+    assert found.per_character == (60 * 2 + 40) / (60 * 4 + 40 * 8)
+    assert found.target == (60 * 3 + 40 * 1) / 100
+    assert _measure(words, rows, shows_answer=False).target is None
+    assert _measure(words, [EvaluationRow("r", "", ("x",), {})], shows_answer=True).per_character == 0
+
+
+def past(answers: int, tokens: float | None, seconds: float | None) -> PastAnswers:
+    return PastAnswers(frozenset(), answers, tokens, seconds)
+
+
+def test_several_answers_count_each_the_same_and_only_what_is_known() -> None:
+    found = _pooled([past(1, 10.0, None), past(3, 2.0, 4.0), past(4, None, 8.0), NOTHING])
+    assert found == past(8, (10 + 3 * 2) / 4, (3 * 4 + 4 * 8) / 7)
+    assert _pooled([NOTHING]) == past(0, None, None)
+
+
+def test_seconds_are_its_own_answers_its_others_or_assumed() -> None:
+    own, other = past(1, 1.0, 3.0), past(1, 1.0, 5.0)
+    assert _latency(own, other, 50) == (3.0, "its own answers")
+    assert _latency(NOTHING, other, 50) == (5.0, "its answers to other tasks")
+    assert _latency(NOTHING, NOTHING, 50) == (2.0, "an assumed 1 s and 0.02 s a token of the answer")
+
+
+@pytest.mark.parametrize(
+    ("ask", "limits", "throughput", "minutes"),
+    [
+        (120, (10, None), None, 120 * 3 / 10 / 60),
+        (120, (10, 60.0), None, 2),
+        (120, (10, 240.0), None, 120 * 3 / 10 / 60),
+        (4, (10, None), None, 3 / 60),  # no more at once than there are
+        (120, (10, None), 10.0, 6000 / 10 / 60),
+        (0, (10, 60.0), None, 0),
+    ],
+)
+def test_minutes_are_the_longest_of_three(
+    ask: int, limits: tuple[int, float | None], throughput: float | None, minutes: float
+) -> None:
+    model = OpenAIModel(backend="openai", model="m", tokens_per_second=throughput)
+    assert _minutes(model, ask, 6000, 3.0, limits) == pytest.approx(minutes)
+
+
+class TestHistory:
+    @pytest.fixture
+    def results(self, tmp_path: Path) -> Path:
+        answers = {
+            ("t", "m"): [("ok", 4, 1.0), ("truncated", 8, None), ("failed", 100, 50.0)],
+            ("t", "thinker"): [("ok", 500, 1.0)],
+            ("t", "majority"): [("ok", 1, 1.0)],
+            ("t", "other"): [("ok", 3, 2.0)],
+            ("t", "silent"): [("failed", 3, 2.0)],
+            ("u", "m"): [("ok", 20, 9.0)],
+            ("v", "m"): [("ok", 40, None), ("ok", 60, None)],
+        }
+        for (task, model), lines in answers.items():
+            settings: dict[str, Any] = {"backend": "baseline" if model == "majority" else "openai"}
+            settings |= {"max_tokens": 900} if model == "thinker" else {}
+            write_manifest(tmp_path, scored(task, model, [1.0], rows="0" * 16, model_settings=settings).manifest)
+            with ResponseLog(tmp_path / task / model) as log:
+                for n, (status, tokens, seconds) in enumerate(lines):
+                    log.append(Response(f"k{n}", "r", status, "a b", output_tokens=tokens, latency_s=seconds))  # type: ignore[arg-type]
+        return tmp_path
+
+    def test_of_a_pair_is_what_it_has_answered(self, results: Path) -> None:
+        history = History(results)
+        assert history.of("t", "m") == PastAnswers(frozenset({"k0", "k1"}), 2, 6.0, 1.0)
+        assert history.of("v", "m").latency_s is None
+        assert history.of("t", "silent") == history.of("t", "nobody") == NOTHING
+
+    def test_elsewhere_is_what_it_has_answered_of_other_tasks(self, results: Path) -> None:
+        assert History(results).elsewhere("t", "m") == past(3, (20 + 40 + 60) / 3, 9.0)
+        assert History(results).elsewhere("t", "other") == past(0, None, None)
+
+    def test_others_are_those_served_that_do_not_think_first(self, results: Path) -> None:
+        assert History(results).others("t", "m") == (past(1, 3.0, 2.0), ["other"])
+        assert History(results).others("t", "other") == (past(2, 6.0, 1.0), ["m"])
+        assert History(results).others("u", "m") == (past(0, None, None), [])
+
+    def test_without_counts_tokens_are_approximated(self, tmp_path: Path) -> None:
+        with ResponseLog(tmp_path / "t" / "m") as log:
+            log.append(Response("k", "r", "ok", "yes it is"))
+            log.append(Response("l", "r", "ok", "", output_tokens=0))
+        assert History(tmp_path).of("t", "m").output_tokens == approximate("yes it is") / 2

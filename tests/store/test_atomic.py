@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.store.atomic import LineFile, new_folder
+from harness.store.atomic import LineFile, new_folder, replace_file, utf8
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["absent", "empty"])
@@ -82,3 +82,46 @@ def test_a_line_that_does_not_fit_is_an_error_and_nothing_of_it_stays(tmp_path: 
     lines.append(b"two\n")
     lines.close()
     assert (tmp_path / "lines").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_file_that_ends_with_a_line_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"one\n")
+    os.utime(path, (1000, 1000))
+    LineFile(path).close()
+    assert (path.read_bytes(), path.stat().st_mtime) == (b"one\n", 1000)
+
+
+def test_lines_are_appended_whatever_another_has_appended(tmp_path: Path) -> None:
+    lines = LineFile(tmp_path / "lines")
+    lines.append(b"one\n")
+    with (tmp_path / "lines").open("ab") as other:
+        other.write(b"two\n")
+    lines.append(b"three\n")
+    lines.close()
+    assert (tmp_path / "lines").read_bytes() == b"one\ntwo\nthree\n"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        lines.append(b"four\n")
+
+
+def test_a_file_that_was_deleted_meanwhile_is_named(tmp_path: Path) -> None:
+    lines = LineFile(tmp_path / "lines")
+    (tmp_path / "lines").unlink()
+    with pytest.raises(FileNotFoundError, match=f"the file has been deleted: '{tmp_path}/lines'"):
+        lines.append(b"one\n")
+    lines.close()
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    for text in ("ä\n", "b\ud800"):
+        replace_file(path, text)
+        assert path.read_bytes() == utf8(text)
+        assert list(path.parent.iterdir()) == [path]
+    assert utf8("ä\ud800") == b"\xc3\xa4\\ud800"
+
+
+def test_a_file_that_cannot_be_replaced_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(UserError, match=f"{tmp_path}/file: cannot be written: Is a directory"):
+        replace_file(tmp_path / "file", "text")
