@@ -159,6 +159,8 @@ class Asked:
     responses: dict[str, Response]
     seconds: float
     notices: list[tuple[float, str]]
+    held: list[int]
+    """Rows taken and not yet settled, whenever one is taken."""
 
 
 def ask(server: Server, rows: int, concurrency: int, give_up: GiveUpAfter = USUAL) -> Asked:
@@ -170,8 +172,11 @@ def ask(server: Server, rows: int, concurrency: int, give_up: GiveUpAfter = USUA
         assert response.row not in found
         found[response.row] = response
 
+    held: list[int] = []
+
     def requests() -> Iterator[tuple[str, Request]]:
         for number in range(rows):
+            held.append(number + 1 - len(found))
             yield f"r{number}", Request("task", f"r{number}", f"row {number}", 4)
 
     async def finish() -> None: ...
@@ -187,7 +192,7 @@ def ask(server: Server, rows: int, concurrency: int, give_up: GiveUpAfter = USUA
             notice=lambda line: notices.append((time.monotonic() - 1000, line)),
         )
 
-    return Asked(job, found, seconds_of(work), notices)
+    return Asked(job, found, seconds_of(work), notices, held)
 
 
 @st.composite
@@ -322,3 +327,19 @@ def test_a_row_that_alone_is_asked_to_slow_down_fails_once_it_was_asked_for_two_
     waited = [server.sent[row][-1] - server.sent[row][0] for row in rows]
     assert min(waited) >= max(USUAL.unexplained, named or 0)
     assert max(waited) <= USUAL.unexplained + (len(rows) + 1) * max(USUAL.longest_wait, named or 0)
+
+
+def test_no_more_rows_are_taken_than_may_be_in_flight_and_as_many_again_for_those_that_wait() -> None:
+    for own, least, most in (({}, 4, 4), ({f"r{number}": "broken" for number in range(0, 60, 3)}, 5, 8)):
+        server = Server(0.3, own)
+        asked = ask(server, 60, 4)
+        assert max(width for _, width in server.widths) == 4
+        assert least <= max(asked.held) <= most
+
+
+def test_a_model_that_has_its_endpoint_to_itself_has_the_name_of_it() -> None:
+    down = [Outage(0.5, 30, ("500",))]
+    assert [line for _, line in ask(Server(0.3, outages=down), 40, 4).notices] == [
+        "server fails everything (HTTP 500: no); trying it with single requests",
+        "server answers again",
+    ]

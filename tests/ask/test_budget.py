@@ -167,3 +167,135 @@ def test_a_server_paid_by_the_hour_that_nothing_is_asked_of_any_more_costs_nothi
 
 def test_a_run_that_its_cap_ends_is_exit_code_3() -> None:
     assert CapReached("the limit", []).exit_code == 3
+
+
+class TestLearnt:
+    """What a row has cost shows how far the worst cases are off."""
+
+    def budget(self, cap: float | None = 1000.0) -> Budget:
+        return Budget(cap, {"m": entry(price=PRICE), "free": entry()})
+
+    @pytest.mark.parametrize(("tokens", "factor"), [((11, 4), 1), ((22, 8), 2), ((5, 1), 1)])
+    def test_a_row_that_cost_more_makes_all_worst_cases_larger(self, tokens: tuple[int, int], factor: int) -> None:
+        budget = self.budget()
+        assert budget.cost("m", request(), Reply("yes", "stop", *tokens)) == PRICE.usd(*tokens)
+        assert budget.lost_tokens("m", request()) == (11 * factor, 4 * factor)
+        assert budget.cost("m", request(), Reply("yes")) == 51 * factor
+        assert budget.fits("m", 1000 / factor)
+        assert not budget.fits("m", 1000 / factor + 0.1)
+
+    def test_the_largest_factor_stays(self) -> None:
+        budget = self.budget()
+        for written in (16, 8):
+            budget.charge_lost("m", "jigsaw", 51.0, (44, written))
+        assert budget.lost_tokens("m", request()) == (44, 16)
+        budget.charge_lost("m", "jigsaw", 51.0, (4400, 1600), counted=False)
+        assert budget.lost_tokens("m", request()) == (44, 16)
+        assert budget.spent == PRICE.usd(4488, 1624)
+
+    def test_tokens_are_rounded_up(self) -> None:
+        budget = self.budget()
+        budget.cost("m", request(), Reply("yes", "stop", 12, 5))
+        assert budget.lost_tokens("m", request()) == (14, 5)  # 62 / 51 of 11 and of 4
+
+    def test_what_is_in_flight_grows_too(self) -> None:
+        async def asking() -> None:
+            budget = self.budget()
+            assert await budget.reserve("m", 400.0)
+            assert budget.fits("m", 600.0)
+            assert not budget.fits("m", 600.1)
+            assert budget.charge_lost("m", "jigsaw", 51.0, (11, 4))
+            assert not budget.charge_lost("m", "jigsaw", 51.0, (22, 9))  # 51 + 112 spent, 400 are 878
+            assert budget.spent == 51 + 112
+
+        asyncio.run(asking())
+
+    def test_a_model_without_a_price_costs_nothing_whatever_it_counts(self) -> None:
+        budget = self.budget(cap=0.0)
+        assert budget.charge_lost("free", "jigsaw", 0.0, (1000, 1000))
+        assert budget.charge_lost("unknown", "jigsaw", 0.0, (1000, 1000))
+        assert budget.fits("free", 0.0)
+        assert budget.spent == 0
+
+    def test_without_a_cap_everything_fits(self) -> None:
+        budget = self.budget(cap=None)
+        assert budget.fits("m", 1e9)
+        assert budget.charge_lost("m", "jigsaw", 51.0, (10**9, 10**9))
+
+    def test_nothing_but_the_first_row_is_asked_until_it_is_answered(self) -> None:
+        async def asking(cap: float | None, worst: float, *, alone: bool) -> bool:
+            budget = self.budget(cap)
+            assert await budget.reserve("m", worst, alone=alone)
+            second = asyncio.create_task(budget.reserve("m", worst, alone=alone))
+            await asyncio.sleep(0)
+            waited = not second.done()
+            budget.cost("m", request(), Reply("yes", "stop", 1, 1))
+            budget.book("m", worst, 1.0)
+            assert await second
+            third = asyncio.create_task(budget.reserve("m", worst, alone=alone))
+            await asyncio.sleep(0)
+            assert third.done(), "it has shown what a row costs"
+            return waited
+
+        assert asyncio.run(asking(1000.0, 51.0, alone=True))
+        assert not asyncio.run(asking(1000.0, 51.0, alone=False))
+        assert not asyncio.run(asking(None, 51.0, alone=True))
+        assert not asyncio.run(asking(1000.0, 0.0, alone=True))
+
+    def test_sums_of_fractions_leave_no_remainder(self) -> None:
+        async def asking() -> None:
+            budget = self.budget(cap=1.0)
+            for _ in range(2):
+                for worst in (0.1, 0.2, 0.3):
+                    assert await budget.reserve("m", worst)
+                assert not budget.fits("m", 0.5)
+                for worst in (0.3, 0.2, 0.1):
+                    budget.book("m", worst, 0.0)
+            assert budget.fits("m", 1.0)
+            assert budget.spent == 0
+
+        asyncio.run(asking())
+
+
+def test_only_an_answer_without_a_limit_has_no_limit_to_its_cost() -> None:
+    budget = Budget(None, {"m": entry(price=PRICE), "open": entry(price=PRICE, omit=["max_tokens"])})
+    assert budget.limited("m")
+    assert not budget.limited("open")
+    assert budget.worst_tokens("open", request(30, 4)) == budget.worst_tokens("unknown", request(30, 4)) == (11, 4)
+
+
+def test_a_system_prompt_is_read_too() -> None:
+    assert Budget(None, {"m": entry(system="s" * 30)}).worst_tokens("m", request(30, 4)) == (21, 4)
+
+
+def test_a_price_is_looked_up_once_and_unknown_models_have_none() -> None:
+    budget = Budget(None, {"m": entry(price=PRICE)})
+    assert budget.price("m", "jigsaw") is budget.price("m", "jigsaw")
+    assert budget.price("unknown", "jigsaw") is None
+
+
+def test_why_nothing_more_is_asked() -> None:
+    assert Budget(2.5, spent=2.4567).explanation() == (
+        "the next request could pass the limit of 2.5 USD (2.4567 USD spent)"
+    )
+
+
+def test_a_server_paid_by_the_hour_may_take_its_time_for_what_is_in_flight_and_the_next() -> None:
+    time = 1000.0
+    own = entry(gpu_per_hour=3600, timeout=60)  # 1 USD a second
+
+    async def asking() -> None:
+        nonlocal time
+        budget = Budget(100.0, {"own": own, "second": own}, clock=lambda: time)
+        assert await budget.reserve("own", 0)
+        assert budget.fits("own", 0)
+        time += 40
+        assert budget.fits("own", 0)
+        time += 0.5
+        assert not budget.fits("own", 0)
+        assert not budget.fits("second", 0)
+        budget.book("own", 0, 0)
+        assert budget.spent == 40.5
+        assert budget.charge_lost("own", "jigsaw", 0.0, (1, 1))
+
+    asyncio.run(asking())

@@ -6,12 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.ask.limiter import Breaker, EndpointLimiter, Gate, GiveUpAfter, Stopped
+from harness.ask.limiter import Brake, Breaker, EndpointLimiter, Gate, GiveUpAfter, Stopped
+from harness.errors import HarnessError, Quota
 from tests.asking import QUICK, Pair, ask, asking, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, always, error
 
@@ -430,3 +432,367 @@ def test_a_model_in_a_pause_takes_no_turn_of_the_others(monkeypatch: pytest.Monk
     monkeypatch.setattr(asyncio, "sleep", sleep)
     run(asking())
     assert entered == pytest.approx(range(10), abs=0.2)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that stands still until a test moves it."""
+    moved = Clock()
+    monkeypatch.setattr(time, "monotonic", lambda: moved.now)
+    return moved
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+
+FAST = GiveUpAfter(first_wait=1.0, longest_wait=4.0, failures=3, down=10.0, never_reached=5.0)
+
+
+class TestBreaker:
+    @pytest.mark.parametrize(
+        ("rows", "down", "failing"),
+        [
+            (["a", "b"], False, 2),
+            (["a", "a", "a", "a"], False, 1),  # one row may be at fault itself
+            (["a", "a", "b"], True, 2),
+            (["a", "a", ""], True, 2),
+            (["", "", ""], True, 1),
+        ],
+    )
+    def test_is_down_after_failures_of_more_than_one_row_or_of_none(
+        self, rows: list[str], down: bool, failing: int
+    ) -> None:
+        breaker = Breaker("m", FAST, lambda line: None)
+        for row in rows:
+            breaker.failed("HTTP 500", row=row)
+        assert (breaker.down, breaker.failing) == (down, failing)
+
+    def test_a_row_fails_itself_where_others_were_answered_that_were_sent_after_it(self, clock: Clock) -> None:
+        for since, down in ((1004.9, False), (1005.0, True), (1006.0, True)):
+            breaker = Breaker("m", FAST, lambda line: None)
+            breaker.reachable(1005.0)
+            breaker.reachable(1001.0)  # an answer to an earlier one
+            for row in "abc":
+                breaker.failed("HTTP 500", row=row, since=since)
+            assert breaker.down is down
+        # While it is down every failure counts, and what is no row's fault does always.
+        breaker.reachable(1007.0)
+        for _ in range(3):
+            breaker.failed("no answer", since=1000.0)
+        assert breaker.down
+        breaker.failed("HTTP 500", row="d", since=1000.0)
+        assert breaker.failing == 2
+
+    def test_says_when_it_goes_down_and_when_it_answers_again(self) -> None:
+        said: list[str] = []
+        breaker = Breaker("m", FAST, said.append)
+        breaker.reachable()
+        for number in range(5):
+            breaker.failed(f"HTTP 50{number}", row=str(number))
+        breaker.reachable()
+        breaker.reachable()
+        assert said == [
+            "m fails everything (HTTP 502); trying it with single requests",
+            "m answers again",
+        ]
+
+    def test_reached_is_when_what_it_answered_was_sent(self, clock: Clock) -> None:
+        breaker = Breaker("m", FAST, lambda line: None)
+        assert breaker.reached == 0
+        breaker.reachable()
+        assert breaker.reached == 1000
+        breaker.reachable(1003.0)
+        breaker.reachable(1002.0)
+        assert breaker.reached == 1003
+
+    @pytest.mark.parametrize(
+        ("reached", "patience", "ends"),
+        [(False, None, 5.0), (True, None, 10.0), (True, 2.0, 2.0), (False, 7.0, 7.0)],
+    )
+    def test_is_given_up_when_it_was_down_as_long_as_its_patience(
+        self, clock: Clock, reached: bool, patience: float | None, ends: float
+    ) -> None:
+        breaker = Breaker("m", FAST, lambda line: None)
+        if reached:
+            breaker.reachable()
+        for _ in range(5):
+            assert breaker.failed("HTTP 500", patience) is None
+        clock.now += ends - 0.5
+        assert breaker.failed("HTTP 500", patience) is None
+        clock.now += 0.5
+        assert breaker.failed("HTTP 500", patience) == f"m has answered nothing for {ends:.0f} seconds (HTTP 500)"
+
+    def test_is_given_up_after_two_single_requests_at_least(self, clock: Clock) -> None:
+        breaker = Breaker("m", FAST, lambda line: None)
+        breaker.failed("HTTP 500")
+        clock.now += 100
+        assert [breaker.failed("HTTP 500") for _ in range(3)] == [None] * 3
+        assert breaker.failed("HTTP 500") == "m has answered nothing for 2 minutes (HTTP 500)"
+
+    def test_is_tried_less_and_less_often_and_from_the_beginning_after_an_answer(self, clock: Clock) -> None:
+        breaker = Breaker("m", FAST, lambda line: None)
+        for _ in range(2):
+            waits = []
+            for _ in range(2):
+                breaker.failed("HTTP 500")
+                assert breaker.probe_at == 0
+            for _ in range(4):
+                breaker.failed("HTTP 500", 1e9)
+                waits.append(breaker.probe_at - clock.now)
+                breaker.failed("HTTP 500", 1e9)  # one that was in flight changes nothing
+                assert breaker.probe_at - clock.now == waits[-1]
+                clock.now = breaker.probe_at
+            assert waits == [1, 2, 4, 4]
+            breaker.reachable()
+            assert not breaker.down
+
+
+class TestAskedToSlowDown:
+    @pytest.mark.parametrize(
+        ("after", "named", "pause"),
+        [(0.0, None, 0.0), (3.0, None, 3.0), (50.0, None, 4.0), (0.0, 7.0, 7.0), (50.0, 7.0, 7.0), (50.0, 0.0, 0.0)],
+    )
+    def test_pauses_for_the_time_named_or_as_long_as_it_was_asked(
+        self, clock: Clock, after: float, named: float | None, pause: float
+    ) -> None:
+        opened = limited(8, give_up=FAST)
+        opened.throttled(clock.now, None, "HTTP 429")
+        assert opened.throttled_since == 1000
+        clock.now += after
+        opened.throttled(clock.now, named, "HTTP 429")
+        assert opened._earliest() == clock.now + pause
+        assert opened.throttled_since == 1000
+        opened.answered(1)
+        assert opened.throttled_since == 0
+
+    @pytest.mark.parametrize(("named", "pause"), [(None, 0), (7.0, 7)])
+    def test_of_a_rows_own_fault_waits_for_a_time_that_is_named_and_says_nothing_of_the_model(
+        self, clock: Clock, named: float | None, pause: float
+    ) -> None:
+        opened = limited(8, give_up=GiveUpAfter(throttled=0.0, unexplained=0.0))
+        opened.throttled(clock.now, named, "HTTP 429", own=True)
+        assert (opened.throttled_since, opened.stopped, opened.window) == (0, None, 4)
+        assert opened._earliest() == (1000 + pause if pause else 0)
+
+    def test_never_shortens_a_pause(self, clock: Clock) -> None:
+        opened = limited(8)
+        opened.throttled(clock.now, 9.0, "HTTP 429")
+        opened.throttled(clock.now, 2.0, "HTTP 429")
+        assert opened._earliest() == 1009
+
+    @pytest.mark.parametrize(
+        ("named", "answered", "patience", "ends"),
+        [
+            (1.0, False, None, 900),
+            (1.0, True, None, 900),
+            (None, True, None, 900),
+            (None, False, None, 120),
+            (None, False, 50.0, 50),
+            (1.0, False, 1000.0, 1000),
+        ],
+    )
+    def test_is_given_up_in_the_end(
+        self, clock: Clock, named: float | None, answered: bool, patience: float | None, ends: float
+    ) -> None:
+        opened = limited(8, give_up=GiveUpAfter())
+        if answered:
+            opened.answered(1)
+        opened.throttled(clock.now, named, "HTTP 429", patience)
+        clock.now += ends - 1
+        opened.throttled(clock.now, named, "HTTP 429", patience)
+        assert opened.stopped is None
+        clock.now += 1
+        opened.throttled(clock.now, named, "HTTP 429", patience)
+        said = "50 seconds" if ends == 50 else f"{ends / 60:.0f} minutes"
+        assert opened.stopped == f"server has asked to slow down for {said} (HTTP 429)"
+
+    def test_shows_that_the_endpoint_is_there_and_not_that_the_model_works(self) -> None:
+        opened = limited(8)
+        for answered in (True, False):
+            for row in "abcde":
+                opened.failed("HTTP 500", answered=answered, row=row)
+        assert opened._breaker.down
+        assert opened._gate.breaker.down
+        opened.throttled(0.0, None, "HTTP 429")
+        assert opened._breaker.down
+        assert not opened._gate.breaker.down
+
+    @pytest.mark.parametrize(("most", "window", "grown"), [(8, 4.0, 4.25), (100, 50.0, 50.1), (8, 7.99, 8.0)])
+    def test_the_window_grows_by_a_twentieth_or_one_request_in_a_round_trip(
+        self, most: int, window: float, grown: float
+    ) -> None:
+        opened = limited(most)
+        opened.window = window
+        opened.answered(1)
+        assert opened.window == pytest.approx(grown)
+
+    def test_the_window_halves_once_for_what_was_sent_before(self, clock: Clock) -> None:
+        opened = limited(3)
+        opened.halve(999.0)
+        opened.halve(1000.0)  # in flight when it was halved
+        assert opened.window == 1.5
+        opened.halve(1000.1)
+        assert opened.window == 1
+
+
+def test_an_answer_is_remembered_by_when_it_was_sent(clock: Clock) -> None:
+    opened = limited(8)
+    assert (opened.last_answered, opened.relented_at) == (0, 0)
+    opened.answered(1, 950.0, relented=True)
+    opened.answered(1, 940.0)
+    assert (opened.last_answered, opened.relented_at) == (950, 1000)
+    clock.now += 5
+    opened.answered(1)
+    assert (opened.last_answered, opened.relented_at) == (1005, 1000)
+    assert opened._breaker.reached == opened._gate.breaker.reached == 1005
+
+
+@pytest.mark.parametrize(
+    ("limit", "pause"),
+    [
+        (Quota("requests", 0, 5.0), 5),
+        (Quota("requests", 1, 5.0), None),
+        (Quota("tokens", 29, 5.0), 5),
+        (Quota("tokens", 30, 5.0), None),
+        (Quota("requests", 0, 601.0), 600),
+    ],
+)
+def test_a_quota_that_the_next_request_would_pass_is_waited_for(
+    clock: Clock, limit: Quota, pause: float | None
+) -> None:
+    """A request takes as many tokens as the last that was answered with a count."""
+    opened = limited(8, give_up=GiveUpAfter())
+    opened.read_quota([Quota("tokens", 1, 9.0)])  # before the first answer it takes one
+    assert opened._earliest() == 0
+    opened.answered(30)
+    opened.answered(0)
+    opened.read_quota([limit])
+    assert opened._earliest() == (0 if pause is None else 1000 + pause)
+
+
+def test_other_models_are_asked_while_one_is_down_or_has_a_pause(clock: Clock) -> None:
+    opened = limited(8, give_up=FAST)
+    assert (opened.resting, opened.failing) == (False, 0)
+    opened.throttled(clock.now, 5.0, "HTTP 429", own=True)
+    assert opened.resting
+    clock.now += 5
+    assert not opened.resting
+    opened.throttled(clock.now, 0.0, "HTTP 429")
+    assert opened.resting
+    opened.answered(1)
+    for row in "abcd":
+        opened.failed("HTTP 500", row=row)
+    assert opened.resting
+    assert opened.down
+    assert opened.failing == 3, "as many as show that it is down"
+
+
+def test_the_failures_of_a_model_are_its_own_and_of_connections_the_endpoints(clock: Clock) -> None:
+    gate = Gate("server", 8, None, FAST, lambda line: None)
+    one, other = EndpointLimiter("one", gate), EndpointLimiter("other", gate)
+    for _ in range(5):
+        one.failed("HTTP 500")
+    clock.now += 5
+    one.failed("HTTP 500", patience=6.0)
+    assert one.stopped is None
+    assert (one.down, other.down) == (True, False)
+    clock.now += 5
+    one.failed("HTTP 500")
+    assert one.stopped == "one has answered nothing for 10 seconds (HTTP 500)"
+    assert other.stopped is None
+    for _ in range(5):
+        other.failed("no answer", answered=False, absent=True)
+    assert other.down
+    clock.now += 10
+    other.failed("no answer", answered=False, absent=True)
+    assert other.stopped == "server has answered nothing for 10 seconds (no answer)"
+
+
+def test_nothing_that_listens_is_given_up_soon_where_it_never_answered(clock: Clock) -> None:
+    for absent, ends in ((True, 3.0), (False, 60.0)):
+        opened = limited(8, give_up=GiveUpAfter())
+        for _ in range(6):
+            opened.failed("refused", answered=False, absent=absent)
+        clock.now += ends - 0.1
+        opened.failed("refused", answered=False, absent=absent)
+        assert opened.stopped is None
+        clock.now += 0.1
+        opened.failed("refused", answered=False, absent=absent)
+        assert opened.stopped == f"server has answered nothing for {ends:.0f} seconds (refused)"
+
+
+def test_while_all_have_failed_a_row_that_was_not_sent_yet_comes_first(clock: Clock) -> None:
+    async def asking() -> None:
+        for down, order in ((True, ["fresh", "tried"]), (False, ["tried", "fresh"])):
+            opened, came = limited(1, give_up=FAST), []
+            await opened.enter()
+            for _ in range(3 * down):
+                opened.failed("HTTP 500")
+            clock.now += 5
+
+            async def one(name: str, opened: EndpointLimiter = opened, came: list[str] = came) -> None:
+                await opened.enter(fresh=name == "fresh")
+                came.append(name)
+                opened.leave()
+
+            waiting = [asyncio.create_task(one(name)) for name in ("tried", "fresh")]
+            await asyncio.sleep(0)
+            opened.leave()
+            await asyncio.gather(*waiting)
+            assert came == order
+
+    run(asking())
+
+
+def test_a_model_that_is_down_has_one_request_in_flight(clock: Clock) -> None:
+    opened = limited(8, give_up=FAST)
+    for _ in range(3):
+        opened.failed("HTTP 500")
+    clock.now += 100
+    assert [opened._admit() for _ in range(2)] == [True, False]
+    opened.window = 3.9
+    opened.reachable()
+    assert [opened._admit() for _ in range(3)] == [True, True, False]
+    assert opened.in_flight == 3
+
+
+class TestBrake:
+    def test_stops_all_endpoints_for_the_first_reason(self) -> None:
+        brake, opened = Brake(), [limited(), limited(), limited()]
+        for one in opened[:2]:
+            brake.connect(one)
+        opened[0].stop("down")
+        error = HarnessError("full")
+        assert (brake.reason, brake.error) == (None, None)
+        brake.pull("the disk is full", error)
+        brake.pull("enough")
+        brake.connect(opened[2])
+        assert (brake.reason, brake.error) == ("the disk is full", error)
+        assert [one.stopped for one in opened] == ["down", "the disk is full", "the disk is full"]
+
+    def test_counts_what_is_in_flight_and_leaves_lists(self) -> None:
+        async def asking() -> None:
+            brake, opened = Brake(), [limited(), limited()]
+            for one in opened:
+                brake.connect(one)
+                await one.enter()
+            await opened[1].enter()
+            assert brake.in_flight() == 3
+            lists = [asyncio.create_task(asyncio.sleep(1000)) for _ in range(2)]
+            for task, rows in zip(lists, (4, 5), strict=True):
+                brake.connect_list(task, lambda rows=rows: rows)  # type: ignore[misc]
+            assert brake.leave_lists() == 9
+            await asyncio.gather(*lists, return_exceptions=True)
+            assert all(task.cancelled() for task in lists)
+
+        run(asking())
+
+
+def test_by_default_it_is_as_patient_as_the_documentation_says() -> None:
+    """docs/models.md: two minutes, 20 rows; the rest is what GiveUpAfter says of itself."""
+    assert GiveUpAfter() == GiveUpAfter(
+        first_wait=0.5, longest_wait=30, longest_pause=600, failures=5, down=120, never_reached=60, absent=3,
+        throttled=900, unexplained=120, first_rows=20,
+    )  # fmt: skip

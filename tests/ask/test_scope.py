@@ -11,8 +11,8 @@ import pytest
 from harness.ask.attempts import Job, Limits
 from harness.ask.budget import Budget
 from harness.ask.limiter import GiveUpAfter
-from harness.ask.scope import refuses_all, settle
-from harness.errors import Doubtful
+from harness.ask.scope import refuses_all, reject, settle
+from harness.errors import BadReply, Doubtful, ModelRejected
 from harness.models.entry import OpenAIModel, Price
 from harness.store.results import Response
 from tests.asking import QUICK, Pair, ask, openai, prompts
@@ -241,3 +241,66 @@ def test_an_answer_clears_a_model_of_earlier_refusals() -> None:
     for _ in range(3):
         settle(job, Response("k", "r", "ok", "yes"), 20)
         assert [refuses_all(job, Doubtful("HTTP 403")) for _ in range(4)] == [False] * 4
+
+
+def made(model: str = "m", *, served: str = "", pending: int = 100, **state: Any) -> Job:
+    """A job that has come so far."""
+    job = Job("t", model, None, "s", Limits(1, None, 5, 6), iter(()), pending, print, None, served=served)  # type: ignore[arg-type]
+    for name, value in state.items():
+        setattr(job, name, value)
+    return job
+
+
+class TestRejected:
+    def test_a_model_is_stopped_on_all_tasks_once_two_have_refused_it_and_none_has_answered(self) -> None:
+        jobs = [made(), made(), made(), made("other"), made(served="adapter")]
+        reject(jobs, jobs[0], "HTTP 401")
+        assert [job.stopped for job in jobs] == ["HTTP 401", None, None, None, None]
+        reject(jobs, jobs[0], "HTTP 403")
+        assert [job.stopped for job in jobs] == ["HTTP 401", None, None, None, None]
+        reject(jobs, jobs[1], "HTTP 404")
+        assert [job.stopped for job in jobs] == ["HTTP 401", "HTTP 404", "HTTP 404", None, None]
+
+    @pytest.mark.parametrize("answered", [{"answered": 1}, {"answered_before": True}])
+    def test_one_that_has_answered_a_task_is_not(self, answered: dict[str, Any]) -> None:
+        jobs = [made(), made(), made(**answered)]
+        for job in jobs[:2]:
+            reject(jobs, job, "HTTP 401")
+        assert jobs[2].stopped is None
+
+    def test_a_refusal_of_the_model_is_one_at_once_and_another_failure_never(self) -> None:
+        assert refuses_all(made(answered=9), ModelRejected("HTTP 401"))
+        assert not any(refuses_all(made(pending=1), BadReply("half")) for _ in range(9))
+
+
+def failed(job: Job, *, status: Any = "failed") -> None:
+    settle(job, Response("k", "r", status, error="no"), 20)
+
+
+class TestSettled:
+    def test_rows_are_counted(self) -> None:
+        job = made(refused=3, unserved=4)
+        failed(job)
+        assert (job.settled, job.answered, job.refused, job.unserved) == (1, 0, 3, 4)
+        failed(job, status="refused")
+        assert (job.settled, job.answered, job.refused, job.unserved) == (2, 1, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("state", "stopped"),
+        [
+            ({"settled": 18}, None),
+            ({"settled": 19}, "the first 20 rows all failed: no"),
+            ({"settled": 19, "answered": 1}, None),
+            ({"settled": 19, "answered_before": True}, None),
+            ({"settled": 50, "answered": 1, "unserved": 19}, None),
+            ({"settled": 50, "answered": 1, "unserved": 20}, "the last 20 rows all failed: no"),
+            ({"settled": 19, "stopped": "enough"}, "enough"),
+        ],
+    )
+    def test_a_model_is_given_up_where_all_of_its_first_or_last_rows_have_failed(
+        self, state: dict[str, Any], stopped: str | None
+    ) -> None:
+        job = made(**state)
+        failed(job)
+        assert job.stopped == stopped
+        assert job.settled == state["settled"] + 1
