@@ -321,7 +321,7 @@ def _program(answer: CodeAnswer, row: EvaluationRow, completion: str) -> Program
     environment = BoundedEnvironment(mark=("completion", mark))
     columns = {**row.fields, "completion": completion}
     given, _, tests = environment.render(environment.from_string(answer.program), columns).partition(mark)
-    if not tests.partition("\n")[0].strip() and parses(tests):
+    if parses(tests) and not (given and tests.partition("\n")[0].strip()):
         return Program(given, tests)
     return Program(given + tests)  # the answer stands inside a statement of the template
 

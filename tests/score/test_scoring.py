@@ -365,6 +365,7 @@ def test_an_answer_of_code_is_the_program_before_the_tests() -> None:
         ("{{ completion }}\nassert f()", Program("f", "\nassert f()")),
         ("assert {{ completion }}() == 1", Program("assert f() == 1")),  # stands inside a statement
         ("{{ completion }} {{ completion }}", Program("f f", "")),
+        ("assert True", Program("", "assert True")),  # which does not use it
         ("f = {{ completion }}\n\0", Program("f = f\n\0")),
     ],
 )
