@@ -357,7 +357,7 @@ class Mutation:
             os.utime(path, (as_it_was.st_atime, as_it_was.st_mtime))
 
     def _in_order(self, file: str, names: set[str]) -> list[str]:
-        """Tests of the file's own first, the quickest first, as many as the time allows.
+        """All tests of the file's own, then others, the quickest first, as many as the time allows.
 
         Its own are there whatever they execute: what is cached runs in the first of them only.
         """
@@ -366,8 +366,9 @@ class Mutation:
         chosen, left = [], self.given.seconds
         tests = {test for test in self.items if names and test.startswith(own)} | names
         for test in sorted(tests, key=lambda test: (not test.startswith(own), self.seconds[test])):
-            left -= self.seconds[test]
-            if left < 0 and chosen:
+            if not test.startswith(own):
+                left -= self.seconds[test]
+            if left < 0:
                 break
             chosen.append(test)
         return chosen
@@ -470,7 +471,7 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", default=TESTS, help="the tests that mutants meet")
     parser.add_argument("--sample", type=int, default=20, help="mutants of each file; 0 for all")
     parser.add_argument("--seed", nargs="+", default=["0"], help="of the sample; several make a table each")
-    parser.add_argument("--seconds", type=float, default=20.0, help="what the tests of one mutant may take as a rule")
+    parser.add_argument("--seconds", type=float, default=30.0, help="what tests of other files may take for a mutant")
     parser.add_argument("--list", type=Path, help="a file that survivors are added to as they are found")
     parser.add_argument("--again", type=Path, help="a file of survivors: only those")
     parser.add_argument("--copied", action="store_true", help=argparse.SUPPRESS)

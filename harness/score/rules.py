@@ -16,10 +16,7 @@ Rules = Callable[[Sequence[Manifest], Callable[[str], None]], list[Manifest]]
 
 def recorded_rules(runs: Sequence[Manifest], say: Callable[[str], None]) -> list[Manifest]:
     """Each task by the rule that its last run was made with."""
-    last: dict[str, Manifest] = {}
-    for run in runs:
-        if run.task not in last or run.finished >= last[run.task].finished:
-            last[run.task] = run
+    last = {run.task: run for run in sorted(runs, key=lambda run: run.finished)}
     return [ruled(run, last[run.task].spec) for run in runs]
 
 

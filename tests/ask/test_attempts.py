@@ -272,6 +272,19 @@ class TestOneRow:
         assert found.row.response(YES).lost == found.row.lost
         assert found.row.failure(BadReply("half")).lost == found.row.lost
 
+    def test_has_its_time_to_the_microsecond(self) -> None:
+        """Of the attempt that succeeded, and of those that were lost."""
+
+        class Slow(Scripted):
+            async def ask(self, request: Request) -> Reply:
+                await asyncio.sleep(0.1234567)
+                return await super().ask(request)
+
+        backend = Slow(charged(BadReply("half")), YES)
+        found = tried(YES, before=lambda limiter, job: setattr(job, "backend", backend))
+        assert found.row.lost == (7, 4, 0.123457)
+        assert found.row.response(YES).latency_s == 0.123457
+
     def test_that_hangs_is_ended_by_its_deadline_and_may_have_been_paid_for(self) -> None:
         class Hanging(Scripted):
             async def ask(self, request: Request) -> Reply:

@@ -193,6 +193,11 @@ class TestLearnt:
         assert budget.lost_tokens("m", request()) == (44, 16)
         assert budget.spent == PRICE.usd(4488, 1624)
 
+    def test_what_has_no_worst_case_teaches_nothing(self) -> None:
+        budget = self.budget()
+        assert budget.charge_lost("m", "jigsaw", 0.0, (11, 4))
+        assert budget.lost_tokens("m", request()) == (11, 4)
+
     def test_tokens_are_rounded_up(self) -> None:
         budget = self.budget()
         budget.cost("m", request(), Reply("yes", "stop", 12, 5))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from harness.ask.attempts import Job
+from harness.ask.attempts import Job, Limits
+from harness.ask.budget import Budget
+from harness.ask.fanout import run
 from harness.ask.limiter import Brake, GiveUpAfter
-from harness.errors import BusyError, HarnessError
+from harness.errors import AskError, BadReply, BusyError, Doubtful, HarnessError, ModelRejected, Rejected
 from harness.models.backend import Reply, Request
+from harness.models.entry import OpenAIModel, Price
 from harness.store.results import Response, ResponseLog
 from tests.asking import Open, Pair, ask, lorax, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, always, at_first, error, shares
@@ -336,3 +340,169 @@ def test_a_full_disk_ends_the_run_with_what_could_be_kept(
         ask(tmp_path, [Pair(openai(loopback), prompts(400), concurrency=4)])
     kept = (tmp_path / "jigsaw" / "m" / "responses.jsonl").read_text().count("\n")
     assert kept + 1 == sum(loopback.asked.values()) < 400
+
+
+YES = Reply("yes", input_tokens=3, output_tokens=1)
+
+
+class Listing:
+    """A backend that takes lists: the outcomes of rows by their names, a good answer for all others."""
+
+    identity: ClassVar = {"backend": "listing"}
+
+    def __init__(
+        self, outcomes: dict[str, Sequence[Reply | AskError]] | None = None, fails: Exception | None = None
+    ) -> None:
+        self.outcomes = outcomes or {}
+        self.fails = fails
+        self.lists: list[list[str]] = []
+        self.in_flight: list[int] = []
+        self.job: Job | None = None
+
+    def body(self, request: Request) -> dict[str, str]:
+        return {"prompt": request.prompt}
+
+    async def ask(self, request: Request) -> Reply:
+        raise AssertionError("asked one by one")
+
+    async def ask_all(self, requests: Iterable[Request]) -> AsyncGenerator[tuple[Request, Reply | AskError], None]:
+        requests = list(requests)
+        self.lists.append([request.row for request in requests])
+        for request in requests:
+            for outcome in self.outcomes.get(request.row, [YES]):
+                assert self.job is not None
+                self.in_flight.append(self.job.in_flight)
+                yield request, outcome
+        if self.fails:
+            raise self.fails
+
+    async def aclose(self) -> None: ...
+
+
+class Listed:
+    """What came of asking rows r0, r1, … as lists."""
+
+    def __init__(self, backend: Listing, rows: int, cap: float | None = None, brake: Brake | None = None) -> None:
+        self.saved: list[Response] = []
+        self.finished = 0
+        self.brake = brake or Brake()
+        model = OpenAIModel(backend="openai", model="m", price=Price(input=1_000_000, output=10_000_000))
+        self.budget = Budget(cap, {"m": model})  # 1 USD and 10 USD a token
+        requests = ((f"k{n}", Request("t", f"r{n}", f"row {n}", 4)) for n in range(rows))
+        limits = Limits(4, None, 5, 6)
+        self.job = Job("t", "m", backend, "s", limits, requests, rows, self.saved.append, self.finish)
+        backend.job = self.job
+        work = run([self.job], lambda job, response: None, brake=self.brake, budget=self.budget)
+        self.ended = asyncio.run(work)
+
+    async def finish(self) -> None:
+        self.finished += 1
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {response.row: response.status for response in self.saved}
+
+
+def not_final(error: AskError) -> AskError:
+    error.final, error.charged, error.usage = False, True, (3, 1)
+    return error
+
+
+class TestLists:
+    def test_without_a_cap_all_rows_are_one(self) -> None:
+        backend = Listing()
+        found = Listed(backend, 5)
+        assert backend.lists == [["r0", "r1", "r2", "r3", "r4"]]
+        assert backend.in_flight == [5, 4, 3, 2, 1]
+        assert found.statuses == {f"r{n}": "ok" for n in range(5)}
+        assert [response.key for response in found.saved] == [f"k{n}" for n in range(5)]
+        assert {(response.latency_s, response.attempts, response.lost) for response in found.saved} == {(None, 1, None)}
+        assert (found.job.settled, found.job.answered, found.job.in_flight, found.finished) == (5, 5, 0, 1)
+        assert found.budget.spent == 5 * 13
+        assert found.ended is None
+
+    def test_under_a_cap_each_is_as_long_as_fits(self) -> None:
+        """A row costs 13 USD, and 42 at most."""
+        backend = Listing()
+        found = Listed(backend, 9, cap=100.0)
+        assert backend.lists == [["r0", "r1"], ["r2"], ["r3"], ["r4"]]
+        assert found.budget.spent == 5 * 13
+        assert found.ended is not None
+        assert "could pass the limit of 100 USD" in found.ended
+        assert (found.job.settled, found.job.in_flight, found.finished) == (5, 0, 1)
+        assert found.job.stopped == found.ended
+
+    def test_what_is_asked_again_by_the_backend_is_recorded_with_what_it_cost(self) -> None:
+        backend = Listing({"r0": [not_final(BadReply("half")), not_final(BadReply("half")), YES]})
+        found = Listed(backend, 2)
+        assert [(one.row, one.status, one.lost) for one in found.saved] == [
+            ("r0", "ok", (6, 2, 0.0)),
+            ("r1", "ok", None),
+        ]
+        assert found.budget.spent == 4 * 13
+        assert found.job.trouble == {}
+
+    def test_a_row_that_is_refused_fails_and_the_others_go_on(self) -> None:
+        found = Listed(Listing({"r0": [Rejected("too long")]}), 3)
+        assert found.statuses == {"r0": "failed", "r1": "ok", "r2": "ok"}
+        assert found.saved[0].error == "too long"
+        assert found.job.trouble == {"rejected": 1}
+        assert found.budget.spent == 2 * 13
+
+    def test_a_model_that_is_refused_is_stopped_and_its_rows_stay_unanswered_but_for_what_was_paid(self) -> None:
+        for outcomes, statuses in (
+            ([ModelRejected("no key")], {"r1": "ok"}),
+            ([not_final(BadReply("half")), ModelRejected("no key")], {"r0": "failed", "r1": "ok"}),
+        ):
+            found = Listed(Listing({"r0": outcomes}), 2)
+            assert found.job.stopped == "no key"
+            assert found.statuses == statuses
+            assert found.finished == 1
+        assert found.saved[0].lost == (3, 1, 0.0)
+
+    def test_a_bare_refusal_is_the_models_with_the_second(self) -> None:
+        found = Listed(Listing({"r0": [Doubtful("HTTP 403")], "r1": [Doubtful("HTTP 403")]}), 3)
+        assert (found.job.stopped, found.statuses) == ("HTTP 403", {"r0": "failed", "r2": "ok"})
+
+    @pytest.mark.parametrize(
+        ("error", "stopped"), [(ModelRejected("no key"), "no key"), (ValueError("odd"), "ValueError: odd")]
+    )
+    def test_a_list_that_fails_ends_the_model_and_frees_what_was_reserved(self, error: Exception, stopped: str) -> None:
+        class Failing(Listing):
+            async def ask_all(
+                self, requests: Iterable[Request]
+            ) -> AsyncGenerator[tuple[Request, Reply | AskError], None]:
+                first, *_ = requests
+                yield first, YES
+                raise error
+
+        found = Listed(Failing(), 4, cap=200.0)
+        assert found.job.stopped == stopped
+        assert (found.statuses, found.job.in_flight, found.finished) == ({"r0": "ok"}, 0, 1)
+        assert found.budget.fits("m", 200.0 - 13)
+        assert not found.budget.fits("m", 200.0 - 12)
+
+    def test_an_answer_that_cannot_be_written_ends_the_run(self) -> None:
+        def full(response: Response) -> None:
+            raise OSError(28, "No space left on device")
+
+        backend, brake = Listing(), Brake()
+        job = Job(
+            "t", "m", backend, "s", Limits(4, None, 5, 6), iter([("k", Request("t", "r", "p", 4))]), 1, full, None
+        )  # type: ignore[arg-type]
+        backend.job = job
+        with pytest.raises(HarnessError, match=r"the answers of m on t cannot be written \(No space left on device\)"):
+            asyncio.run(run([job], lambda job, response: None, brake=brake))
+        assert brake.reason == "the answers of m on t cannot be written (No space left on device)"
+
+    def test_after_the_brake_nothing_is_asked(self) -> None:
+        brake = Brake()
+        brake.pull("enough")
+        backend = Listing()
+        found = Listed(backend, 3, brake=brake)
+        assert (backend.lists, found.saved, found.ended, found.finished) == ([], [], "enough", 0)
+
+
+def test_a_job_without_rows_to_ask_is_finished_at_once() -> None:
+    found = Listed(Listing(), 0)
+    assert (found.finished, found.ended, found.job.stopped) == (1, None, None)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.ask.limiter import Brake, Breaker, EndpointLimiter, Gate, GiveUpAfter, Stopped
+from harness.ask.limiter import Brake, Breaker, EndpointLimiter, Gate, GiveUpAfter, Stopped, _throttler
 from harness.errors import HarnessError, Quota
 from tests.asking import QUICK, Pair, ask, asking, openai, prompts
 from tests.loopback import FAULTS, Fault, Loopback, always, error
@@ -796,3 +796,18 @@ def test_by_default_it_is_as_patient_as_the_documentation_says() -> None:
         first_wait=0.5, longest_wait=30, longest_pause=600, failures=5, down=120, never_reached=60, absent=3,
         throttled=900, unexplained=120, first_rows=20,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "together", "interval", "poll"),
+    [(6.0, 1, 10.0, 0.01), (1000.0, 1, 0.06, 0.001), (1001.0, 2, 120 / 1001, 0.001), (120_000.0, 120, 0.06, 0.001)],
+)
+def test_requests_share_an_interval_where_a_thousand_a_minute_are_passed(
+    per_minute: float, together: int, interval: float, poll: float
+) -> None:
+    made = _throttler(per_minute)
+    assert (made.rate_limit, made.period, made.retry_interval) == (
+        together,
+        pytest.approx(interval),
+        pytest.approx(poll),
+    )

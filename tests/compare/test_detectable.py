@@ -184,3 +184,17 @@ def test_what_is_assumed_is_a_share_of_the_scale(
     found = detectable(task, 1000, "sample", [], tmp_path)
     assert (found.paired, found.assuming) == (span and power.detectable_share(1000), assuming)
     assert detectable(task, 3, "sample", [], tmp_path).paired is None
+
+
+def test_of_two_sets_of_rows_those_of_the_last_run_count(tmp_path: Path, loopback: Loopback) -> None:
+    """Whichever was asked first."""
+    small = Small(tmp_path)
+    for names, rows in ((("a", "b"), None), (("c", "d"), 20)):
+        for name in names:
+            small.model(name, loopback.openai_url)
+        small.bench(models=names, rows=rows)
+    runs = {run.model: run for run in read_manifests(small.results)}
+    score_all(small.results, runs.values(), print)
+    for days, last in (({"a": 1, "b": 9, "c": 2, "d": 3}, "a and b"), ({"a": 2, "b": 3, "c": 1, "d": 9}, "c and d")):
+        dated = [runs[name].model_copy(update={"finished": f"2026-01-0{day}"}) for name, day in days.items()]
+        assert seen(dated, "accuracy", small.results).assuming == f"20% discordant rows, as {last} have"

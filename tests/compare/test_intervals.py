@@ -243,6 +243,14 @@ class TestResampled:
         error = SKEWED.std(ddof=1) / math.sqrt(40)
         assert found.interval(0.9) == pytest.approx((0.5 - 1.6448536 * error, 0.5 + 1.6448536 * error))
 
+    def test_interval_of_two_rows_too(self) -> None:
+        assert resample(SKEWED[:2]).interval(0.95) == pytest.approx(expected_interval(SKEWED[:2], 0.95), rel=1e-9)
+
+    @pytest.mark.parametrize("value", [-1.0, 2.0])
+    def test_interval_of_a_value_beyond_all_resamples_has_ends(self, value: float) -> None:
+        found = Resampled(value, np.linspace(0, 1, 101), leave_one_out(SKEWED, only_mean)).interval(0.95)
+        assert all(map(math.isfinite, found))
+
     def test_of_one_unit_has_an_end(self) -> None:
         found = Resampled(0.5, np.linspace(0, 1, 101), np.array([0.5]))
         assert all(map(math.isfinite, found.interval(0.95)))
@@ -420,6 +428,12 @@ class TestPlaceInTheRange:
         error = table.std(ddof=1) / math.sqrt(122) * math.sqrt(122 / 60)
         worst, best = place(rows.mean(), table.mean(), error, 1.0, 0.0, 1.959964)
         assert (found.low, found.high) == pytest.approx((min(low, worst), min(1.0, max(high, best))))
+
+    def test_the_worst_and_the_best_row_are_so_by_the_first_statistic(self) -> None:
+        """Others only count, say whether a row can be scored."""
+        rows = np.concatenate([np.full((55, 1), 0.98), np.full((5, 1), 0.5)])
+        alone, counted = estimate(OVERLAP, rows), estimate(OVERLAP, np.hstack([rows, np.zeros((60, 1))]))
+        assert (counted.low, counted.high) == pytest.approx((alone.low, alone.high))
 
     def test_of_a_score_that_is_no_mean_no_row_is_unseen(self) -> None:
         rows = confusion(3, 80, 0.8)

@@ -223,6 +223,20 @@ class TestStandings:
         assert found.models[0].macro.value == pytest.approx(0.4)
         assert scale(PERCENT) == 100
 
+    def test_a_lead_is_of_shares_of_the_scale(self) -> None:
+        runs = [
+            *(scored("news", name, right(share)) for name, share in (("a", 0.9), ("b", 0.5))),
+            *(scored("mt", name, np.full(400, score), PERCENT) for name, score in (("a", 40.0), ("b", 20.0))),
+        ]
+        lead = standings(runs, "b").models[0].lead
+        assert lead is not None
+        assert lead.scores == pytest.approx(((0.9 + 0.4) / 2, (0.5 + 0.2) / 2))
+        assert lead.difference.value == pytest.approx(0.3)
+
+    def test_a_model_without_a_complete_run_has_no_task(self) -> None:
+        runs = [scored("news", "a", right(0.5)), scored("news", "b", right(0), failed=400)]
+        assert [(row.model, row.tasks) for row in standings(runs, "a").models] == [("a", 1), ("b", 0)]
+
     def test_mean_rank_covers_what_other_rows_would_give(self) -> None:
         """Two equal models: in most samples the interval of the mean rank holds 1.5."""
         rng = np.random.default_rng(2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.score.rules import chosen_rules, recorded_rules
+from harness.score.rules import chosen_rules, current_rules, recorded_rules
 from harness.score.scoring import ScoredRun, score_all
 from harness.store.results import read_manifests
 from tests.loopback import Loopback
@@ -106,3 +106,10 @@ def test_the_last_run_is_the_one_that_finished_last_in_whatever_order_they_are_r
     )
     for runs in ([early, late], [late, early]):
         assert {run.spec.metrics[0].name for run in recorded_rules(runs, print)} == {"exact_match"}
+
+
+def test_a_task_without_a_file_keeps_its_rule_and_the_others_have_those_of_theirs(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(STRICT)
+    runs = [scored(task, "m", [1.0], task_spec={"metrics": ["rouge_l"]}).manifest for task in ("gone", "small")]
+    found = current_rules(tmp_path)(runs, print)
+    assert [run.spec.metrics[0].name for run in found] == ["rouge_l", "exact_match"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.store import running as store
 from harness.store.results import Response, ResponseLog
 from harness.store.running import FOLDER, RunningPair, SoFar, read_running, running, size_of, so_far
 
@@ -101,3 +102,19 @@ def test_half_a_line_is_no_answer_yet_and_there_are_no_more_than_are_wanted(
         file.write(b'{"key": "k3", "status": "failed"')
     found = so_far(tmp_path, replace(pair, size=size * begun))
     assert (found.answers, found.failed) == (answers, failed)
+
+
+def test_what_a_killed_run_has_left_may_be_removed_by_another_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / FOLDER / "1.json"
+    left.parent.mkdir()
+    left.write_text(json.dumps({"process": 1, "started": "", "pairs": []}))
+
+    def ended(process: int) -> bool:
+        left.unlink()
+        return False
+
+    monkeypatch.setattr(store, "_alive", ended)
+    with running(tmp_path, "2026-01-01T09:00:00+00:00", []):
+        assert not left.exists()
