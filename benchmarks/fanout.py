@@ -115,13 +115,13 @@ async def bare_aiohttp(url: str) -> AsyncIterator[Ask]:
 async def bare_post(url: str) -> AsyncIterator[Ask]:
     """Ask with the harness's own way of sending a request, and nothing else of it."""
     from harness.models.http import Transport, address, post
-    from harness.models.openai import reader
+    from harness.models.openai import FORM
 
     place = address(url, "/chat/completions")
     async with Transport() as connection:
 
         async def ask(prompt: str) -> object:
-            return await post(connection, place, body(prompt), reader("chat"))
+            return await post(connection, place, body(prompt), FORM.readers())
 
         yield ask
 

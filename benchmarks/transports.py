@@ -135,12 +135,12 @@ async def httpx_aiohttp() -> AsyncIterator[Ask]:
 async def ours() -> AsyncIterator[Ask]:
     """Ask as the harness asks."""
     from harness.models.http import Transport, post
-    from harness.models.openai import reader
+    from harness.models.openai import FORM
 
     async with Transport() as connection:
 
         async def ask(url: str) -> None:
-            await post(connection, httpx.URL(url), BODY, reader("chat"))
+            await post(connection, httpx.URL(url), BODY, FORM.readers())
 
         yield ask
 

@@ -17,12 +17,12 @@ from typing import Any
 import httpx
 
 from harness.errors import MOST_DOUBTS, AskError, ModelRejected, NotUnderstood, Rejected, Unavailable
-from harness.models import openai
 from harness.models.backend import Reply, Request
 from harness.models.batch_api import PASSING, VALIDATING, Batch, BatchApi, BatchCalls, Pace
 from harness.models.entry import OpenAIModel
 from harness.models.http_errors import Filtered, failure
-from harness.models.openai import OpenAIBackend
+from harness.models.openai import PATHS, OpenAIBackend, parse
+from harness.models.remote import ended, filtered
 
 # Fewer than a token of English has: a batch is to stay well under the limit that the server names.
 _BYTES_PER_TOKEN = 3
@@ -145,8 +145,7 @@ class BatchBackend:
     @cached_property
     def calls(self) -> BatchCalls:
         """The calls of the API, with the model's key."""
-        headers = {**openai.bearer(self.model.api_key), **openai.own_headers(self.model)}
-        api = BatchApi(self._transport, self.model.base_url, headers, self.secrets, self.model.query)
+        api = BatchApi(self._transport, self.model.base_url, self._plain.headers, self.secrets, self.model.query)
         return BatchCalls(api, self.pace, self._state)
 
     @cached_property
@@ -162,7 +161,7 @@ class BatchBackend:
     @property
     def endpoint(self) -> str:
         """The method that answers each line."""
-        return "/v1" + openai.PATHS[self.model.api]
+        return "/v1" + PATHS[self.model.api]
 
     def encoded(self, custom_id: str, body: Mapping[str, Any]) -> bytes:
         """A line of the file; encoded again when it is needed, because 50,000 of them take much memory."""
@@ -351,7 +350,7 @@ class _Asking:
         found: dict[str, Outcome] = {}
 
         def take(line: Mapping[str, Any]) -> tuple[str, Outcome]:
-            return str(line.get("custom_id")), read(self._backend.model.api, line, secrets)
+            return str(line.get("custom_id")), read(line, secrets)
 
         for file in filter(None, (batch.output_file, batch.error_file)):
             for custom_id, outcome in await self._calls.lines(file, batch, take):
@@ -362,7 +361,7 @@ class _Asking:
 
 def _ended(outcome: Outcome, request: Request, model: OpenAIModel) -> Outcome:
     try:
-        return openai.ended(outcome, request, model) if isinstance(outcome, Reply) else outcome
+        return ended(outcome, request, model) if isinstance(outcome, Reply) else outcome
     except ModelRejected as error:
         return error
 
@@ -373,7 +372,7 @@ def _hash(address: str, body: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def read(api: openai.Api, line: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Outcome:
+def read(line: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Outcome:
     """Return the reply in a line of an output or error file, or the reason why there is none."""
     response = line.get("response")
     try:
@@ -382,9 +381,9 @@ def read(api: openai.Api, line: Mapping[str, Any], secrets: tuple[str, ...] = ()
         status, body = response.get("status_code"), response.get("body")
         if not isinstance(status, int) or not 200 <= status < 300:
             raise failure(status if isinstance(status, int) else 0, json.dumps(body), secrets=secrets)
-        return openai.parse(api, body if isinstance(body, dict) else {}, secrets)
+        return parse(body if isinstance(body, dict) else {}, secrets)
     except Filtered as error:
-        return openai.filtered(error)
+        return filtered(error)
     except AskError as error:
         return error
 

@@ -9,10 +9,9 @@ from typing import Any
 import httpx
 
 from harness.errors import AskError, nearest
-from harness.models.anthropic import headers_of
-from harness.models.entry import AnthropicModel, LoraxModel, Model, OpenAIModel
+from harness.models.entry import LoraxModel, Model, OpenAIModel
 from harness.models.http import Bounds, json_object, send
-from harness.models.openai import bearer, own_headers, server
+from harness.models.remote import Remote, headers_of, server
 
 REACHED = "answers"
 """What is said of a model that can be asked begins with it."""
@@ -24,19 +23,12 @@ async def ping(transport: httpx.AsyncBaseTransport, model: Model) -> str | None:
 
     It begins with `REACHED` where the model can be asked, as far as that shows.
     """
-    if isinstance(model, LoraxModel):
-        path, headers = "/health", bearer(model.api_key)
-    elif isinstance(model, OpenAIModel):
-        path, headers = "/models", bearer(model.api_key)
-    elif isinstance(model, AnthropicModel):
-        path, headers = "/v1/models", headers_of(model)
-    else:
+    if not isinstance(model, Remote):
         return None
+    path = {"lorax": "/health", "openai": "/models", "anthropic": "/v1/models"}[model.backend]
     began = time.monotonic()
     try:
-        body = await send(
-            transport, "GET", server(model, path), {**headers, **own_headers(model)}, model.secrets, _QUICK
-        )
+        body = await _get(transport, model, path)
     except AskError as error:
         return str(error)
     took = f"{REACHED} in {time.monotonic() - began:.2f} s"
@@ -57,9 +49,11 @@ async def listed(transport: httpx.AsyncBaseTransport, model: OpenAIModel) -> dic
     Raises:
         AskError: it has no list of models, or cannot be reached.
     """
-    headers = {**bearer(model.api_key), **own_headers(model)}
-    reply = json_object(await send(transport, "GET", server(model, "/models"), headers, model.secrets, _QUICK))
-    return {str(entry["id"]): entry for entry in _entries(reply)}
+    return {str(entry["id"]): entry for entry in _entries(json_object(await _get(transport, model, "/models")))}
+
+
+async def _get(transport: httpx.AsyncBaseTransport, model: Remote, path: str) -> bytes:
+    return await send(transport, "GET", server(model, path), headers_of(model), model.secrets, _QUICK)
 
 
 def names(reply: Mapping[str, object]) -> list[str]:

@@ -23,7 +23,7 @@ from harness.models.engines.adapter_files import WEIGHTS
 from harness.models.entry import LoraxModel, Model, OpenAIModel
 from harness.models.http import json_object, send
 from harness.models.lorax import like_openai
-from harness.models.openai import bearer, bounds, own_headers, server
+from harness.models.remote import bounds, headers_of, server
 
 FINGERPRINT = "fingerprint.json"
 LIKELIEST = 5
@@ -233,7 +233,7 @@ async def first_tokens(
         name, url = model.model, model.base_url
     body = {"model": name.replace("{task}", task), "prompt": prompt, "max_tokens": 1, "logprobs": LIKELIEST}
     body |= {} if isinstance(model, LoraxModel) else {"temperature": 0}
-    headers = {"Content-Type": "application/json", **bearer(model.api_key), **own_headers(model)}
+    headers = {"Content-Type": "application/json", **headers_of(model)}
     content = json.dumps({**body, **model.extra})
     place = server(model, "/completions", url)
     async with asyncio.timeout(model.timeout):

@@ -15,8 +15,9 @@ from harness.errors import AskError, Rejected, Throttled
 from harness.models.backend import Backend, Request
 from harness.models.entry import LoraxModel, OpenAIModel
 from harness.models.lorax import like_openai
-from harness.models.openai import PATHS, Api, bearer, key, own_headers, server
+from harness.models.openai import PATHS, Api
 from harness.models.passthrough import Instead, Upstream
+from harness.models.remote import headers_of, key, server
 from harness.serve.exchange import Exchange, Refused
 from harness.serve.llama_server import CHAT, NATIVE, LlamaError, LlamaServer
 from harness.serve.replies import (
@@ -172,7 +173,7 @@ class HttpRoute:
             if "max_tokens" in sent and model.max_tokens_key != "max_tokens":
                 sent[model.max_tokens_key] = sent.pop("max_tokens")
             url = server(model, PATHS[api])
-        headers = {**own_headers(model), **bearer(model.api_key), "Content-Type": "application/json"}
+        headers = {**headers_of(model), "Content-Type": "application/json"}
         instead = Instead(URL(str(url), encoded=True), headers, json.dumps(sent).encode())
         return await self.upstream.forward(exchange.request, exchange, instead=instead)
 

@@ -18,8 +18,9 @@ from harness.errors import AskError, UserError
 from harness.models.entry import LoraxModel, Model, ModelEntry, OpenAIModel, Thinking, in_batches
 from harness.models.events import Body, Event
 from harness.models.http import Transport, events_of, post
-from harness.models.openai import PATHS, STREAMED, OpenAIBackend, ended, reader, server
+from harness.models.openai import FORM, OpenAIBackend
 from harness.models.prices import price_of, usd_of
+from harness.models.remote import ended
 from harness.models.streaming import openai_reply
 from harness.report.page.evidence import judge
 from harness.report.words import count, number, small, usd
@@ -151,10 +152,11 @@ async def _ask(
     started = time.monotonic()
     try:
         request = request_for(file, row, prune=prune_of(entry, file.name))
-        sent = {**OpenAIBackend(model, transport).sent(request), **STREAMED}
-        read = reader(model.api, secrets)._replace(begun=lambda body: began.update({entry.name: body}))
+        front = OpenAIBackend(model, transport)
+        sent = {**front.sent(request), **FORM.streamed}
+        read = FORM.readers(secrets)._replace(begun=lambda body: began.update({entry.name: body}))
         async with asyncio.timeout(limit := min(entry.model.timeout, LONGEST_S)):
-            reply = await post(transport, server(model, PATHS[model.api]), sent, read, None, secrets, streamed=True)
+            reply = await post(transport, front.url, sent, read, None, secrets, streamed=True)
     except TimeoutError:
         return ShownAnswer(
             verdict=f"no answer within {limit:g} s", response=failure("", request, TimeoutError(), attempts=1)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import AskError, BadReply, Doubtful, ModelRejected, Rejected, Throttled, Unavailable, UserError
-from harness.models.anthropic import VERSION, AnthropicBackend, parse, without_blank_stops
+from harness.models.anthropic import AnthropicBackend, parse
 from harness.models.backend import Reply
 from harness.models.content import cut
 from harness.models.entry import AnthropicModel
+from harness.models.remote import ANTHROPIC_VERSION
 from harness.tasks.messages import Message as Told
 from tests.loopback_vendors import KEY, AnthropicServer, Failure, anthropic_error
 from tests.models.asking import NO_NETWORK, ask, request
@@ -99,7 +100,7 @@ def test_an_address_may_name_the_version(server: AnthropicServer) -> None:
 
 def test_the_types_that_these_tests_check_against_are_those_of_the_version_that_is_sent() -> None:
     """The package's release 1 has types without temperature, its release 2 those of a version that rejects it."""
-    assert Anthropic(api_key=KEY).default_headers["anthropic-version"] == VERSION
+    assert Anthropic(api_key=KEY).default_headers["anthropic-version"] == ANTHROPIC_VERSION
     assert "temperature" in KEYS
 
 
@@ -114,8 +115,8 @@ def test_the_types_that_these_tests_check_against_are_those_of_the_version_that_
 def test_every_body_is_of_anthropics_published_type(
     prompt: str, stop: list[str], max_tokens: int, temperature: float, omit: list[str]
 ) -> None:
-    shown = body(model(temperature=temperature, omit=omit), prompt=prompt, stop=tuple(stop), max_tokens=max_tokens)
-    sent = without_blank_stops(shown)
+    asked = request(prompt, stop=tuple(stop), max_tokens=max_tokens)
+    sent = AnthropicBackend(model(temperature=temperature, omit=omit), NO_NETWORK).sent(asked)
     assert PARAMS.validate_python(sent, strict=True)
     assert sent.keys() <= KEYS
     assert all(text.strip() for text in sent.get("stop_sequences", []))

@@ -289,7 +289,7 @@ json_line = {
 
 @pytest.mark.parametrize(("line", "expected"), json_line.values(), ids=json_line)
 def test_each_kind_of_line_has_its_outcome(line: dict[str, Any], expected: type[Reply | AskError]) -> None:
-    assert type(read("completions", line)) is expected
+    assert type(read(line)) is expected
 
 
 # --- Batches that fail ---

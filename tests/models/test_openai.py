@@ -18,7 +18,8 @@ from harness.errors import AskError, BadReply, ModelRejected, Throttled, Unavail
 from harness.models.backend import Reply
 from harness.models.entry import OpenAIModel
 from harness.models.http import Transport
-from harness.models.openai import OpenAIBackend, bearer, parse
+from harness.models.openai import OpenAIBackend, parse
+from harness.models.remote import headers_of
 from tests.loopback import Fault, Loopback, always, error
 from tests.models.asking import ERRORS, NO_NETWORK, ask, request
 
@@ -144,7 +145,7 @@ def chat_reply(**message: Any) -> dict[str, Any]:
     ],
 )
 def test_a_chat_reply_of_openais_published_type_is_read(message: dict[str, Any], expected: tuple[str, str]) -> None:
-    reply = parse("chat", chat_reply(**message))
+    reply = parse(chat_reply(**message))
     assert (reply.completion, reply.finish_reason) == expected
     assert (reply.input_tokens, reply.output_tokens, reply.model) == (7, 2, "m-2026")
 
@@ -153,12 +154,12 @@ def test_a_text_reply_of_openais_published_type_is_read() -> None:
     choice = {"index": 0, "finish_reason": "length", "text": " yes", "logprobs": None}
     head = {"id": "c1", "object": "text_completion", "created": 1, "model": "m"}
     reply = Completion.model_validate({**head, "choices": [choice]}).model_dump(mode="json")
-    assert parse("completions", reply) == Reply(" yes", "length", None, None, "m")
+    assert parse(reply) == Reply(" yes", "length", None, None, "m")
 
 
 def test_text_in_parts_is_joined_without_the_thinking() -> None:
     parts = [{"type": "thinking", "thinking": "no"}, {"type": "text", "text": "ye"}, {"type": "text", "text": "s"}]
-    reply = parse("chat", {"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})
+    reply = parse({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})
     assert reply == Reply("yes", "stop")
 
 
@@ -180,7 +181,7 @@ def test_text_in_parts_is_joined_without_the_thinking() -> None:
 )
 def test_a_reply_without_an_answer_is_a_bad_reply(reply: dict[str, Any]) -> None:
     with pytest.raises(BadReply):
-        parse("chat", reply)
+        parse(reply)
 
 
 json_values = st.recursive(
@@ -196,15 +197,14 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["choices", "usage", "model", "error"]), json_values))
 def test_any_reply_is_read_or_a_failed_request(reply: dict[str, Any]) -> None:
-    for api in ("chat", "completions"):
-        with suppress(AskError):
-            assert isinstance(parse(api, reply).completion, str)
+    with suppress(AskError):
+        assert isinstance(parse(reply).completion, str)
 
 
 @pytest.mark.parametrize(("code", "expected"), [(502, Unavailable), (429, Throttled), ("odd", BadReply)])
 def test_an_error_inside_a_good_status_counts_as_what_it_is(code: Any, expected: type[AskError]) -> None:
     with pytest.raises(AskError) as caught:
-        parse("chat", {"error": {"message": f"upstream failed for {KEY}", "code": code}}, (KEY,))
+        parse({"error": {"message": f"upstream failed for {KEY}", "code": code}}, (KEY,))
     assert type(caught.value) is expected
     assert KEY not in str(caught.value)
 
@@ -247,13 +247,13 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 
 
 def test_a_line_break_at_the_end_of_a_key_is_not_part_of_it() -> None:
-    assert bearer("sk-1\n") == {"Authorization": "Bearer sk-1"}
+    assert headers_of(model(api_key="sk-1\n")) == {"Authorization": "Bearer sk-1"}
 
 
 @pytest.mark.parametrize("wrong", ["sk-1\nsk-2", "sk-“1”"])
 def test_a_key_that_no_header_can_carry_is_the_users_mistake(wrong: str) -> None:
     with pytest.raises(UserError) as caught:
-        bearer(wrong)
+        headers_of(model(api_key=wrong))
     assert "sk-" not in str(caught.value)
 
 

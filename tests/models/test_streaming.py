@@ -121,18 +121,18 @@ def test_an_answer_that_takes_longer_than_its_first_byte_may_is_whole(loopback: 
 
 def test_chunks_of_openais_published_type_are_put_together() -> None:
     reply, seconds = openai_reply(chunks({"role": "assistant", "content": ""}, {"content": "ye"}, {"content": "s"}))
-    assert timed(parse("chat", reply), seconds) == Reply("yes", "stop", 7, 3, "m-2026", ttft_s=0.2, tpot_s=0.05)
+    assert timed(parse(reply), seconds) == Reply("yes", "stop", 7, 3, "m-2026", ttft_s=0.2, tpot_s=0.05)
 
 
 def test_thoughts_are_tokens_but_not_part_of_the_answer() -> None:
     reply, seconds = openai_reply(chunks({"reasoning_content": "hm"}, {"content": "yes"}))
-    assert parse("chat", reply).completion == "yes"
+    assert parse(reply).completion == "yes"
     assert seconds == [0.1, 0.2]
 
 
 def test_a_streamed_refusal_is_one() -> None:
     reply, _ = openai_reply(chunks({"refusal": "I "}, {"refusal": "can't"}))
-    assert parse("chat", reply) == Reply("I can't", "refusal", 7, 3, "m-2026")
+    assert parse(reply) == Reply("I can't", "refusal", 7, 3, "m-2026")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from harness.ask.prepare import open_backend, prepare_rows, request_for
 from harness.models.connect import Connections
 from harness.models.entry import ModelEntry, load_models
 from harness.models.http import Transport
-from harness.models.openai import STREAMED
+from harness.models.openai import FORM
 from harness.rows.evaluation import EvaluationRow
 from harness.serve.choice import choose
 from harness.serve.side_by_side import ShownAnswer, ShownModel, candidates, side_by_side, verdict, written_row
@@ -140,7 +140,7 @@ def test_a_server_is_sent_what_bench_sends_it(folder: Path, front: Running, loop
     ask_directly(load_models(folder / "models.yaml", (name,), os.environ)[0], file, rows[0])
     by_bench = loopback.received[-1]
     assert through_the_front.path == by_bench.path
-    assert through_the_front.body == by_bench.body | STREAMED
+    assert through_the_front.body == by_bench.body | FORM.streamed
     kept = [
         {name.lower(): value for name, value in one.headers.items() if name.lower() in ("authorization", "x-team")}
         for one in (through_the_front, by_bench)
