@@ -12,9 +12,10 @@ from typing import Any
 
 from harness.errors import AskError, BadReply
 from harness.models.backend import Reply
-from harness.models.content import text_of, tokens_of, word_of
+from harness.models.content import word_of
 from harness.models.events import Event
 from harness.models.http_errors import late_failure, says_error
+from harness.models.whole_reply import says_something, whole_reply
 
 
 def timed(reply: Reply, seconds: Sequence[float]) -> Reply:
@@ -35,34 +36,20 @@ def openai_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> tupl
         AskError: an error came in the middle.
         BadReply: the stream ends before the answer does.
     """
-    message: dict[str, Any] = {"content": "", "refusal": ""}
-    choice: dict[str, Any] = {"message": message, "text": ""}
-    reply: dict[str, Any] = {"choices": [choice]}
     seconds: list[float] = []
+    chunks = []
     done = False
     for event in events:
-        done = done or event.done
         if says_error(event.data):
             raise broken_off(event.data, secrets, seconds)
-        reply |= {"model": event.data["model"]} if event.data.get("model") else {}
-        part = first_choice(event.data.get("choices")) or {}
-        if any(tokens_of(usage := _usage(event.data, part))):
-            reply["usage"] = usage
-        if part:
-            # Some servers send a whole message, in one event or after its parts.
-            delta = part.get("delta") or part.get("message")
-            delta = delta if isinstance(delta, dict) else {}
-            said = text_of(delta.get("content")) or ""
-            repeated = not part.get("delta") and said.startswith(message["content"])
-            message["content"] = said if repeated else message["content"] + said
-            message["refusal"] += _text(delta.get("refusal"))
-            choice["text"] += _text(part.get("text"))
-            choice["error"] = part.get("error") or choice.get("error")
-            if word_of(part.get("finish_reason")):
-                choice["finish_reason"] = part["finish_reason"]
-            if _text(part.get("text")) or any(value for name, value in delta.items() if name != "role"):
-                seconds.append(event.seconds)
-    if not (done or choice.get("finish_reason") or choice.get("error")):
+        if says_something(event.data):
+            seconds.append(event.seconds)
+        chunks.append(event.data)
+        done = done or event.done
+    reply = whole_reply(chunks)
+    reply["choices"] = reply["choices"] or [{"message": {"content": ""}}]
+    choice = first_choice(reply["choices"]) or {}
+    if not (done or word_of(choice.get("finish_reason")) or choice.get("error")):
         raise BadReply("the stream of the answer broke off")
     return reply, seconds
 
@@ -127,12 +114,6 @@ def first_choice(choices: Any) -> Mapping[str, Any] | None:
     """Return the choice of index 0 in a reply, or in a part of one, of which a request with `n` has several."""
     found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     return next((choice for choice in found if choice.get("index") in (0, None)), None)
-
-
-def _usage(data: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
-    """The counts in a part of a stream: Groq and Moonshot have places of their own for them."""
-    groq = data.get("x_groq")
-    return data.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None) or choice.get("usage")
 
 
 def _text(value: Any) -> str:

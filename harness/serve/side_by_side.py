@@ -21,7 +21,6 @@ from harness.models.http import Transport, events_of, post
 from harness.models.openai import FORM, OpenAIBackend
 from harness.models.prices import price_of, usd_of
 from harness.models.remote import ended
-from harness.models.streaming import openai_reply
 from harness.report.page.evidence import judge
 from harness.report.words import count, number, small, usd
 from harness.rows.evaluation import EvaluationRow
@@ -179,9 +178,7 @@ def _text_of(one: ShownModel, began: dict[str, Body]) -> str:
     """What has arrived of an answer so far."""
     with suppress(AskError):  # which the whole answer will meet, too
         if body := began.get(one.entry.name):
-            reply, _ = openai_reply([*events_of(body), Event(0.0, {}, done=True)])
-            choice = reply["choices"][0]
-            said = str(choice["message"]["content"] or choice["text"])
+            said = FORM.readers().parts([*events_of(body), Event(0.0, {}, done=True)]).completion
             return masked(said, one.entry.model.secrets, SHORTEST_IN_ANSWERS)
     return ""
 

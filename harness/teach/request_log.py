@@ -24,9 +24,9 @@ from typing import Any, BinaryIO, Self
 
 from harness.errors import UserError
 from harness.models.events import DONE, Body
+from harness.models.whole_reply import says_something, whole_reply
 from harness.secrets import SHORTEST, SHORTEST_IN_ANSWERS, masked
 from harness.store.atomic import LineFile, utf8
-from harness.teach.whole_reply import says_something, whole_reply
 
 LOG = "requests.jsonl"
 LOCK = ".lock"

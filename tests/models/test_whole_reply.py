@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from harness.teach.whole_reply import says_something, whole_reply
+from harness.models.content import text_of
+from harness.models.whole_reply import says_something, whole_reply
 from tests.teach.vendor import HEAD
 
 TEXTS = st.lists(st.text(max_size=5), max_size=4)
@@ -115,6 +116,23 @@ def test_a_first_chunk_of_azure_names_no_model() -> None:
     found = whole_reply(chunks)
     assert (found["id"], found["model"], found["prompt_filter_results"]) == ("chatcmpl-1", "gpt-test", [{"x": 1}])
     assert found["choices"][0]["content_filter_results"] == {"hate": {"filtered": False}}
+
+
+def test_a_whole_message_after_its_parts_is_not_said_twice() -> None:
+    chunks = [
+        chunk(part({"content": "ye"})),
+        chunk(part({"content": "s"})),
+        chunk({"index": 0, "message": {"content": "yes"}}),
+    ]
+    (choice,) = whole_reply(chunks)["choices"]
+    assert choice["message"]["content"] == "yes"
+
+
+def test_a_text_after_thoughts_in_parts_is_joined_to_them() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    chunks = [chunk(part({"content": [thought]})), chunk(part({"content": "ye"})), chunk(part({"content": "s"}))]
+    (choice,) = whole_reply(chunks)["choices"]
+    assert text_of(choice["message"]["content"]) == "yes"
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "index", "delta", "message", "tool_calls", "content", "function", "usage", "text", "id"]), inner, max_size=4), max_leaves=12).filter(lambda value: isinstance(value, dict)))  # fmt: skip  # noqa: E501
