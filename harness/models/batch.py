@@ -18,7 +18,7 @@ import httpx
 
 from harness.errors import MOST_DOUBTS, AskError, ModelRejected, NotUnderstood, Rejected, Unavailable
 from harness.models.backend import Reply, Request
-from harness.models.batch_api import PASSING, VALIDATING, Batch, BatchApi, BatchCalls, Pace
+from harness.models.batch_api import PASSING, VALIDATING, Batch, BatchCalls, Pace
 from harness.models.entry import OpenAIModel
 from harness.models.http_errors import Filtered, failure
 from harness.models.openai import PATHS, OpenAIBackend, parse
@@ -145,8 +145,8 @@ class BatchBackend:
     @cached_property
     def calls(self) -> BatchCalls:
         """The calls of the API, with the model's key."""
-        api = BatchApi(self._transport, self.model.base_url, self._plain.headers, self.secrets, self.model.query)
-        return BatchCalls(api, self.pace, self._state)
+        model, headers, secrets = self.model, self._plain.headers, self.secrets
+        return BatchCalls(self._transport, model.base_url, headers, secrets, model.query, self.pace, self._state)
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ import json
 import random
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, stop_any
@@ -65,95 +65,6 @@ class Batch:
         return "; ".join(dict.fromkeys(error["message"] for error in self.errors)) or "no reason given"
 
 
-@dataclass(frozen=True)
-class BatchApi:
-    """The Batch API at an address; `secrets` are kept out of all messages.
-
-    All calls raise AskError as `harness.models.http.post` does.
-    """
-
-    transport: httpx.AsyncBaseTransport
-    base_url: str
-    headers: Mapping[str, str]
-    secrets: tuple[str, ...]
-    query: Mapping[str, str] = field(default_factory=dict)
-
-    async def upload(self, requests: BinaryIO) -> str:
-        """Upload a JSONL file of requests, from its beginning, and return its id; it is read as it is sent."""
-        file = ("requests.jsonl", requests, "application/jsonl")
-        return _text(await self._call("POST", "/files", data={"purpose": "batch"}, files={"file": file}), "id")
-
-    async def create(self, file: str, endpoint: str) -> Batch:
-        """Submit an uploaded file. This is the call that costs money."""
-        body = {"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"}
-        return batch_of(await self._call("POST", "/batches", json=body), self.secrets)
-
-    async def batch(self, batch: str) -> Batch:
-        """Return the status of a batch."""
-        return batch_of(await self._call("GET", f"/batches/{batch}"), self.secrets)
-
-    async def find(self, file: str) -> Batch | None:
-        """Return the batch that was made of a file, None when there is none.
-
-        Raises:
-            BadReply: the list does not go on after the batch that was named: to take the batch for missing would be to
-                submit it, and pay for it, twice.
-        """
-        query: dict[str, Any] = {"limit": _PAGE}
-        seen: set[str] = set()
-        while True:
-            page = await self._call("GET", "/batches", query)
-            batches = [value for value in page.get("data") or [] if isinstance(value, dict)]
-            for value in batches:
-                if value.get("input_file_id") == file:
-                    return batch_of(value, self.secrets)
-            if not page.get("has_more") or not batches:
-                return None
-            last = _text(batches[-1], "id")
-            if last in seen:
-                raise BadReply(f"the list of batches begins again after {last}")
-            seen.add(last)
-            query["after"] = last
-
-    async def lines(self, file: str, take: Callable[[dict[str, Any]], T]) -> list[T]:
-        """Return what `take` makes of each line of a file of answers or errors; no more than one is held as JSON.
-
-        Raises:
-            BadReply: a line is no JSON object. To leave it out would be to ask, and pay, for its row again.
-        """
-        content = await self._send("GET", f"/files/{file}/content", accept="*/*")
-        taken = []
-        for text in io.BytesIO(content):
-            if not text.strip():
-                continue
-            try:
-                line = json.loads(text)
-            except ValueError as error:
-                raise BadReply(f"the file {file} holds a line that is not JSON") from error
-            if not isinstance(line, dict):
-                raise BadReply(f"the file {file} holds a line that is not a JSON object")
-            taken.append(take(line))
-        return taken
-
-    async def _call(
-        self, method: str, path: str, query: Mapping[str, Any] | None = None, **body: Any
-    ) -> dict[str, Any]:
-        """Make a call that is answered by a JSON object."""
-        return json_object(await self._send(method, path, query, **body), self.secrets)
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        accept: str = "application/json",
-        **body: Any,
-    ) -> bytes:
-        url = address(self.base_url, path).copy_merge_params({**self.query, **(query or {})})
-        headers = {**self.headers, "Accept": accept}
-        return await send(self.transport, method, url, headers, self.secrets, _CALLS, **body)
-
-
 def batch_of(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Batch:
     """Read a batch; the messages of its errors are shortened, and hold none of `secrets`.
 
@@ -175,6 +86,16 @@ def batch_of(reply: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Batch:
 def _said(error: Mapping[str, Any], secrets: tuple[str, ...]) -> str:
     message = failure(400, json.dumps({"error": {"message": error.get("message") or error.get("code")}}), None, secrets)
     return str(message).removeprefix("HTTP 400: ")
+
+
+def _line(text: bytes, file: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except ValueError as error:
+        raise BadReply(f"the file {file} holds a line that is not JSON") from error
+    if not isinstance(line, dict):
+        raise BadReply(f"the file {file} holds a line that is not a JSON object")
+    return line
 
 
 def _text(reply: Mapping[str, Any], name: str) -> str:
@@ -215,49 +136,108 @@ class Pace:
 
 @dataclass(frozen=True)
 class BatchCalls:
-    """The calls that a backend makes, repeated while they fail; `state` is the file that messages name.
+    """The Batch API at an address, whose calls are repeated while they fail.
 
-    All methods raise ModelRejected when the server refuses the call, or has failed for too long.
+    `secrets` are kept out of all messages; `state` is the file that messages name. All methods raise ModelRejected when
+    the server refuses the call, or has failed for too long.
     """
 
-    api: BatchApi
+    transport: httpx.AsyncBaseTransport
+    base_url: str
+    headers: Mapping[str, str]
+    secrets: tuple[str, ...]
+    query: Mapping[str, str]
     pace: Pace
     state: Path
 
     async def upload(self, lines: Iterable[bytes]) -> str:
-        """Upload requests, which wait in a temporary file, and return the file's id."""
+        """Upload requests, which wait in a temporary file and are read as they are sent; return the file's id."""
         with tempfile.TemporaryFile() as requests:
             requests.writelines(lines)
             requests.flush()
-            return await self._persist(partial(self.api.upload, requests))
+            files = {"file": ("requests.jsonl", requests, "application/jsonl")}
+            reply = await self._persist(partial(self._call, "POST", "/files", data={"purpose": "batch"}, files=files))
+            return _text(reply, "id")
 
     async def batch(self, batch_id: str) -> Batch:
         """Return the status of a batch."""
-        return await self._persist(partial(self.api.batch, batch_id), f"batch {batch_id}")
+        return await self._persist(partial(self._batch, "GET", f"/batches/{batch_id}"), f"batch {batch_id}")
 
     async def lines(self, file: str, batch: Batch, take: Callable[[dict[str, Any]], T]) -> list[T]:
-        """Return what `take` makes of each line of a batch's file of answers or errors."""
-        return await self._persist(partial(self.api.lines, file, take), f"batch {batch.id}")
+        """Return what `take` makes of each line of a batch's file of answers or errors; one at a time is held as JSON.
+
+        A line that is no JSON object fails the call: to leave it out would be to ask, and pay, for its row again.
+        """
+
+        async def lines() -> list[T]:
+            content = await self._send("GET", f"/files/{file}/content", accept="*/*")
+            return [take(_line(text, file)) for text in io.BytesIO(content) if text.strip()]
+
+        return await self._persist(lines, f"batch {batch.id}")
 
     async def create(self, file: str, endpoint: str) -> Batch:
-        """Submit an uploaded file once, although the answer to the submission may be lost."""
+        """Submit an uploaded file once, which costs money, although the answer to the submission may be lost."""
+        body = {"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"}
         tried = False
 
         async def once() -> Batch:
             nonlocal tried
-            if tried and (found := await self.api.find(file)):
+            if tried and (found := await self._find(file)):
                 return found
             tried = True
-            return await self.api.create(file, endpoint)
+            return await self._batch("POST", "/batches", json=body)
 
         return await self._persist(once)
 
     async def find(self, file: str) -> Batch | None:
         """Look for a file's batch, twice: the process may have been killed a moment before it came to be."""
-        if found := await self._persist(partial(self.api.find, file)):
+        if found := await self._persist(partial(self._find, file)):
             return found
         await asyncio.sleep(self.pace.poll)
-        return await self._persist(partial(self.api.find, file))
+        return await self._persist(partial(self._find, file))
+
+    async def _find(self, file: str) -> Batch | None:
+        """The batch that was made of a file, None when there is none.
+
+        Raises:
+            BadReply: the list does not go on after the batch that was named: to take the batch for missing would be to
+                submit it, and pay for it, twice.
+        """
+        query: dict[str, Any] = {"limit": _PAGE}
+        seen: set[str] = set()
+        while True:
+            page = await self._call("GET", "/batches", query)
+            batches = [value for value in page.get("data") or [] if isinstance(value, dict)]
+            for value in batches:
+                if value.get("input_file_id") == file:
+                    return batch_of(value, self.secrets)
+            if not page.get("has_more") or not batches:
+                return None
+            last = _text(batches[-1], "id")
+            if last in seen:
+                raise BadReply(f"the list of batches begins again after {last}")
+            seen.add(last)
+            query["after"] = last
+
+    async def _batch(self, method: str, path: str, **body: Any) -> Batch:
+        return batch_of(await self._call(method, path, **body), self.secrets)
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, **body: Any
+    ) -> dict[str, Any]:
+        return json_object(await self._send(method, path, query, **body), self.secrets)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
+        **body: Any,
+    ) -> bytes:
+        url = address(self.base_url, path).copy_merge_params({**self.query, **(query or {})})
+        headers = {**self.headers, "Accept": accept}
+        return await send(self.transport, method, url, headers, self.secrets, _CALLS, **body)
 
     async def _persist(self, call: Callable[[], Awaitable[T]], batch: str = "") -> T:
         """Make a call until it succeeds.
