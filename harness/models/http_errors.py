@@ -33,22 +33,12 @@ PROXY_REFUSES = (
 _NO_MODEL_CODE = "model_not_found"
 # Failures that waiting does not mend, whatever the status they come with.
 _HOPELESS_CODES = {
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "account_deactivated",
-    "invalid_api_key",
-    "invalidapikey",
-    "authentication_error",
-    "insufficient_balance",
-    _NO_MODEL_CODE,
-    "unsupported_parameter",
-    "unsupported_value",
-    "unsupported_country_region_territory",
+    *("insufficient_quota", "insufficient_balance", "billing_hard_limit_reached", "billing_not_active"),
+    *("account_deactivated", "invalid_api_key", "invalidapikey", "authentication_error", _NO_MODEL_CODE),
+    *("unsupported_parameter", "unsupported_value", "unsupported_country_region_territory"),
     # The words of Groq, Together, Mistral and Azure for a model that is not there, or not any more.
     *("model_decommissioned", "model_not_available", "invalid_model", "deploymentnotfound", "modeldeprecated"),
 }
-
 
 _FILTER_CODES = {
     *("content_filter", "content_policy_violation", "data_inspection_failed", "flagged_input"),
@@ -137,12 +127,12 @@ def failure(
     """
     headers = httpx.Headers(headers)
     said, codes = _explanation(text)
-    message = f"HTTP {status}: {clean(said, secrets) or _phrase(status)}"
+    message = f"HTTP {status}: {clean(said, secrets) or httpx.codes.get_reason_phrase(status) or 'no reason given'}"
     if status == HTTPStatus.NOT_FOUND and path in WITHOUT_VERSION:
         message += f" (asked for {path}; base_url usually ends with /v1)"
     wait = retry_after(headers)
-    if wait is None and (named := _WAIT.search(text)):
-        wait = until_reset(named[1])
+    if wait is None and (written := _WAIT.search(text)):
+        wait = until_reset(written[1])
     known = {code.lower() for code in codes}
     no_model = _says_no_model(status, said)
     if _NO_MODEL_CODE in known or no_model:
@@ -151,25 +141,28 @@ def failure(
         return Filtered(message)
     if known & _HOPELESS_CODES or status == HTTPStatus.PAYMENT_REQUIRED or _NO_CREDIT.search(said):
         return ModelRejected(message)
-    if status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS and _WRONG_KEY.search(said):
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        if _LIMIT_OF_NOTHING.search(said):
+            return ModelRejected(message)
+        if _TOO_LARGE.search(said) or _over_limit(said):
+            return Rejected(message)
+        if _OF_A_DAY.search(text) and not _OF_A_MINUTE.search(text):
+            return ModelRejected(message if wait is None else f"{message} (come back in {wait:.0f} s)")
+        return Throttled(message, wait)
+    if status < 500 and _WRONG_KEY.search(said):
         return ModelRejected(message)
-    if status == HTTPStatus.TOO_MANY_REQUESTS and _LIMIT_OF_NOTHING.search(said):
-        return ModelRejected(message)
-    if status == HTTPStatus.TOO_MANY_REQUESTS and (_TOO_LARGE.search(said) or _over_limit(said)):
-        return Rejected(message)
-    if status == HTTPStatus.TOO_MANY_REQUESTS and _OF_A_DAY.search(text) and not _OF_A_MINUTE.search(text):
-        return ModelRejected(message if wait is None else f"{message} (come back in {wait:.0f} s)")
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return ModelRejected(PROXY_REFUSES)
     if status in _DOUBTFUL or no_model:
         return Doubtful(message)
     if status >= 500 and _TOO_LONG.search(said):
         return Rejected(message)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or (status in _OVERLOADED and wait is not None):
-        return _loading(Throttled(message, wait), status in _OVERLOADED)
     if status >= 500 or status in _PASSING:
-        loading = status == HTTPStatus.SERVICE_UNAVAILABLE and _LOADING.search(said) is not None
-        return _loading(Unavailable(message, overloaded=status in _OVERLOADED), loading)
+        overloaded = status in _OVERLOADED
+        named = overloaded and wait is not None
+        found = Throttled(message, wait) if named else Unavailable(message, overloaded=overloaded)
+        found.loading = named or (status == HTTPStatus.SERVICE_UNAVAILABLE and _LOADING.search(said) is not None)
+        return found
     if 300 <= status < 400:
         return ModelRejected(f"HTTP {status}: the server redirects to {clean(headers.get('location', '?'), secrets)}")
     if status >= 400 or _TOO_LONG.search(said):
@@ -188,11 +181,6 @@ def _over_limit(said: str) -> bool:
     """Whether a request alone is larger than a limit, which no waiting helps."""
     found = _OVER_LIMIT.search(said)
     return found is not None and int(found[2]) > int(found[1])
-
-
-def _loading(error: AskError, loading: bool) -> AskError:
-    error.loading = loading
-    return error
 
 
 def late_failure(reply: Mapping[str, Any], secrets: Sequence[str] = ()) -> AskError:
@@ -351,10 +339,3 @@ def _words(body: Mapping[str, Any]) -> str:
             text = said if isinstance(said, str) else json.dumps(said)
             return f"{text}: {raw if isinstance(raw, str) else json.dumps(raw)}" if raw else text
     return ""
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "no reason given"

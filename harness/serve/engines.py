@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import DataError, UserError
-from harness.models.engines.adapter_files import CONFIG
+from harness.models.engines.adapter_files import CONFIG, EMBEDDINGS
 from harness.models.engines.known_bases import KNOWN
 
 Engine = Literal["vllm", "lorax", "compose"]
@@ -19,7 +19,6 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as `--max-lora-rank`."""
 AT_ONCE = 8
 """Adapters in one batch by default: each takes memory of the GPU."""
-_EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
 _PORT = 8000
 
 
@@ -105,13 +104,10 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / CONFIG}: cannot be read: {error}") from None
     pattern = found.get("rank_pattern") or {} if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not isinstance(pattern, dict) or not _ranks({"r": found.get("r"), **pattern}):
+    ranks = [found.get("r"), *pattern.values()] if isinstance(pattern, dict) else []
+    if not ranks or not all(type(rank) is int and rank > 0 for rank in ranks):
         raise DataError(f"{folder / CONFIG}: expected an object with the rank `r`, and ranks only in `rank_pattern`")
-    return found
-
-
-def _ranks(found: Mapping[str, Any]) -> bool:
-    return all(type(rank) is int and rank > 0 for rank in found.values())
+    return dict(found)
 
 
 def _base(settings: Mapping[str, Mapping[str, Any]]) -> str:
@@ -129,15 +125,14 @@ def _base(settings: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _rank(settings: Mapping[str, Any]) -> int:
     """The largest rank of any module."""
-    own = settings.get("rank_pattern") or {}
-    return max([int(settings["r"]), *(int(rank) for rank in own.values())])
+    return int(max(settings["r"], *(settings.get("rank_pattern") or {}).values(), 0))
 
 
 def _problems(settings: Mapping[str, Any]) -> list[str]:
     """What vLLM and LoRAX refuse, or leave out without a word."""
     modules = settings.get("target_modules") or []
     adapted = {str(name) for name in ([modules] if isinstance(modules, str) else modules)}
-    embeddings = sorted(name for name in adapted if name.rpartition(".")[2] in _EMBEDDINGS)
+    embeddings = sorted(name for name in adapted if name.rpartition(".")[2] in EMBEDDINGS)
     found = [_refused(settings)]
     if embeddings:
         found.append(f"its part on {', '.join(embeddings)} is refused or left out by most versions")

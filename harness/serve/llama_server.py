@@ -23,7 +23,7 @@ from harness.errors import HarnessError, UserError, nearest, warn
 from harness.models.engines.adapter_files import CONFIG, WEIGHTS
 from harness.models.engines.gguf import shape_of
 from harness.models.engines.known_bases import KNOWN, gguf_file
-from harness.models.engines.llamacpp import converted, library, server_settings, start_server
+from harness.models.engines.llamacpp import converted, library, scales, server_settings, start_server
 from harness.models.local import fingerprint
 from harness.serve.memory import check_memory, memory_needed
 
@@ -133,7 +133,8 @@ class LlamaServer:
         """How often a request was for another adapter than the one before it."""
         self._folders, self._threads, self._say = adapters, threads, say
         self._turn = asyncio.Lock()
-        self._admitted = 0
+        self.waiting = 0
+        """Requests that wait, or are being answered."""
         self._last: str | None = None
         self._key = secrets.token_hex()
         self._server: Any = None
@@ -165,11 +166,6 @@ class LlamaServer:
         if self.longest < self.sizes.context:
             raise UserError(f"{self.base} reads {self.longest:,} tokens at most: choose a --context up to that")
 
-    @property
-    def waiting(self) -> int:
-        """Requests that wait, or are being answered."""
-        return self._admitted
-
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
         """A place in the queue, for one request of a client.
@@ -177,13 +173,13 @@ class LlamaServer:
         Raises:
             QueueFull: all are taken.
         """
-        if self._admitted > self.sizes.queue:
-            raise QueueFull(f"{self._admitted - 1} requests wait already")
-        self._admitted += 1
+        if self.waiting > self.sizes.queue:
+            raise QueueFull(f"{self.waiting - 1} requests wait already")
+        self.waiting += 1
         try:
             yield
         finally:
-            self._admitted -= 1
+            self.waiting -= 1
 
     async def ask(self, adapter: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the whole answer of an adapter, or of the base, to a request.
@@ -273,9 +269,8 @@ class LlamaServer:
             slot, fresh = self._slots.take(adapter)
             self.switches += adapter != self._last
             self._last = adapter
-            lora = [{"id": number, "scale": float(name == adapter)} for name, number in self._numbers.items()]
             # What another adapter has read is never gone on from, whatever llama.cpp does when adapters change.
-            own = {"lora": lora, "id_slot": slot, "cache_prompt": not fresh}
+            own = {"lora": scales(self._numbers, adapter), "id_slot": slot, "cache_prompt": not fresh}
             try:
                 async with self._session.post(self._address + path, json={**body, **own}, headers=headers) as reply:
                     if reply.status != 200:

@@ -25,10 +25,14 @@ Bias = dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Fie
 Body = TypeVar("Body", bound=BaseModel)
 
 
-class _Sampling(BaseModel):
-    """What both interfaces of OpenAI share; the last group are vLLM's."""
+class _Body(BaseModel):
+    """An object of exactly these keys and types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Sampling(_Body):
+    """What both interfaces of OpenAI share; the last group are vLLM's."""
 
     model: str
     stream: bool | None = False
@@ -77,9 +81,7 @@ class _Sampling(BaseModel):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class _StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
+class _StreamOptions(_Body, extra="ignore"):
     include_usage: bool = False
 
 
@@ -110,29 +112,21 @@ class Completion(_Sampling):
                 yield {"prompt": prompt, **limit, **probabilities, **self.sampling(choice)}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _Part(_Body):
     type: Literal["text"]
     text: str
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
+class _Message(_Body, extra="allow"):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[_Part] | None = None
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
+class _Schema(_Body, extra="allow"):
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class _Format(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _Format(_Body):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: _Schema | None = None
 
@@ -177,10 +171,8 @@ class Chat(_Sampling):
             yield {"messages": messages, **given, **self.sampling(choice)}
 
 
-class _Parameters(BaseModel):
+class _Parameters(_Body):
     """LoRAX's; what is `None` only cannot be kept here."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     adapter_id: str | None = None
     adapter_source: str | None = None
@@ -207,10 +199,8 @@ class _Parameters(BaseModel):
     apply_chat_template: Literal[False] = False
 
 
-class Generate(BaseModel):
+class Generate(_Body):
     """The body of LoRAX's `/generate`, `/generate_stream` and `/`, the last with `stream`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     inputs: str = Field(min_length=1)
     parameters: _Parameters | None = None
@@ -243,21 +233,16 @@ class Generate(BaseModel):
         }
 
 
-class LoadAdapter(BaseModel):
-    """The body of vLLM's `/v1/load_lora_adapter`."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    lora_name: str = Field(min_length=1)
-    lora_path: str = Field(min_length=1)
-
-
-class UnloadAdapter(BaseModel):
+class UnloadAdapter(_Body, extra="ignore"):
     """The body of vLLM's `/v1/unload_lora_adapter`."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    lora_name: Text
 
-    lora_name: str = Field(min_length=1)
+
+class LoadAdapter(UnloadAdapter):
+    """The body of vLLM's `/v1/load_lora_adapter`."""
+
+    lora_path: Text
 
 
 def checked(kind: type[Body], body: Mapping[str, Any]) -> Body:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
 # What makes an adapter more than a product of two matrices beside each linear layer.
 _EXTENSIONS = (
     "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication",

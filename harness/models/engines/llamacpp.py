@@ -76,7 +76,7 @@ class LlamaCpp:
             PromptTooLong: the model cannot read it.
             UserError: the model or the adapter cannot be loaded.
             Rejected: llama.cpp refuses it for another reason.
-        BadReply: llama.cpp failed.
+            BadReply: llama.cpp failed.
         """
         return await asyncio.get_running_loop().run_in_executor(self._worker, self._answer, adapter, query)
 
@@ -105,9 +105,7 @@ class LlamaCpp:
             "max_tokens": query.max_tokens,
             "temperature": 0,
             "stop": list(query.stop),
-            # Every adapter is named: with an empty list the base goes on from what the last adapter read, and a number
-            # that is not there is passed over in silence.
-            "lora": [{"id": number, "scale": float(name == adapter)} for name, number in self._numbers.items()],
+            "lora": scales(self._numbers, adapter),
         }
         if query.labels:
             labels = [as_continuation(query.prompt, label) for label in query.labels]
@@ -144,6 +142,15 @@ class LlamaCpp:
                     self._adapters[folder] = str(converted(Path(folder), base))
                 except UserError as error:
                     self._adapters[folder] = error
+
+
+def scales(numbers: Mapping[str, int], adapter: str | None) -> list[dict[str, Any]]:
+    """Return the scale of every adapter, by llama.cpp's numbers, where this one is to act.
+
+    Each is named: with an empty list the base goes on from what the last adapter read, and a number that is not there
+    is passed over in silence.
+    """
+    return [{"id": number, "scale": float(name == adapter)} for name, number in numbers.items()]
 
 
 def library(name: str) -> Any:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.models.engines.adapter_files import EMBEDDINGS
 
 # PEFT's warning where the input embeddings are adapted and the output's are tied to them. It concerns merging.
 TIED = "Model has `tie_word_embeddings=True` and a tied layer is part of the adapter"
-_EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
 _OF_ITS_OWN_FORWARD = ("XLORA", "POLY", "ADAPTION_PROMPT", "CPT", "TRAINABLE_TOKENS_ALORA")
 
 
@@ -94,9 +94,7 @@ class Adapters:
             return True
         saved = set(getattr(settings, "modules_to_save", None) or ())
         return any(
-            part in key.split(".") and part not in saved and "lora_" not in key
-            for key in stored
-            for part in _EMBEDDINGS
+            part in key.split(".") and part not in saved and "lora_" not in key for key in stored for part in EMBEDDINGS
         )
 
     def _copy(self, adapter: str, stored: set[str]) -> Any:
@@ -160,7 +158,7 @@ def _check_fit(model: Any, name: str, stored: set[str]) -> None:
     with warnings.catch_warnings(action="ignore"):
         expected = set(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
     missing = sorted(expected - stored)
-    strange = sorted(key for key in stored - expected if not any(part in key.split(".") for part in _EMBEDDINGS))
+    strange = sorted(key for key in stored - expected if not any(part in key.split(".") for part in EMBEDDINGS))
     if missing or strange or not expected:
         what = (
             f"it has no '{missing[0]}'" if missing else f"the base has no '{strange[0]}'" if strange else "it is empty"
