@@ -78,14 +78,8 @@ def findings(
 ) -> JudgeFindings:
     """Rank models by votes, pooled and for each task, and say what the votes show of the judges.
 
-    Args:
-        votes: Of judges.
-        people: Votes that judges are compared with.
-        entries: The models file, which says who is related.
-        anchor: As `rank` takes it.
-        control: What is held equal in a second ranking: position, length.
-        resamples: Of the rows.
-        tournament: How the votes came about.
+    `people` are votes that judges are compared with, `entries` say who is related, `anchor` is as `rank` takes it, and
+    `control` what is held equal in a second ranking: position, length.
 
     Raises:
         UserError: there is no vote, or the anchor cannot be ranked.

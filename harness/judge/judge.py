@@ -66,14 +66,9 @@ class JudgeOptions:
 class Judged:
     """What a tournament came to: votes on its tasks and on the one that confirms, and how the sampling ended.
 
-    Attributes:
-        order: The models as sampling saw them, with the neighbours that are still open.
-        ended: Why no more was asked.
-        asked: Verdicts asked for, of `possible` ones, and of these how many `again`, since they could not be read.
-        complete: Whether all that was to be asked has an answer.
-        sample: Whether the answers are to sample rows.
-        confirm: The task that confirms.
-        finalists: The winner and the runner-up, where they were confirmed.
+    `asked` verdicts of `possible` ones were asked for, and of these `again` some once more, since they could not be
+    read; `ended` says why no more was. `complete`: all that was to be asked has an answer. `finalists` are the winner
+    and the runner-up, where the task `confirm` confirms.
     """
 
     votes: tuple[Vote, ...]
@@ -200,16 +195,9 @@ def _questions(task: str, criteria: str | None) -> TaskFile:
 class Court:
     """A judge at work: what it has been asked, and the outcomes so far.
 
-    Attributes:
-        contests: By task.
-        entry: The judge.
-        options: Of the tournament.
-        say: Gets each line meant for the user.
-        budget: What may be spent.
-        left: Verdicts that may still be asked for.
-        outcomes: Of each comparison, whether a judge was needed or not.
-        questions: What was asked, by task, each question with whether it has an answer.
-        stopped: Why the judge cannot be asked any more; "" where it can.
+    `left` is how many verdicts may still be asked for. `outcomes` are of each comparison, whether a judge was needed or
+    not; `questions` say by task what was asked, and whether it has an answer; `stopped` why the judge cannot be asked
+    any more.
     """
 
     contests: Mapping[str, Contest]

@@ -212,12 +212,8 @@ def rank(
 ) -> Ranking:
     """Rank the models that are connected by wins in both directions; say of the others why they cannot be.
 
-    Args:
-        votes: Votes; those that were not read do not count.
-        anchor: The model with 1000 points. Default: the ranked one with the most votes.
-        position: Hold the order in which answers were shown equal.
-        length: Hold the answers' lengths equal; votes whose lengths are not known do not count.
-        resamples: Of the rows.
+    `anchor` has 1000 points, by default the ranked model with the most votes. `position` holds the order in which
+    answers were shown equal, `length` the answers' lengths, where votes whose lengths are not known do not count.
 
     Raises:
         UserError: the anchor is not among the models, or cannot be ranked.

@@ -49,14 +49,10 @@ class Objective:
 class BaselineBackend:
     """A baseline for one task.
 
-    It is fitted once, when the first row is asked, in a thread of its own, on all training rows.
-
-    Args:
-        method: `majority` or `tfidf`.
-        training: Gives the training rows as (rendered prompts, targets); called once, in the thread.
-        objective: What a classifier is fitted for; None where the targets are not labels.
-        fingerprint: Stands for the training rows in `identity`, so that a finished run is known to be finished without
-            loading them.
+    It is fitted once, when the first row is asked, in a thread of its own, on all training rows. `training` gives the
+    training rows as rendered prompts and targets, once, in that thread; `fingerprint` stands for them in `identity`, so
+    that a finished run is known to be finished without loading them. There is no `objective` where the targets are not
+    labels.
     """
 
     def __init__(

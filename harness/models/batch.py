@@ -59,13 +59,8 @@ class BatchBackend:
     """One model, one task, asked through the Batch API.
 
     A request's id in a batch is the hash of its URL and body. So a request that is asked again, after a restart or with
-    other prompts around it, finds the batch that it is in, and one whose prompt has changed does not.
-
-    Args:
-        model: The model's entry.
-        transport: Shared with other models; the caller closes it.
-        state: File that records what has been submitted, `batches.jsonl` in the pair's results folder.
-        pace: Times and sizes.
+    other prompts around it, finds the batch that it is in, and one whose prompt has changed does not. `state` is the
+    file that records what has been submitted, `batches.jsonl` in the pair's results folder.
     """
 
     def __init__(

@@ -117,13 +117,9 @@ class _Gone(stop_base):
 class Pace:
     """Times, in seconds, and sizes by which batches are made and watched.
 
-    Attributes:
-        poll: First wait before a batch's status is fetched; each further wait is half as long again.
-        longest_poll: Maximum of these waits.
-        give_up: How long a call may fail before the model is given up for this run.
-        queue: How long to wait while the server's queue is full: longer than any batch in it may take.
-        rows: Maximum number of requests in a batch.
-        bytes: Maximum size of a batch's file.
+    A batch's status is fetched after `poll`, each further wait is half as long again up to `longest_poll`. A call that
+    fails for `give_up` gives the model up for this run; `queue` is how long a full queue is waited for, longer than any
+    batch in it may take. A batch has at most `rows` requests and `bytes`.
     """
 
     poll: float = 5.0

@@ -63,11 +63,8 @@ LONGEST_NUMBER = 40
 class Bounds:
     """How long a server may take, in seconds, and how long its answer may be; None where there is no limit.
 
-    Attributes:
-        connect: To accept a connection.
-        first_byte: From then on, the connection included, to begin its answer.
-        silence: Between two parts of it.
-        size: Bytes of the answer, unpacked.
+    To accept a connection (`connect`), to begin the answer, the connection included (`first_byte`), between two parts
+    of it (`silence`); `size` is in bytes, unpacked.
     """
 
     connect: float | None = 10.0
@@ -296,14 +293,8 @@ async def send(
 ) -> bytes:
     """Send a request and return the body of the answer to it, of status 2xx.
 
-    Args:
-        transport: What carries it.
-        method: HTTP method.
-        url: Where to.
-        headers: Beside those of every request.
-        secrets: What no message may hold.
-        bounds: How long the server may take, and its answer be.
-        body: `content`, or `data` and `files`, as `httpx.Request` takes them.
+    `headers` are beside those of every request; `body` is `content`, or `data` and `files`, as `httpx.Request` takes
+    them.
 
     Raises:
         AskError: as for `post`, BadReply only for an answer that is too long.

@@ -118,12 +118,7 @@ def failure(
 ) -> AskError:
     """Return the error that a status other than 2xx means, with the message of the server.
 
-    Args:
-        status: HTTP status.
-        text: Body of the answer.
-        headers: Headers of the answer.
-        secrets: What the message must not hold.
-        path: That was asked for.
+    `text` and `headers` are the answer's, `path` was asked for; no message holds one of `secrets`.
     """
     headers = httpx.Headers(headers)
     said, codes = _explanation(text)

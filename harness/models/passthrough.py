@@ -72,10 +72,7 @@ class Tap:
 class Instead:
     """What is sent in place of a client's request: with a key that is not the client's, which it must not learn.
 
-    Attributes:
-        url: Where to.
-        headers: Beside those of the client, in place of those with the same name.
-        body: In place of the client's, which was read before.
+    `headers` are beside those of the client, in place of those with the same name.
     """
 
     url: URL
@@ -132,11 +129,8 @@ class Upstream:
     ) -> web.StreamResponse:
         """Send a request on, or another in its place, and answer it with what comes back.
 
-        Args:
-            request: Of the client, its body not yet read.
-            tap: Sees what passes.
-            offered: Encodings of which the answer's is to be one, of those that the client offers. Default: all.
-            instead: What is sent. An answer that says that its key is wrong does not reach the client.
+        `tap` sees what passes. `offered` are the encodings of which the answer's is to be one, of those that the client
+        offers. Where something is sent `instead`, an answer that says that its key is wrong does not reach the client.
         """
         tap = tap or Tap()
         error: str | None = HUNG_UP
@@ -273,13 +267,8 @@ def _host_of(url: str) -> str | None:
 class Front:
     """A server in front of others, from entering the context to leaving it.
 
-    Requests in flight at the end have `patience` seconds to be answered.
-
-    Args:
-        handler: Answers every request.
-        port: 0 for any that is free.
-        patience: Seconds.
-        host: Address to listen at. At loopback only requests are answered that name this machine.
+    Requests in flight at the end have `patience` seconds to be answered. At loopback only requests are answered that
+    name this machine. `port` 0 is any that is free.
     """
 
     def __init__(self, handler: Any, port: int, patience: float = 10.0, host: str = LOOPBACK) -> None:

@@ -75,14 +75,8 @@ def poisson(rate: float, random: Random) -> Iterator[float]:
 class Load:
     """Requests to some models, whose results are collected in `timed` as they end.
 
-    Args:
-        ask: Asks one.
-        names: Which model is asked next.
-        timeout: Seconds after which a request has failed.
-
-    Attributes:
-        timed: The requests that have ended.
-        lags: How late timers of this process went off, in seconds.
+    `timed` holds those that have ended, `lags` how late timers of this process went off, in seconds; a request has
+    failed after `timeout` seconds.
     """
 
     def __init__(self, ask: Ask, names: Iterator[str], timeout: float) -> None:

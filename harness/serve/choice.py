@@ -31,10 +31,7 @@ SERVED = (LlamaCppModel, OpenAIModel, LoraxModel, AnthropicModel, LocalModel, Cu
 class ServedBase:
     """A GGUF file of this process with its adapters, folders by name.
 
-    Attributes:
-        model: Known name or path of the file.
-        threads: To compute with; None for one for each free core.
-        entries: Those without an adapter, by whose names the base is asked.
+    `entries` are those without an adapter, by whose names the base is asked.
     """
 
     model: str

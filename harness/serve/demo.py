@@ -163,13 +163,7 @@ async def reachable(options: DemoOptions, say: Callable[[str], None]) -> list[Mo
 class Page:
     """The page: its tasks, the models that answer, and what happens when it is used.
 
-    Args:
-        options: What the user asks for.
-        tasks: Their names.
-        entries: The models, each in a column.
-        chosen: Under which names they are served.
-        url: Where, as OpenAI's base_url.
-        transport: Carries requests there.
+    Each of the `entries` has a column; they are served at `url` under the names of `chosen`.
     """
 
     def __init__(

@@ -33,11 +33,8 @@ class Recipe:
 def recipe(engine: Engine, adapters: Mapping[str, Path], base: str | None, at_once: int | None) -> Recipe:
     """Return how an engine serves these adapters, folders by name.
 
-    Args:
-        engine: Which one; `compose` is a compose file for vLLM.
-        adapters: Folders of PEFT adapters.
-        base: Hub id or folder of the base, where it is not the one that the adapters name.
-        at_once: Adapters in one batch.
+    `base` is the hub id or folder of the base, where it is not the one that the adapters name, `at_once` how many
+    adapters one batch may have; the engine `compose` is a compose file for vLLM.
 
     Raises:
         UserError: there is no adapter, or they are of several bases.

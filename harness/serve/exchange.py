@@ -36,9 +36,7 @@ class Refused(HarnessError):
 class Exchange(Tap):
     """A request and its answer, which is whole or a stream; `tap` sees both.
 
-    Attributes:
-        model: Name of the model that is asked, once it is known to be served.
-        began: Whether a part of the answer was sent.
+    `model` is the name of the model that is asked, once it is known to be served.
     """
 
     def __init__(self, request: web.BaseRequest, metrics: Metrics | None, tap: Tap) -> None:

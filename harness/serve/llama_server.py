@@ -59,11 +59,7 @@ class Sizes:
 class Adapter:
     """An adapter as it was when it was loaded, whatever has become of its folder since.
 
-    Attributes:
-        folder: Of PEFT.
-        file: The same in llama.cpp's form.
-        made: When its weights were written, in seconds since 1970.
-        fingerprint: Hash of its files.
+    `file` is the folder in llama.cpp's form, `made` when its weights were written, in seconds since 1970.
     """
 
     folder: Path
@@ -111,14 +107,8 @@ class LlamaServer:
     """A base with adapters, from entering the context to leaving it. Requests are answered one at a time, in turn.
 
     Different adapters never share a step of llama.cpp, and on a CPU rows side by side gain nothing: what waits here
-    would wait there, where the lowest slot would always be first.
-
-    Args:
-        base: Known name or path of a GGUF file.
-        adapters: Folders of PEFT adapters by name.
-        sizes: Of slots and queue.
-        threads: To compute with; None for one for each free core.
-        say: Told what takes long.
+    would wait there, where the lowest slot would always be first. `base` is a known name or a GGUF file's path,
+    `adapters` are folders by name, `threads` None is one for each free core; `say` is told what takes long.
 
     Raises:
         UserError: the base or an adapter cannot be loaded, or there is not enough memory.

@@ -48,20 +48,10 @@ Served = OpenAIModel | LoraxModel
 class LoadOptions:
     """What a user asks of `harness loadtest`.
 
-    Attributes:
-        models: Entries of the models file, or with `url` names that the server has; none: all adapters of it.
-        url: OpenAI's base_url of a server without an entry.
-        api: Its interface.
-        token: Its key.
-        concurrency: Numbers of clients, each a level.
-        rate: Arrivals a second, each a level.
-        adapters: Numbers of adapters, each a level; none: all models.
-        task: Whose rows are sent; None for the one that the first model is named after.
-        duration: Seconds of a level.
-        timeout: Seconds after which a request has failed.
-        output_tokens: Length of every answer, instead of that of the row's right answer.
-        gpu_per_hour: USD an hour of the machine.
-        against: Model whose price the machine's is compared with.
+    With `url`, `models` are names that the server has, else entries of the models file; none are all adapters of it.
+    Each of `concurrency`, `rate` (arrivals a second) and `adapters` is a level of its own. `task` None is the one that
+    the first model is named after; `output_tokens` is the length of every answer, instead of that of the row's right
+    answer; `against` names a model whose price that of the machine is compared with.
     """
 
     models: Sequence[str]

@@ -14,9 +14,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 class Metrics:
     """Requests by model and status, what waits, times, tokens and switches of adapters.
 
-    Args:
-        waiting: Tells how many requests wait or are being answered.
-        switches: Tells how often an adapter followed another.
+    `waiting` tells how many requests wait or are being answered, `switches` how often an adapter followed another.
     """
 
     def __init__(self, waiting: Callable[[], float], switches: Callable[[], float]) -> None:

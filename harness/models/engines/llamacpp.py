@@ -30,12 +30,7 @@ class LlamaCpp:
     """A base by known name or GGUF file. It is loaded when the first row is asked, with all adapters known by then.
 
     llama.cpp works one row off after another in a single slot: more slots bring nothing on a CPU, take the prefix that
-    rows share apart, and move log-probabilities.
-
-    Args:
-        name: Known name of the base, or path of its GGUF file.
-        threads: To compute with; None for one for each core that is free.
-        notice: Told what takes long.
+    rows share apart, and move log-probabilities. `notice` is told what takes long.
     """
 
     def __init__(self, name: str, threads: int | None = None, notice: Any = None) -> None:
@@ -189,13 +184,10 @@ def server_settings(
 ) -> Any:  # fmt: skip
     """Return what llama.cpp's server is started with.
 
-    Args:
-        base: Its GGUF file.
-        adapters: Files in llama.cpp's form; each has the scale 0 until a request names another.
-        context: Tokens of all slots together; 0 for what the model reads.
-        slots: Each has its own prompt cache, and an equal share of the context.
-        threads: To compute with; None for one for each core that is free.
-        key: That its port on this machine asks for. Default: one that nobody knows.
+    `adapters` are files in llama.cpp's form, each of scale 0 until a request names another. `context` counts the tokens
+    of all slots together, 0 for what the model reads; each slot has its own prompt cache, and an equal share of it.
+    `threads` None is one for each free core; `key` is what its port on this machine asks for, by default one that
+    nobody knows.
     """
     settings = library(base.name).CommonParams()
     settings.model.path = str(base)
