@@ -15,25 +15,15 @@ from harness.models.backend import Reply, Request
 from harness.tasks.prompts import without_frame
 
 Predict = Callable[[str], str]
-
-
 Training = Callable[[], tuple[Sequence[str], Sequence[str]]]
-
-
 # Logistic regression holds a weight for each pair of term and class: beyond this many, memory is what limits it.
 MOST_CLASSES = 200
-
-
 COMMON = 0.95
 MAX_ITER = 200
-
-
 # How logistic regression is fitted is chosen among these by cross-validation, on at most so many training rows.
 GRID: dict[str, list[Any]] = {"C": [1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}
 MOST_CROSS_VALIDATED = 3000
 FOLDS = 3
-
-
 # Of the way a baseline is fitted: raise it when that changes, so that recorded answers are asked again.
 VERSION = 2
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from harness.errors import DataError, UserError
@@ -25,13 +23,10 @@ from harness.models.entry import (
 )
 
 if TYPE_CHECKING:
-    from harness.models.baseline import Objective
+    from harness.models.baseline import Objective, Training
     from harness.models.engines.llamacpp import LlamaCpp
     from harness.models.engines.runner import Runner
     from harness.models.http import Transport
-    from harness.models.local import LocalBase
-
-Training = Callable[[], tuple[list[str], list[str]]]
 
 
 class Connections:
@@ -48,14 +43,11 @@ class Connections:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *problem: object) -> None:
         if self._transport is not None:
             await self._transport.aclose()
-        for runner in self._runners.values():
-            runner.close()
-        for base in self._gguf.values():
+        bases: list[Runner | LlamaCpp] = [*self._runners.values(), *self._gguf.values()]
+        for base in bases:
             base.close()
 
     def open(
@@ -102,7 +94,10 @@ class Connections:
                 from harness.models.local import LocalBackend, adapter_of
 
                 adapter = adapter_of(model, task)
-                return LocalBackend(model, adapter, labels, self._base(model, adapter))
+                base = (
+                    self._llama_cpp(model, adapter) if isinstance(model, LlamaCppModel) else self._runner(model.model)
+                )
+                return LocalBackend(model, adapter, labels, base)
             case RecordedModel() as model:
                 from harness.models.recorded import RecordedBackend
 
@@ -124,17 +119,11 @@ class Connections:
         Raises:
             DataError: it is missing and cannot be fetched, or llama.cpp is not installed.
         """
-        base = self._gguf.get(entry.model.model) if isinstance(entry.model, LlamaCppModel) else None
-        if base is not None:
-            try:
-                base.require()
-            except UserError as error:
-                raise DataError(str(error)) from None
-
-    def _base(self, model: LocalModel | LlamaCppModel, adapter: str | None) -> LocalBase:
-        if isinstance(model, LlamaCppModel):
-            return self._llama_cpp(model, adapter)
-        return self._runner(model.model)
+        try:
+            if isinstance(entry.model, LlamaCppModel) and entry.model.model in self._gguf:
+                self._gguf[entry.model.model].require()
+        except UserError as error:
+            raise DataError(str(error)) from None
 
     def _runner(self, base: str) -> Runner:
         from harness.models.engines.runner import Runner, load

@@ -329,8 +329,6 @@ Model = Annotated[
     | BaselineModel,
     Field(discriminator="backend"),
 ]
-
-
 BACKENDS = names_of(Model, "backend")
 
 
@@ -346,15 +344,10 @@ def in_batches(model: Model) -> bool:
 
 # The user, password, query and fragment of an address, where people put keys.
 _PRIVATE = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
-
-
 # YAML forbids braces in an unquoted value of a {flow: mapping}, where people write ${KEY} all the same. So the file is
 # parsed with other characters in their place, from the range that Unicode leaves for private use.
 _WRITTEN = re.compile(r"\$\{(\w+)\}")
-
-
 _VARIABLE = re.compile("\ue000(\\w+)\ue001")
-
 # What begins like this is a folder and no id of the hub.
 _FOLDER = re.compile(r"(\.{1,2}|~[^/]*)?/")
 

@@ -11,10 +11,8 @@ from tokenizers import Tokenizer
 from harness.tasks.messages import Message, as_continuation
 
 Tokens = tuple[int, ...]
-
-
-# For each row of the batch the tokens that may come next; None for any.
 Allowed = Sequence[Collection[int]] | None
+"""For each row of the batch the tokens that may come next; None for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,8 @@ class Engine(Protocol):
         """Return the tokens of a query's prompt, with those that the model expects around it."""
         ...
 
-    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> DecodingBatch:
-        """Read prompts, given as tokens, to which at most `room` more will be added."""
+    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]]) -> DecodingBatch:
+        """Read prompts, given as tokens."""
         ...
 
 
@@ -115,7 +113,7 @@ def answer(engine: Engine, adapter: str | None, queries: Sequence[Query]) -> lis
         if len(prompt) < engine.context
     ]
     for group in _side_by_side(rows, engine.context):
-        _write(engine, group, engine.read(adapter, [row.prompt for row in group], max(row.most for row in group)))
+        _write(engine, group, engine.read(adapter, [row.prompt for row in group]))
         for row in group:
             done[row.place] = row.answer
     return done

@@ -120,7 +120,7 @@ class TransformersEngine:
         text = self._words.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> DecodingBatch:
+    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]]) -> DecodingBatch:
         """Read prompts, padded on the left, so that every row's next token is at the same place.
 
         Raises:
@@ -145,13 +145,13 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
 def _padded(prompts: Sequence[Sequence[int]], where: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens padded on the left, and the mask that hides the padding, in which it does not matter what stands."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
-    longest = max(map(len, prompts))
-    tokens = torch.zeros((len(prompts), longest), dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for row, prompt in enumerate(prompts):
-        tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
+    rows = [torch.tensor(prompt) for prompt in prompts]
+    tokens, mask = (
+        pad_sequence(parts, batch_first=True, padding_side="left")
+        for parts in (rows, [torch.ones_like(row) for row in rows])
+    )
     return tokens.to(where), mask.to(where)
 
 

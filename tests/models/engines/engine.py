@@ -41,7 +41,7 @@ class Scripted:
     def encode(self, query: Query) -> list[int]:
         return list(self.tokenizer.encode(query.prompt).ids)
 
-    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]], room: int) -> DecodingBatch:
+    def read(self, adapter: str | None, prompts: Sequence[Sequence[int]]) -> DecodingBatch:
         texts = [self.tokenizer.decode(list(prompt)) for prompt in prompts]
         self.calls.append((adapter, texts))
         coming = [[*self.tokenizer.encode(self.answers.get(text, "")).ids, END] for text in texts]
