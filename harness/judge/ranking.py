@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -235,14 +236,14 @@ def rank(
     chosen = votes.take(np.isin(votes.first, main) & np.isin(votes.second, main))
     controlled = (*(["position"] if position else []), *(["length"] if length else []))
     rows = len(np.unique(votes.row))
+    nothing = Ranking((), (), unrankable, None, len(votes), rows, controlled, names, points, games, scores)
     if len(main) < 2:
-        return Ranking((), (), unrankable, None, len(votes), rows, controlled, names, points, games, scores)
+        return nothing
     at = names.index(anchor) if anchor else int(main[games[main].sum(axis=1).argmax()])
     strengths, drawn = _drawn(design(chosen, position=position, length=length), main, resamples)
     if np.isnan(strengths).any():
         why = f"with {' and '.join(controlled)} held equal, no finite strengths fit these votes best"
-        unrankable |= {names[place]: why for place in main}
-        return Ranking((), (), unrankable, None, len(votes), rows, controlled, names, points, games, scores)
+        return replace(nothing, unrankable=unrankable | {names[place]: why for place in main})
     order = main[np.argsort(-strengths[main], kind="stable")]
     elo = ANCHOR_ELO + ELO * (strengths - strengths[at])
     low, high = (ANCHOR_ELO + ELO * (end[:, order] - strengths[at]) for end in drawn)
@@ -258,8 +259,14 @@ def rank(
         )
         for place, one in enumerate(order)
     )
-    leads = _leads(elo[order], low, high, rows)
-    return Ranking(standings, leads, unrankable, names[at], len(votes), rows, controlled, names, points, games, scores)
+    leads = tuple(
+        percentiles(
+            float(elo[one] - elo[after]), _lead(low[:, place], high[:, place + 1]),
+            _lead(high[:, place], low[:, place + 1]), rows,
+        )
+        for place, (one, after) in enumerate(pairwise(order))
+    )  # fmt: skip
+    return replace(nothing, standings=standings, next=leads, anchor=names[at])
 
 
 def connected(points: FloatArray) -> tuple[IntArray, dict[int, str]]:
@@ -340,19 +347,6 @@ def _places(low: FloatArray, high: FloatArray) -> list[tuple[int, int]]:
         worst = 1 + (high[:, others] > low[:, [one]]).sum(axis=1)
         found.append((int(_quantile(best, low=True)), int(_quantile(worst, low=False))))
     return found
-
-
-def _leads(elo: FloatArray, low: FloatArray, high: FloatArray, rows: int) -> tuple[Estimate, ...]:
-    """Each model's lead over the next, from their points, shape [k], and what these may be in resamples, [n, k]."""
-    return tuple(
-        percentiles(
-            float(elo[place] - elo[place + 1]),
-            _lead(low[:, place], high[:, place + 1]),
-            _lead(high[:, place], low[:, place + 1]),
-            rows,
-        )
-        for place in range(len(elo) - 1)
-    )
 
 
 def _lead(one: FloatArray, other: FloatArray) -> FloatArray:

@@ -47,17 +47,19 @@ def _blocks(found: JudgeFindings) -> Iterator[str]:
         for ranking in rankings:
             yield _standings(over, ranking)
     if found.faults:
-        rows = [_judge(one) for one in found.faults]
-        yield tabulate(rows, headers="keys", disable_numparse=True)
+        yield _table(map(_judge, found.faults))
     if found.agreements:
-        rows = [_agreeing(one) for one in found.agreements]
-        yield "Agreement\n" + tabulate(rows, headers="keys", disable_numparse=True)
+        yield "Agreement\n" + _table(map(_agreeing, found.agreements))
     if found.tournament and found.tournament.finalists:
         yield _confirmation(found.tournament.finalists, found.finals)
     if found.tournament:
         yield _sampling(found.tournament)
     for judge, names in found.related.items():
         yield _relation(judge, names, found.preference.get(judge))
+
+
+def _table(rows: Iterable[Mapping[str, object]]) -> str:
+    return tabulate(list(rows), headers="keys", disable_numparse=True)
 
 
 def _standings(over: str, ranking: Ranking) -> str:
@@ -72,11 +74,11 @@ def _standings(over: str, ranking: Ranking) -> str:
             "Elo": _limited(one.elo),
             "win rate": number(one.win_rate),
             "votes": f"{one.votes:,}",
-            "above the next": _above(lead) if lead else "",
+            "above the next": f"{_limited(lead)}{'' if lead.low > 0 else ', not separated'}" if lead else "",
         }
         for one, lead in zip(ranking.standings, [*ranking.next, None], strict=False)
     ]
-    table = [tabulate(rows, headers="keys", disable_numparse=True)] if rows else []
+    table = [_table(rows)] if rows else []
     left = [f"{model}: {NOT_RANKABLE}: {why}" for model, why in ranking.unrankable.items()]
     return "\n".join([head, *table, *left])
 
@@ -84,10 +86,6 @@ def _standings(over: str, ranking: Ranking) -> str:
 def _limited(found: Estimate, digits: int = 0) -> str:
     low, high = (number(end, digits) if abs(end) < BEYOND else "no limit" for end in (found.low, found.high))
     return f"{number(found.value, digits)} [{low}, {high}]" if found.n else ABSENT
-
-
-def _above(lead: Estimate) -> str:
-    return f"{_limited(lead)}{'' if lead.low > 0 else ', not separated'}"
 
 
 def _judge(one: Faults) -> dict[str, str]:
@@ -130,8 +128,7 @@ def _relation(judge: str, names: Mapping[str, str], preference: Estimate | None)
 
 def _confirmation(finalists: Sequence[str], finals: Mapping[str, Estimate]) -> str:
     head = " against ".join(finalists)
-    rows = [{"rows of": name, head: interval(one), "n": f"{one.n:,}"} for name, one in finals.items()]
-    return tabulate(rows, headers="keys", disable_numparse=True)
+    return _table({"rows of": name, head: interval(one), "n": f"{one.n:,}"} for name, one in finals.items())
 
 
 def _sampling(judged: Judged) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from harness.errors import DataError, UserError, nearest
 from harness.judge.verdict import Winner, read_verdict
@@ -82,31 +83,27 @@ class Votes:
     @classmethod
     def of(cls, votes: Iterable[Vote]) -> Votes:
         """Gather votes; rows of the same name in different tasks are different rows."""
-        votes = list(votes)
-        rows: dict[tuple[str, str], int] = {}
-        items: dict[tuple[str, str, str], int] = {}
+        table = pd.DataFrame(list(votes), columns=Vote._fields)
         # By name, so that nothing depends on the order in which votes come.
-        named = sorted({name for one in votes for name in (one.first, one.second)})
-        models = {name: place for place, name in enumerate(named)}
-        judges: dict[str, int] = {}
-        tasks: dict[str, int] = {}
-
-        def number(names: dict[Any, int], name: Any) -> int:
-            return names.setdefault(name, len(names))
-
-        whole = [
-            (
-                number(rows, (one.task, one.row)), models[one.first], models[one.second], one.outcome,
-                number(judges, one.judge), number(tasks, one.task), *one.lengths, *one.scores, one.usd, one.asked,
-                number(items, (one.task, one.row, one.turn)),
-            )
-            for one in votes
-        ]  # fmt: skip
-        table = np.array(whole, dtype=np.float64).reshape(len(whole), 13)
-        row, first, second, judge, task, item = (table[:, place].astype(np.int64) for place in (0, 1, 2, 4, 5, 12))
-        names = (tuple(models), tuple(judges), tuple(tasks))
-        outcome, usd, asked = table[:, 3], table[:, 10], table[:, 11]
-        return cls(*names, row, first, second, outcome, judge, task, table[:, 6:8], table[:, 8:10], usd, asked, item)
+        models = {name: place for place, name in enumerate(sorted({*table["first"], *table["second"]}))}
+        judge, judges = pd.factorize(table["judge"])
+        task, tasks = pd.factorize(table["task"])
+        return cls(
+            models=tuple(models),
+            judges=tuple(judges),
+            tasks=tuple(tasks),
+            row=table.groupby(["task", "row"], sort=False).ngroup().to_numpy(np.int64),
+            first=table["first"].map(models).to_numpy(np.int64),
+            second=table["second"].map(models).to_numpy(np.int64),
+            outcome=table["outcome"].to_numpy(np.float64),
+            judge=judge,
+            task=task,
+            lengths=np.array([*table["lengths"]], np.float64).reshape(-1, 2),
+            scores=np.array([*table["scores"]], np.float64).reshape(-1, 2),
+            usd=table["usd"].to_numpy(np.float64),
+            asked=table["asked"].to_numpy(np.float64),
+            item=table.groupby(["task", "row", "turn"], sort=False).ngroup().to_numpy(np.int64),
+        )
 
     def __len__(self) -> int:
         return len(self.row)
