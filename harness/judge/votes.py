@@ -92,7 +92,7 @@ class Votes:
             models=tuple(models),
             judges=tuple(judges),
             tasks=tuple(tasks),
-            row=table.groupby(["task", "row"], sort=False).ngroup().to_numpy(np.int64),
+            row=table.groupby(["task", "row"], sort=False).ngroup().to_numpy().astype(np.int64),
             first=table["first"].map(models).to_numpy(np.int64),
             second=table["second"].map(models).to_numpy(np.int64),
             outcome=table["outcome"].to_numpy(np.float64),
@@ -102,7 +102,7 @@ class Votes:
             scores=np.array([*table["scores"]], np.float64).reshape(-1, 2),
             usd=table["usd"].to_numpy(np.float64),
             asked=table["asked"].to_numpy(np.float64),
-            item=table.groupby(["task", "row", "turn"], sort=False).ngroup().to_numpy(np.int64),
+            item=table.groupby(["task", "row", "turn"], sort=False).ngroup().to_numpy().astype(np.int64),
         )
 
     def __len__(self) -> int:

@@ -20,15 +20,8 @@ from harness.models.passthrough import Instead, Upstream
 from harness.models.remote import headers_of, key, server
 from harness.serve.exchange import Exchange, Refused
 from harness.serve.llama_server import CHAT, NATIVE, LlamaError, LlamaServer
-from harness.serve.replies import (
-    CompletionChoice,
-    Head,
-    Usage,
-    chat_choice,
-    lorax_details,
-    lorax_tokens,
-)
-from harness.serve.requests import Chat, Completion, Generate, checked
+from harness.serve.replies import CompletionChoice, Head, Usage, chat_choice, lorax_details, lorax_tokens
+from harness.serve.requests import DEFAULT_TOKENS, Chat, Completion, Generate, checked
 from harness.tasks.messages import Message
 
 _FIELDS = [
@@ -57,9 +50,7 @@ class LlamaRoute:
         if isinstance(asked, Chat) and asked.tools and asked.tool_choice != "none" and not self.server.takes_tools:
             raise Refused(400, f"the parameter 'tools': the chat template of {self.server.base} takes no tools")
         async with self.server.admitted():
-            if asked.stream:
-                return await self._stream(exchange, asked)
-            return await self._whole(exchange, asked)
+            return await (self._stream if asked.stream else self._whole)(exchange, asked)
 
     async def _whole(self, exchange: Exchange, asked: Chat | Completion) -> web.Response:
         usage, choices = Usage(), []
@@ -74,12 +65,10 @@ class LlamaRoute:
                 choices.append(CompletionChoice(index, asked.logprobs).of(found))
                 _count(usage, found, first)
         exchange.tokens(usage.prompt, usage.completion)
-        kind = "chat.completion" if isinstance(asked, Chat) else "text_completion"
-        return exchange.whole(Head(kind, self.name).of(choices, usage=usage.object))
+        return exchange.whole(_head(self.name, asked).of(choices, usage=usage.object))
 
     async def _stream(self, exchange: Exchange, asked: Chat | Completion) -> web.StreamResponse:
-        head = Head("chat.completion.chunk" if isinstance(asked, Chat) else "text_completion", self.name)
-        usage = Usage()
+        head, usage = _head(self.name, asked), Usage()
         for index, one in enumerate(asked.asked()):
             first = index % (asked.n or 1) == 0
             if isinstance(asked, Chat):
@@ -99,10 +88,7 @@ class LlamaRoute:
                     if "stop_type" in event:
                         _count(usage, event, first)
         exchange.tokens(usage.prompt, usage.completion)
-        if asked.with_usage:
-            await exchange.send(head.of([], usage=usage.object))
-        await exchange.send(DONE)
-        return exchange.stream
+        return await _ended(exchange, head, usage, asked)
 
     def _plain(self, asked: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         return self.server.events(self.adapter, NATIVE, {**asked, "response_fields": _FIELDS})
@@ -205,23 +191,30 @@ class BackendRoute:
         usage = Usage(reply.input_tokens or 0, reply.output_tokens or 0)
         exchange.tokens(usage.prompt, usage.completion)
         finish = "length" if reply.finish_reason == "length" else "stop"
-        common = {"index": 0, "finish_reason": finish, "logprobs": None}
         message = {"role": "assistant", "content": reply.completion}
+        said = {"delta" if asked.stream else "message": message} if api == "chat" else {"text": reply.completion}
+        choice = {"index": 0, "finish_reason": finish, "logprobs": None, **said}
+        head = _head(self.name, asked)
         if not asked.stream:
-            choice = {**common, **({"message": message} if api == "chat" else {"text": reply.completion})}
-            kind = "chat.completion" if api == "chat" else "text_completion"
-            return exchange.whole(Head(kind, self.name).of([choice], usage=usage.object))
-        head = Head("chat.completion.chunk" if api == "chat" else "text_completion", self.name)
-        await exchange.send(
-            head.of([{**common, **({"delta": message} if api == "chat" else {"text": reply.completion})}])
-        )
-        if asked.with_usage:
-            await exchange.send(head.of([], usage=usage.object))
-        await exchange.send(DONE)
-        return exchange.stream
+            return exchange.whole(head.of([choice], usage=usage.object))
+        await exchange.send(head.of([choice]))
+        return await _ended(exchange, head, usage, asked)
 
 
 Route = LlamaRoute | HttpRoute | BackendRoute
+
+
+def _head(name: str, asked: Chat | Completion) -> Head:
+    chat = "chat.completion.chunk" if asked.stream else "chat.completion"
+    return Head(chat if isinstance(asked, Chat) else "text_completion", name)
+
+
+async def _ended(exchange: Exchange, head: Head, usage: Usage, asked: Chat | Completion) -> web.StreamResponse:
+    """End a stream."""
+    if asked.with_usage:
+        await exchange.send(head.of([], usage=usage.object))
+    await exchange.send(DONE)
+    return exchange.stream
 
 
 def _request(asked: Chat | Completion, task: str) -> Request:
@@ -246,7 +239,7 @@ def _request(asked: Chat | Completion, task: str) -> Request:
     if isinstance(asked, Completion):
         if len(asked.prompts) > 1 or not isinstance(asked.prompts[0], str):
             raise Refused(400, "this model takes one prompt, as a text")
-        return Request(task, "", asked.prompts[0], asked.max_tokens or 16, stop)
+        return Request(task, "", asked.prompts[0], asked.max_tokens or DEFAULT_TOKENS, stop)
     limit = asked.max_completion_tokens or asked.max_tokens or 512
     messages = []
     for message in asked.messages:
