@@ -55,7 +55,7 @@ class _Sent:
     without_files: float | None = None
 
 
-class BatchBackend:
+class BatchBackend(OpenAIBackend):
     """One model, one task, asked through the Batch API.
 
     A request's id in a batch is the hash of its URL and body. So a request that is asked again, after a restart or with
@@ -66,25 +66,11 @@ class BatchBackend:
     def __init__(
         self, model: OpenAIModel, transport: httpx.AsyncBaseTransport, state: Path, pace: Pace | None = None
     ) -> None:
-        self.model = model
+        super().__init__(model, transport)
         self.pace = pace or Pace()
         # Less than the API allows, once the server has said how much its queue takes.
         self.most_bytes = self.pace.bytes
-        self._transport, self._state = transport, state
-        self._plain = OpenAIBackend(model, transport)
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """That of the same model asked directly: the answer is the same."""
-        return self._plain.identity
-
-    def body(self, request: Request) -> Mapping[str, Any]:
-        """The request's JSON, as it is in the uploaded file but for the values of variables."""
-        return self._plain.body(request)
-
-    def sent(self, request: Request) -> Mapping[str, Any]:
-        """The request's JSON, with the values of variables."""
-        return self._plain.sent(request)
+        self._state = state
 
     async def ask(self, request: Request) -> Reply:
         """Ask one request, in a batch of its own.
@@ -113,7 +99,7 @@ class BatchBackend:
         """
         lines: dict[str, _Line] = {}
         for request in requests:
-            body = self._plain.sent(request)
+            body = self.sent(request)
             custom_id = self._id(request, body)
             if custom_id in lines:
                 lines[custom_id].requests.append(request)
@@ -128,9 +114,6 @@ class BatchBackend:
                     yield request, _ended(outcome, request, self.model)
             found = await asking.step()
 
-    async def aclose(self) -> None:
-        """Nothing to release: the transport is the caller's."""
-
     def _id(self, request: Request, sent: Mapping[str, Any]) -> str:
         """The id of a request: by the names of variables, unless it was submitted before that was so."""
         address, sample = str(self.identity["address"]), f"-{request.sample}" if request.sample else ""
@@ -140,13 +123,8 @@ class BatchBackend:
     @cached_property
     def calls(self) -> BatchCalls:
         """The calls of the API, with the model's key."""
-        model, headers, secrets = self.model, self._plain.headers, self.secrets
-        return BatchCalls(self._transport, model.base_url, headers, secrets, model.query, self.pace, self._state)
-
-    @cached_property
-    def secrets(self) -> tuple[str, ...]:
-        """What no message may hold."""
-        return self._plain.secrets
+        model, headers, secrets = self.model, self.headers, self.secrets
+        return BatchCalls(self.transport, model.base_url, headers, secrets, model.query, self.pace, self._state)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -228,10 +206,10 @@ class _Asking:
         if batch_id := self._ledger.batch(file):
             self._sent.append(_Sent(await self._calls.batch(batch_id), lines, new=False))
         elif batch := await self._calls.find(file):
-            self._ledger.submitted(file, batch.id)
+            self._ledger.note(file, batch=batch.id)
             self._sent.append(_Sent(batch, lines, new=False))
         else:
-            self._ledger.over(file, self._ledger.asked(file))
+            self._ledger.note(file, over=self._ledger.asked(file))
             self._waiting += lines
 
     def _may_submit(self) -> bool:
@@ -245,9 +223,9 @@ class _Asking:
         file = await self._calls.upload(
             self._backend.encoded(line.id, self._backend.sent(line.requests[0])) for line in lines
         )
-        self._ledger.submitting(file, [line.id for line in lines])
+        self._ledger.note(file, asked=[line.id for line in lines])
         batch = await self._calls.create(file, self._backend.endpoint)
-        self._ledger.submitted(file, batch.id)
+        self._ledger.note(file, batch=batch.id)
         del self._waiting[: len(lines)]
         self._sent.append(_Sent(batch, lines))
         self._poll = self._pace.poll
@@ -294,7 +272,8 @@ class _Asking:
         found: list[_Found] = [(line, reply) for line in sent.lines if isinstance(reply := outcomes[line.id], Reply)]
         unanswered = [(line, error) for line in sent.lines if isinstance(error := outcomes[line.id], AskError)]
         try:
-            self._ledger.over(batch.input_file, [line.id for line, _ in unanswered])
+            if unanswered:
+                self._ledger.note(batch.input_file, over=[line.id for line, _ in unanswered])
         except ModelRejected as unwritten:
             return [*found, *((line, unwritten) for line, _ in unanswered)]
         for line, error in unanswered:
@@ -322,7 +301,7 @@ class _Asking:
         self._waiting[:0] = sent.lines
         self._full_since = self._full_since or now
         try:
-            self._ledger.over(batch.input_file, self._ledger.asked(batch.input_file))
+            self._ledger.note(batch.input_file, over=self._ledger.asked(batch.input_file))
             if now - self._full_since >= self._pace.queue:
                 raise ModelRejected(f"the queue of batches stays full: {batch.reason}")
         except ModelRejected as error:
@@ -446,20 +425,10 @@ class Ledger:
         """The batch that a file was submitted as; None when the process ended before it could know."""
         return self._batches.get(file)
 
-    def submitting(self, file: str, ids: Iterable[str]) -> None:
-        """Note requests that are uploaded, before they are submitted."""
-        self._note({"file": file, "asked": list(ids)})
-
-    def submitted(self, file: str, batch: str) -> None:
-        """Note the batch that a file has become."""
-        self._note({"file": file, "batch": batch})
-
-    def over(self, file: str, ids: Sequence[str]) -> None:
-        """Note requests that a file's batch has not answered and will not answer any more."""
-        if ids:
-            self._note({"file": file, "over": list(ids)})
-
-    def _note(self, event: Mapping[str, Any]) -> None:
+    def note(self, file: str, **more: str | Sequence[str]) -> None:
+        """Note of a file the requests that were `asked` in it, before it is submitted, the `batch` that it has become,
+        and the requests that are `over`: its batch has not answered them and will not answer them any more."""
+        event = {"file": file, **more}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             _append(self._path, json.dumps(event).encode() + b"\n")
@@ -472,12 +441,12 @@ class Ledger:
 
     def _apply(self, event: Mapping[str, Any]) -> None:
         match event:
-            case {"file": str(file), "asked": list(ids)}:
+            case {"file": str(file), "asked": [*ids]}:
                 self._asked[file] = tuple(ids)
                 self._holders.update(dict.fromkeys(ids, file))
             case {"file": str(file), "batch": str(batch)}:
                 self._batches[file] = batch
-            case {"file": str(file), "over": list(ids)}:
+            case {"file": str(file), "over": [*ids]}:
                 for custom_id in ids:
                     if self._holders.get(custom_id) == file:
                         del self._holders[custom_id]

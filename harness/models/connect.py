@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 
 from harness.errors import DataError, UserError
 from harness.models.backend import Backend
-from harness.models.column import ColumnBackend, Values
 from harness.models.entry import (
     AnthropicModel,
     BaselineModel,
@@ -21,6 +20,7 @@ from harness.models.entry import (
     OpenAIModel,
     RecordedModel,
 )
+from harness.models.recorded import ColumnBackend, RecordedBackend, Values
 
 if TYPE_CHECKING:
     from harness.models.baseline import Objective, Training
@@ -99,8 +99,6 @@ class Connections:
                 )
                 return LocalBackend(model, adapter, labels, base)
             case RecordedModel() as model:
-                from harness.models.recorded import RecordedBackend
-
                 return RecordedBackend(model, task)
             case ColumnModel() as model:
                 return ColumnBackend(model.column, column)

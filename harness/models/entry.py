@@ -122,6 +122,13 @@ TRANSFER = frozenset(
 )
 
 
+Named = Annotated[str, Field(description="Model name to ask for; `{task}` is replaced by the task's name.")]
+_PRUNE = "Folder of an adapter, or of `harness distill`, whose card says what is taken out of prompts."
+Pruned = Annotated[str | None, Field(description=_PRUNE)]
+_PROOF = "Folder of the adapter that the server should apply, `{task}` replaced; proven before it is asked."
+Proven = Annotated[str | None, Field(description=_PROOF)]
+
+
 class Sampled(Common):
     """Settings of a served model that are sent with each request."""
 
@@ -144,9 +151,7 @@ class Sampled(Common):
     stream: bool = Field(False, description="Have answers streamed, to record the times of their tokens.")
     strict_model: bool = Field(False, description="Refuse answers that name another model than the one asked for.")
     system: str | None = Field(None, description="Text before the task's own system prompt, for a chat model.")
-    prune: str | None = Field(
-        None, description="Folder of an adapter, or of `harness distill`, whose card says what is taken out of prompts."
-    )
+    prune: Pruned = None
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers, such as Azure's `api-key`.")
     query: dict[str, str] = Field(default_factory=dict, description="Further parameters of the URL.")
     extra: dict[str, JsonValue] = Field(
@@ -189,15 +194,12 @@ class OpenAIModel(Sampled):
     """Any OpenAI-compatible server."""
 
     backend: Literal["openai"]
-    model: str = Field(description="Model name to ask for; `{task}` is replaced by the task's name.")
+    model: Named
     base_url: str = Field("https://api.openai.com/v1", description="Address up to and including the version.")
     api: Literal["chat", "completions"] = "chat"
     api_key: str | None = None
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    fingerprint: str | None = Field(
-        None,
-        description="Folder of the adapter that the server should apply, `{task}` replaced; proven before it is asked.",
-    )
+    fingerprint: Proven = None
     batch: bool = Field(False, description="Ask through the Batch API: half the price, answers within 24 hours.")
 
     _system_in_chat = field_validator("api")(_chat_if_system)
@@ -214,7 +216,7 @@ class AnthropicModel(Sampled):
     """Anthropic's Messages API."""
 
     backend: Literal["anthropic"]
-    model: str = Field(description="Model name to ask for; `{task}` is replaced by the task's name.")
+    model: Named
     base_url: str = Field("https://api.anthropic.com", description="Address without the version.")
     api_key: str | None = None
 
@@ -234,10 +236,7 @@ class LoraxModel(Sampled):
     adapter: str | None = Field(None, description="Adapter id; `{task}` is replaced by the task's name.")
     adapter_source: Literal["hub", "local", "s3", "pbase"] | None = None
     api: Literal["generate", "completions", "chat"] = Field("generate", validate_default=True)
-    fingerprint: str | None = Field(
-        None,
-        description="Folder of the adapter that the server should apply, `{task}` replaced; proven before it is asked.",
-    )
+    fingerprint: Proven = None
     api_token: str | None = Field(None, description="Token with which the server fetches a private adapter.")
     api_key: str | None = Field(None, description="Bearer token of the server itself.")
 
@@ -269,9 +268,7 @@ class InProcess(Common):
     api: Literal["chat", "completions"] = Field(
         "completions", description="Whether the prompt goes into the model's chat template."
     )
-    prune: str | None = Field(
-        None, description="Folder of an adapter, or of `harness distill`, whose card says what is taken out of prompts."
-    )
+    prune: Pruned = None
     decode: Literal["generate", "labels"] = Field(
         "generate", description="`labels` lets a model answer nothing but the task's labels, where it has them."
     )

@@ -390,7 +390,7 @@ def json_object(content: bytes, secrets: Sequence[str] = ()) -> dict[str, Any]:
         NotUnderstood: it holds something else.
     """
     try:
-        reply = json.loads(content, parse_int=_integer, parse_constant=_no_number)
+        reply = json.loads(content, parse_int=_integer, parse_constant=no_number)
     except RecursionError:
         raise NotUnderstood("the answer's JSON is nested too deeply") from None
     except ValueError as error:
@@ -416,7 +416,8 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _no_number(name: str) -> None:
+def no_number(name: str) -> None:
+    """Raise ValueError: NaN and infinities, which Python would read, are not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 

@@ -8,34 +8,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError, ModelRejected, Rejected, UserError
 from harness.hashing import digest, file_sha256
 from harness.models.backend import Reply, Request
-from harness.models.engines.decoding import DecodedAnswer, PromptTooLong, Query
+from harness.models.engines.decoding import PromptTooLong, Query
 from harness.models.engines.known_bases import KNOWN, cache_folder
 from harness.models.entry import InProcess, LlamaCppModel
 from harness.tasks.pruning import Prune, prune_from
+
+if TYPE_CHECKING:
+    from harness.models.engines.llamacpp import LlamaCpp
+    from harness.models.engines.runner import Runner
 
 CARD = "card.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
 _SETTINGS = ("config.json", "*_config.json", "tokenizer.*", "chat_template.*")
 # Of a file of weights the ends and the size stand for the whole: to read 14 GB would take as long as to load them.
 _PEEK = 1 << 22
-
-
-class LocalBase(Protocol):
-    """A base model in this process, which answers queries with or without an adapter."""
-
-    async def ask(self, adapter: str | None, query: Query) -> DecodedAnswer:
-        """Answer a query.
-
-        Raises:
-            PromptTooLong: the model cannot read it.
-            UserError: the model or the adapter cannot be loaded.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +40,7 @@ class LocalBackend:
     model: InProcess
     adapter: str | None
     labels: tuple[str, ...]
-    runner: LocalBase
+    runner: Runner | LlamaCpp
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -1,16 +1,17 @@
-"""Answers made elsewhere, by another tool or on another day, read from a JSONL file."""
+"""Answers made elsewhere, by another tool or on another day: in a JSONL file, or in a column of the data."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 from harness.errors import DataError, Rejected
+from harness.hashing import digest_all
 from harness.models.backend import FinishReason, Reply, Request
 from harness.models.entry import RecordedModel
 
@@ -19,6 +20,10 @@ EXPECTED = (
     "with input_tokens, output_tokens, model and finish_reason if known"
 )
 _STATUS: dict[str, FinishReason] = {"truncated": "length", "refused": "refusal"}
+
+
+Values = Callable[[str], Mapping[str, str]]
+"""Gives the texts of a column by the ids of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,19 @@ class Recording:
     sha256: str
 
 
+class LookedUp:
+    """Answers that are looked up."""
+
+    def body(self, request: Request) -> Mapping[str, Any]:
+        """What the answer is looked up by."""
+        return {"row": request.row, "prompt": request.prompt}
+
+    async def aclose(self) -> None:
+        """Nothing to release."""
+
+
 @dataclass(frozen=True)
-class RecordedBackend:
+class RecordedBackend(LookedUp):
     """The recorded answers for one task. The file is read once, when it is first needed.
 
     A `responses.jsonl` of another results folder is such a file: its failed rows count as not recorded.
@@ -49,10 +65,6 @@ class RecordedBackend:
         """
         return {"backend": "recorded", "sha256": self._recording.sha256}
 
-    def body(self, request: Request) -> Mapping[str, Any]:
-        """What the answer is looked up by."""
-        return {"row": request.row, "prompt": request.prompt}
-
     async def ask(self, request: Request) -> Reply:
         """Look the answer up by row id, then by prompt.
 
@@ -65,9 +77,6 @@ class RecordedBackend:
             raise Rejected(f"no recorded answer for row {request.row} in {self._path}")
         return reply
 
-    async def aclose(self) -> None:
-        """Nothing to release."""
-
     @property
     def _path(self) -> Path:
         return Path(self.model.path.replace("{task}", self.task)).expanduser()
@@ -75,6 +84,39 @@ class RecordedBackend:
     @cached_property
     def _recording(self) -> Recording:
         return read(self._path)
+
+
+@dataclass(frozen=True)
+class ColumnBackend(LookedUp):
+    """The answers of one column for one task; `values` reads them, once, when they are first needed."""
+
+    column: str
+    values: Values
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The column and a hash of what it says.
+
+        Raises:
+            DataError: the rows have no such column.
+        """
+        said = (f"{row}\x1f{text}" for row, text in sorted(self._texts.items()))
+        return {"backend": "column", "column": self.column, "said": digest_all(said)}
+
+    async def ask(self, request: Request) -> Reply:
+        """Look the answer up.
+
+        Raises:
+            Rejected: the column is empty in this row.
+        """
+        text = self._texts.get(request.row)
+        if text is None:
+            raise Rejected(f"the column '{self.column}' is empty in row {request.row}")
+        return Reply(text)
+
+    @cached_property
+    def _texts(self) -> Mapping[str, str]:
+        return self.values(self.column)
 
 
 def read(path: Path) -> Recording:

@@ -47,7 +47,7 @@ class Form(NamedTuple):
         return Readers(lambda reply: self.parse(reply, secrets), parts)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class RemoteBackend(Generic[M]):
     """One model of a server; `transport` is shared with other models, and the caller closes it."""
 

@@ -89,7 +89,7 @@ def choose(models_file: Path, names: Sequence[str], adapters: Path | None, tasks
     if not names:
         entries = [entry for entry in entries if isinstance(entry.model, LlamaCppModel)]
         if adapters is not None:
-            entries = [entry for entry in entries if not _adapter(entry)][:1]
+            entries = [entry for entry in entries if not getattr(entry.model, "adapter", None)][:1]
     if not entries:
         raise UserError(f"{models_file} has no model with `backend: llamacpp`; name others with --models")
     bases: dict[str, ServedBase] = {}
@@ -168,10 +168,6 @@ def adapters_of(name: str, adapter: str) -> dict[str, Path]:
             check_adapter(Path(folder))
             found[match[1]] = Path(folder)
     return found
-
-
-def _adapter(entry: ModelEntry) -> str | None:
-    return entry.model.adapter if isinstance(entry.model, LlamaCppModel) else None
 
 
 def _add(base: ServedBase, adapters: Mapping[str, Path]) -> None:

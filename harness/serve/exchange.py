@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from harness.errors import HarnessError
+from harness.models.http import no_number
 from harness.models.passthrough import HUNG_UP, Tap
 from harness.serve.metrics import UNKNOWN, Metrics
 from harness.teach.request_log import unpacker
@@ -73,7 +74,7 @@ class Exchange(Tap):
             raise Refused(400, str(error)) from None
         self.sent(bytes(read))
         try:
-            found = json.loads(read, parse_constant=_no_number)
+            found = json.loads(read, parse_constant=no_number)
             if b"\\u" in read:
                 _dumps(found).encode()  # half a surrogate pair is no text
         except (ValueError, RecursionError) as error:
@@ -155,7 +156,3 @@ class Exchange(Tap):
 def utf8(payload: Any) -> bytes:
     """Return JSON in UTF-8, half surrogate pairs as question marks."""
     return _dumps(payload).encode(errors="replace")
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

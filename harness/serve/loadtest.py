@@ -333,7 +333,6 @@ async def _prove(
 
 
 def _write(out: Path, found: Mapping[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     replace_file(out / "loadtest.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     text = StringIO()
     flat = [{name: value for name, value in level.items() if not isinstance(value, dict)} for level in found["levels"]]

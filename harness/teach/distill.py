@@ -92,7 +92,8 @@ def distill(file: TaskFile, data: str | None, options: DistillOptions) -> Distil
         left = [answer for answer, why in judged if why is None]
         counts.append((name, len(left)))
     if not left:
-        raise UserError(f"no answer is left to learn from: {_tally(len(answers), counts)}")
+        after = "; ".join(f"{left:,} after {name}" for name, left in counts)
+        raise UserError(f"no answer is left to learn from: {len(answers):,} read; {after}")
     held = _held_out(left, options.validation)  # by the whole prompts: the same rows with and without --prune
     parts: dict[bool, list[TeacherAnswer]] = {False: [], True: []}
     for answer in left:
@@ -102,10 +103,6 @@ def distill(file: TaskFile, data: str | None, options: DistillOptions) -> Distil
             f"--validation {options.validation:g} would hold out all {len(left):,} rows; name a smaller share"
         )
     return Distilled(len(answers), tuple(counts), tuple(parts[False]), tuple(parts[True]), tuple(dropped), prune)
-
-
-def _tally(total: int, counts: Sequence[tuple[str, int]]) -> str:
-    return f"{total:,} read; " + "; ".join(f"{left:,} after {name}" for name, left in counts)
 
 
 def _one_prompt_for_each_row(answers: Sequence[TeacherAnswer]) -> None:
