@@ -175,6 +175,7 @@ def _vote(values: Row, winner: Any, where: str, judge: str, number: int) -> Vote
         raise DataError(f"{where}: it does not name both models: '{a}' and '{b}'")
     if a == b:
         raise DataError(f"{where}: '{a}' is compared with itself")
+    counted = {f"length_{side}": len(str(values[f"answer_{side}"])) for side in "ab" if values.get(f"answer_{side}")}
     scores, asked, said = _two(values, where, "score"), values.get("asked"), values.get("judge")
     return Vote(
         row=str(number if values.get("row") is None else values["row"]),
@@ -183,7 +184,7 @@ def _vote(values: Row, winner: Any, where: str, judge: str, number: int) -> Vote
         outcome=_outcome(values, winner, scores, where),
         judge=judge if said is None else " ".join(map(str, said)) if isinstance(said, list) else str(said),
         task=str(values.get("task") or ""),
-        lengths=_two({**_lengths_of_answers(values), **values}, where, "length"),
+        lengths=_two({**counted, **values}, where, "length"),
         scores=scores,
         usd=_number(values.get("usd"), where, "usd"),
         asked=asked is None or str(asked).lower() in ("true", "1", "1.0"),
@@ -193,8 +194,7 @@ def _vote(values: Row, winner: Any, where: str, judge: str, number: int) -> Vote
 
 def _outcome(values: Row, winner: Any, scores: tuple[float, float], where: str) -> float:
     if "completion" in values:
-        verdict = read_verdict(str(values["completion"] or ""))
-        return UNREAD if verdict is None else _OF_VERDICT[verdict]
+        return verdict_outcome(read_verdict(str(values["completion"] or "")))
     text = "" if winner is None else str(winner).strip()
     if not text and not any(map(math.isnan, scores)):
         return (1 + float(np.sign(scores[0] - scores[1]))) / 2
@@ -216,10 +216,6 @@ def _preference(text: str) -> float | None:
     if number in (0, 1.5):
         return TIE
     return (FIRST if number < 1.5 else SECOND) if 1 <= number <= 2 else None
-
-
-def _lengths_of_answers(values: Row) -> Row:
-    return {f"length_{side}": len(str(values[f"answer_{side}"])) for side in "ab" if values.get(f"answer_{side}")}
 
 
 def _two(values: Row, where: str, name: str) -> tuple[float, float]:

@@ -36,11 +36,6 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _END_OF_THINKING = "</think>"
 
 
-def finish_of(reason: Any) -> FinishReason | Literal["failed"]:
-    """Return what a server's finish reason means; `failed` when generation broke off."""
-    return _ENDS.get(word_of(reason), "unknown")
-
-
 def word_of(reason: Any) -> str:
     """Return a finish reason in the form of `_ENDS`; "" where there is none. SGLang and AI21 send an object."""
     if isinstance(reason, dict):
@@ -134,7 +129,7 @@ def reply_of(
         AskError: `error`, the one beside the text, or one that the finish reason stands for.
         NotUnderstood: there is no text, or none and no reason why; or it holds half a surrogate pair.
     """
-    finish = finish_of(reason)
+    finish = _ENDS.get(word_of(reason), "unknown")  # "failed" where generation broke off
     read, written = tokens
     try:
         if error:

@@ -52,15 +52,20 @@ def settings_of(text: str) -> tuple[str, dict[str, Any]] | None:
 
 def _at_address(text: str) -> tuple[str, dict[str, Any]]:
     address, _, model = text.partition("#")
-    try:
-        host = urlsplit(address).hostname
-    except ValueError:
-        host = None
+    host = host_of(address)
     if not host:
         raise UserError("--model: the address is not a valid URL; expected http://HOST/v1#MODEL")
     if not model:
         raise UserError(f"--model: the address at {host} names no model; expected http://HOST/v1#MODEL")
     return _as_name(model), {"backend": "openai", "base_url": address, "model": model}
+
+
+def host_of(url: str) -> str | None:
+    """Return the host that a URL names; None where it names none."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # a bracket that is not closed
+        return None
 
 
 def _as_name(model: str) -> str:

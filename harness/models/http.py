@@ -277,7 +277,7 @@ async def _unpacked(response: httpx.Response, most: int) -> AsyncIterator[bytes]
         yield part
 
 
-def _charged(error: BadReply) -> BadReply:
+def _charged(error: AskError) -> AskError:
     error.charged = True
     return error
 
@@ -435,9 +435,8 @@ def _translated_errors(secrets: Sequence[str]) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise _charged(BadReply(f"the answer's compression is broken: {clean(error, secrets)}")) from error
     except (httpx.ReadTimeout, TimeoutError) as error:
-        silent = Unavailable(f"the server was silent for too long ({clean(error, secrets) or 'no first byte'})")
-        silent.charged = True
-        raise silent from error
+        silent = f"the server was silent for too long ({clean(error, secrets) or 'no first byte'})"
+        raise _charged(Unavailable(silent)) from error
     except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
         cause = error.__cause__ or error
         if wrong := setting_at_fault(cause):

@@ -15,7 +15,6 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -23,6 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from harness.errors import UserError
+from harness.models.given import host_of
 from harness.models.http import (
     LONGEST_LINE,
     NOT_CONNECTED,
@@ -163,14 +163,14 @@ class Upstream:
         except NOT_CONNECTED as failed:
             async for _ in _tapped(request, tap):  # what the client asks for is seen all the same
                 pass
-            return _refusal(502, f"the upstream cannot be reached: {_reason(failed)}", tap), None
+            return refusal(502, f"the upstream cannot be reached: {_reason(failed)}", tap=tap), None
         except _BROKEN as failed:
             _hang_up(request, failed)
             return web.Response(status=502), f"the upstream broke off before its answer: {_reason(failed)}"
         try:
             if instead is not None and upstream.status in _WRONG_KEY:
                 said = f"the model's own server refuses the key of its entry (status {upstream.status})"
-                return _refusal(502, said, tap), None
+                return refusal(502, said, tap=tap), None
             return await _answer(request, upstream, tap)
         finally:
             upstream.close()  # where its end has come, the connection was given back with it
@@ -204,17 +204,14 @@ async def _answer(
 
 
 def refusal(
-    status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None
+    status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None, tap: Tap | None = None
 ) -> web.Response:
-    """An answer of ours, in the form of OpenAI's errors."""
+    """An answer of ours, in the form of OpenAI's errors, which `tap` sees."""
     body = {"error": {"message": message, "type": "harness", "param": None, "code": code}}
-    return web.json_response(body, status=status, headers=headers)
-
-
-def _refusal(status: int, message: str, tap: Tap) -> web.Response:
-    response = refusal(status, message)
-    tap.begun(status, response.headers)
-    tap.received(response.body if isinstance(response.body, bytes) else b"")
+    response = web.json_response(body, status=status, headers=headers)
+    if tap is not None:
+        tap.begun(status, response.headers)
+        tap.received(response.body if isinstance(response.body, bytes) else b"")
     return response
 
 
@@ -255,13 +252,6 @@ def _hang_up(request: web.BaseRequest, failed: BaseException) -> None:
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.close()
-
-
-def _host_of(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:  # a bracket that is not closed
-        return None
 
 
 class Front:
@@ -322,10 +312,10 @@ class Front:
         A web page can have a name of its own resolve to this machine, and may send what needs no leave of the server.
         """
         if self._host in LOCAL:
-            if _host_of(f"//{request.headers.get('Host', '')}") not in LOCAL:
+            if host_of(f"//{request.headers.get('Host', '')}") not in LOCAL:
                 return refusal(403, f"ask for {LOOPBACK}")
             origin = request.headers.get("Origin")
-            if origin is not None and _host_of(origin) not in LOCAL:
+            if origin is not None and host_of(origin) not in LOCAL:
                 return refusal(403, "pages of other sites are not answered")
         task = asyncio.current_task()
         assert task is not None

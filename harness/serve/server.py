@@ -15,9 +15,11 @@ from typing import Any
 from aiohttp import web
 
 from harness.errors import HarnessError, UserError, nearest
+from harness.models.backend import Backend
 from harness.models.connect import Connections
 from harness.models.entry import LlamaCppModel, LocalModel, LoraxModel, ModelEntry, OpenAIModel
 from harness.models.http import address, public
+from harness.models.openai import PATHS, Api
 from harness.models.passthrough import HUNG_UP, LOCAL, LOOPBACK, Front, Tap, Upstream, refusal
 from harness.serve.choice import Chosen, Elsewhere, check_adapter, choose
 from harness.serve.exchange import Exchange, Refused
@@ -123,11 +125,10 @@ class Server:
             if url not in upstreams:
                 upstreams[url] = await stack.enter_async_context(Upstream(url))
             return HttpRoute(model.name, entry, model.task, upstreams[url])
-        kinds = ("chat", "completions")
-        backends = {kind: self._backend(model.entry, kind, model.task) for kind in kinds}
-        return BackendRoute(model.name, backends, model.task)  # type: ignore[arg-type]  # the kinds are those of Api
+        backends = {kind: self._backend(model.entry, kind, model.task) for kind in PATHS}
+        return BackendRoute(model.name, backends, model.task)
 
-    def _backend(self, entry: ModelEntry, kind: str, task: str) -> Any:
+    def _backend(self, entry: ModelEntry, kind: Api, task: str) -> Backend:
         model = entry.model
         if isinstance(model, LocalModel | LlamaCppModel):
             entry = ModelEntry(entry.name, model.model_copy(update={"api": kind}), entry.unset)
@@ -190,10 +191,7 @@ class Server:
             return exchange.stream
         if of_lorax:
             return exchange.whole(plain, refused.status, refused.headers)
-        response = refusal(refused.status, str(refused), refused.code, refused.headers)
-        exchange.begun(refused.status, response.headers)
-        exchange.received(response.body if isinstance(response.body, bytes) else b"")
-        return response
+        return refusal(refused.status, str(refused), refused.code, refused.headers, exchange)
 
     async def _complete(self, exchange: Exchange) -> web.StreamResponse:
         body = await exchange.body()

@@ -75,7 +75,8 @@ def collect(
     rows = subset.rows if evaluated else learnable_rows(file, prompts, origin, options.rows, split)
     note = f"; {origin.note}" if origin.note else ""
     say(f"{file.name}: {len(rows):,} rows ({origin.label(len(rows))}{note})")
-    gap = Gap(file, prompts, {row.id: row for row in rows}) if _lacking(file, split) in origin.lacking else None
+    read = split or file.task.training.split
+    gap = Gap(file, prompts, {row.id: row for row in rows}) if read in origin.lacking else None
     asked = map(gap.asked, rows) if gap else rows
     fingerprint = write_rows(options.results, file.name, asked)
     task = PreparedTask(gap.task if gap else file, prompts, origin, replace(subset, rows=()), fingerprint, len(rows))
@@ -89,7 +90,7 @@ def collect(
         runs, stopped = list(stop.manifests), str(stop)
     if not runs:
         raise UserError(f"nothing was collected from {entry.name} on {file.name}" + (f": {stopped}" if stopped else ""))
-    of_run = {"split": split or file.task.training.split, "asked": runs[0].prompt_hash}
+    of_run = {"split": read, "asked": runs[0].prompt_hash}
     lines = [line | of_run for line in _lines(options.results, runs[0], gap)]
     # What was collected before from another split with the same prompt stays.
     lines += [one for one in before if one.get("asked") == of_run["asked"] and one.get("split") != of_run["split"]]
@@ -136,10 +137,6 @@ class Gap:
         }
 
 
-def _lacking(file: TaskFile, split: str | None) -> str:
-    return split or file.task.training.split
-
-
 def _teacher(options: BenchOptions, temperature: float | None, repeat: int) -> ModelEntry:
     """The teacher, at the temperature asked for.
 
@@ -159,8 +156,7 @@ def _teacher(options: BenchOptions, temperature: float | None, repeat: int) -> M
     if temperature is not None:
         if not isinstance(model, Sampled) or "temperature" in model.omit:
             raise UserError(f"'{name}' takes no temperature: leave out --temperature")
-        changed = model.model_copy(update={"temperature": temperature})
-        entry = replace(entry, model=changed)
+        entry = replace(entry, model=model.model_copy(update={"temperature": temperature}))
     if repeat > 1 and not getattr(entry.model, "temperature", None):
         raise UserError("--repeat asks for different answers to a row, so it needs --temperature above 0")
     if repeat > 1:

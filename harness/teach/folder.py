@@ -70,7 +70,9 @@ def write(found: Distilled, file: TaskFile, folders: Sequence[Path], out: Path) 
         for name, answers in _splits(found):
             _jsonl(part / f"{name}.jsonl", map(_pair_line, answers))
             _jsonl(part / "chat" / f"{name}.jsonl", map(_chat_line, answers))
-        _jsonl(part / "dropped.jsonl", _dropped_lines(found))
+        dropped = ((one.answer, one.step, one.why) for one in found.dropped)
+        lines = ({"id": answer.id, "from": answer.place, "step": step, "why": why} for answer, step, why in dropped)
+        _jsonl(part / "dropped.jsonl", lines)
         with (part / "ludwig.csv").open("w", encoding="utf-8", errors="backslashreplace", newline="") as table:
             rows = csv.writer(table)
             rows.writerow(["prompt", "completion", "split"])
@@ -117,11 +119,6 @@ def _pair_line(answer: TeacherAnswer) -> dict[str, str]:
 def _chat_line(answer: TeacherAnswer) -> dict[str, Any]:
     context = [{**one, "weight": 0} if one["role"] == "assistant" else dict(one) for one in answer.messages]
     return {"messages": [*context, dict(answer.said)], **answer.tools}
-
-
-def _dropped_lines(found: Distilled) -> Iterator[dict[str, str]]:
-    for one in found.dropped:
-        yield {"id": one.answer.id, "from": one.answer.place, "step": one.step, "why": one.why}
 
 
 def _about(found: Distilled, file: TaskFile, folders: Sequence[Path]) -> dict[str, Any]:

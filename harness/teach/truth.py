@@ -55,13 +55,10 @@ def scored_against(results: Path, truth: str | None, say: Callable[[str], None],
     with TemporaryDirectory(prefix="harness-truth-") as made:
         for run in runs:
             if run.model == truth:
-                others = [one for one in runs if _same_rows(one, run) and one.model != truth]
+                rows = (run.task, run.kind, run.rows)
+                others = [one for one in runs if (one.task, one.kind, one.rows) == rows and one.model != truth]
                 _rewrite(results, run, others, Path(made), say)
         yield Path(made)
-
-
-def _same_rows(a: Manifest, b: Manifest) -> bool:
-    return (a.task, a.kind, a.rows) == (b.task, b.kind, b.rows)
 
 
 def _rewrite(
