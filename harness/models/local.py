@@ -16,6 +16,7 @@ from harness.models.backend import Reply, Request
 from harness.models.engines.decoding import PromptTooLong, Query
 from harness.models.engines.known_bases import KNOWN, cache_folder
 from harness.models.entry import InProcess, LlamaCppModel
+from harness.store.atomic import replace_file
 from harness.tasks.pruning import Prune, prune_from
 
 if TYPE_CHECKING:
@@ -138,9 +139,8 @@ def _whole(path: Path) -> str:
         if len(known := kept.read_text(encoding="ascii")) == hashlib.sha256().digest_size * 2:
             return known
     found = file_sha256(path)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(found, encoding="ascii")
+    with contextlib.suppress(UserError):  # a cache that cannot be written costs time only
+        replace_file(kept, found)
     return found
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -19,6 +17,7 @@ from harness.errors import DataError, UserError
 from harness.hashing import digest, file_sha256
 from harness.models.engines.adapter_files import read_lora
 from harness.models.engines.known_bases import cache_folder, gguf_file, is_gguf
+from harness.store.atomic import new_folder, replace_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,10 +190,7 @@ def shape_of(path: Path) -> Shape:
         return Shape(**json.loads(known.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         shape = Llama(path).shape
-    known.parent.mkdir(parents=True, exist_ok=True)
-    beside = known.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps(asdict(shape)), encoding="utf-8")
-    beside.replace(known)
+    replace_file(known, json.dumps(asdict(shape)))
     return shape
 
 
@@ -229,17 +225,13 @@ def unpack(path: Path, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     llama = Llama(path)
-    beside = folder.with_name(folder.name + ".new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    save_file(dict(llama.weights()), beside / "model.safetensors", metadata={"format": "pt"})
     config = llama.config()
-    (beside / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     ends = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    (beside / "generation_config.json").write_text(json.dumps(ends, indent=1), encoding="utf-8")
-    llama.write_tokenizer(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.replace(folder)
+    with new_folder(folder) as part:
+        save_file(dict(llama.weights()), part / "model.safetensors", metadata={"format": "pt"})
+        (part / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (part / "generation_config.json").write_text(json.dumps(ends, indent=1), encoding="utf-8")
+        llama.write_tokenizer(part)
 
 
 def write_adapter(folder: Path, shape: Shape, out: Path) -> None:
