@@ -19,10 +19,11 @@ class Usage:
     completion: int = 0
     cached: int = 0
 
-    def of_prompt(self, read: int, cached: int) -> None:
-        """Count a prompt, once for all of its choices."""
-        self.prompt += read
-        self.cached += cached
+    def add(self, read: int, written: int, cached: int, *, first: bool) -> None:
+        """Count a choice; the tokens read and cached of a prompt count once for all of its choices."""
+        self.prompt += read * first
+        self.completion += written
+        self.cached += cached * first
 
     @property
     def object(self) -> Object:

@@ -260,16 +260,12 @@ _ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
 
 
 def _count(usage: Usage, found: Mapping[str, Any], first: bool) -> None:
-    usage.completion += found["tokens_predicted"]
-    if first:
-        usage.of_prompt(found["tokens_evaluated"], found.get("timings/cache_n", 0))
+    usage.add(found["tokens_evaluated"], found["tokens_predicted"], found.get("timings/cache_n", 0), first=first)
 
 
 def _count_chat(usage: Usage, found: Mapping[str, Any], first: bool) -> None:
-    usage.completion += found["completion_tokens"]
-    if first:
-        cached = (found.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-        usage.of_prompt(found["prompt_tokens"], cached)
+    cached = (found.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    usage.add(found["prompt_tokens"], found["completion_tokens"], cached, first=first)
 
 
 def refused_by_llama(error: LlamaError) -> Refused:

@@ -104,7 +104,7 @@ class LlamaCpp:
         }
         if query.labels:
             labels = [as_continuation(query.prompt, label) for label in query.labels]
-            body["grammar"] = _grammar(labels)
+            body["grammar"] = f"root ::= {' | '.join(map(json.dumps, labels))}"  # which writes a string as JSON does
             body["max_tokens"] = max(len(label.encode()) for label in labels) + 1  # a token is at least a byte
         if query.chat:
             found = self._server.handle_chat_completions({**body, "messages": as_chat(query.prompt, query.messages)})
@@ -228,11 +228,6 @@ def converted(folder: Path, base: Path) -> Path:
 
             write_adapter(folder, shape_of(base), out)
     return out
-
-
-def _grammar(texts: Sequence[str]) -> str:
-    """A grammar of llama.cpp that allows these texts only; it writes a string as JSON does."""
-    return f"root ::= {' | '.join(json.dumps(text) for text in texts)}"
 
 
 def _context_was_full(reply: Mapping[str, Any], query: Query) -> bool:

@@ -61,6 +61,7 @@ class Adapters:
 
     def _with(self, adapter: str) -> Any:
         from peft import PeftConfig
+        from peft.utils.save_and_load import load_peft_weights
 
         if self._apart and self._apart[0] == adapter:
             return self._apart[1]
@@ -75,7 +76,7 @@ class Adapters:
                 raise ValueError(
                     f"it is of the kind {kind}, which is not served in this process: serve it with vLLM or merge it"
                 )
-            stored = _stored(adapter)
+            stored = set(load_peft_weights(adapter, device="cpu"))
             if self._changes_base(adapter, settings, stored) or self._kind not in (None, kind):
                 self._apart = None  # before the next takes its memory
                 self._apart = (adapter, self._copy(adapter, stored))
@@ -103,7 +104,7 @@ class Adapters:
         base = self._open()
         if (tokens := len(self.words(adapter))) > base.get_input_embeddings().weight.shape[0]:
             base.resize_token_embeddings(tokens, mean_resizing=False)
-        with _quiet():
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # it is checked here
             model = PeftModel.from_pretrained(base, adapter).eval()
         _check_fit(model, "default", stored)
         return model
@@ -114,7 +115,7 @@ class Adapters:
         from peft import PeftModel
 
         name = self._names.setdefault(adapter, f"adapter{len(self._names)}")
-        with _quiet():
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # it is checked here
             if isinstance(self._model, PeftModel):
                 self._model.load_adapter(adapter, name)
             else:
@@ -132,19 +133,6 @@ class Adapters:
         for module in self._model.modules():
             if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
                 module.enable_adapters(on)
-
-
-def _quiet() -> warnings.catch_warnings[None]:
-    """Keep back what PEFT warns of, because it is checked here."""
-    kept: warnings.catch_warnings[None] = warnings.catch_warnings(action="ignore", category=UserWarning)
-    return kept
-
-
-def _stored(adapter: str) -> set[str]:
-    """The names of the weights in an adapter's file."""
-    from peft.utils.save_and_load import load_peft_weights
-
-    return set(load_peft_weights(adapter, device="cpu"))
 
 
 def _check_fit(model: Any, name: str, stored: set[str]) -> None:
