@@ -453,7 +453,7 @@ def load_models(
     entries: dict[str, ModelEntry] = {}
     for name in known:
         try:
-            entries[name] = _entry(source, name, known, environment)
+            entries[name] = _entry(source, name, environment)
         except SpecError as error:
             problems.append(str(error))
     if problems:
@@ -483,10 +483,10 @@ def _given(text: str, path: Path, known: Sequence[str], environment: Mapping[str
     if name in known:
         raise UserError(f"--model: {path} has another entry of the name '{name}'; ask that one, or add an entry")
     written = {key: _marked(one) if isinstance(one, str) else one for key, one in settings.items()}
-    return _entry(Source(Path("--model"), "", {name: written}, {}), name, (), environment)
+    return _entry(Source(Path("--model"), "", {name: written}, {}), name, environment)
 
 
-def _entry(source: Source, name: str, known: Sequence[str], environment: Mapping[str, str]) -> ModelEntry:
+def _entry(source: Source, name: str, environment: Mapping[str, str]) -> ModelEntry:
     if not NAME.fullmatch(name):
         raise SpecError(source.problem([name], "a model's name may hold letters, digits, '.', '_' and '-' only"))
     unset: dict[str, None] = {}

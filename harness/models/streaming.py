@@ -46,8 +46,7 @@ def openai_reply(events: Iterable[Event], secrets: tuple[str, ...] = ()) -> tupl
             seconds.append(event.seconds)
         chunks.append(event.data)
         done = done or event.done
-    reply = whole_reply(chunks)
-    reply["choices"] = reply["choices"] or [{"message": {"content": ""}}]
+    reply = whole_reply([{"choices": [{"delta": {}}]}, *chunks])  # an answer may be nothing but its end
     choice = first_choice(reply["choices"]) or {}
     if not (done or word_of(choice.get("finish_reason")) or choice.get("error")):
         raise BadReply("the stream of the answer broke off")

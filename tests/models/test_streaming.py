@@ -130,6 +130,12 @@ def test_thoughts_are_tokens_but_not_part_of_the_answer() -> None:
     assert seconds == [0.1, 0.2]
 
 
+@pytest.mark.parametrize("end", [{"finish_reason": "stop"}, {"delta": None, "finish_reason": "stop"}])
+def test_an_answer_may_be_nothing_but_its_end(end: dict[str, Any]) -> None:
+    reply, seconds = openai_reply([Event(0.1, {"choices": [{"index": 0, **end}]})])
+    assert (parse(reply).completion, seconds) == ("", [])
+
+
 def test_a_streamed_refusal_is_one() -> None:
     reply, _ = openai_reply(chunks({"refusal": "I "}, {"refusal": "can't"}))
     assert parse(reply) == Reply("I can't", "refusal", 7, 3, "m-2026")
