@@ -111,7 +111,7 @@ class Attempts:
     def response(self, reply: Reply) -> Response:
         """The row's response when it was answered; its latency is that of the attempt that succeeded."""
         found = answer(self._key, self._request, reply, latency_s=round(self._seconds, 6), attempts=self.attempts)
-        return replace(found, lost=self.lost) if self.lost else found
+        return replace(found, lost=self.lost)
 
     def failure(self, error: Exception) -> Response:
         """The row's response when it was not."""

@@ -67,11 +67,13 @@ class _Endpoint:
 
     def hire(self) -> None:
         """Add a worker, if there may be one more and there is work for it."""
+        if not self._left:
+            return
         resting = sum(job.in_flight for job in self.jobs if self.limiter(job).resting)
         if all(self.limiter(job).resting for job in self._left):
             resting = min(resting, self.run.give_up.first_rows)
-        failing = max((self.limiter(job).failing for job in self._left), default=0)
-        if self._left and self.workers < 2 * self._most + max(resting, failing):
+        failing = max(self.limiter(job).failing for job in self._left)
+        if self.workers < 2 * self._most + max(resting, failing):
             self.workers += 1
             self.run.group.create_task(_work(self))
 
@@ -175,8 +177,6 @@ async def _work(endpoint: _Endpoint) -> None:
             await asyncio.sleep(0)
     except HarnessError as error:
         run.brake.pull(str(error), error)
-    finally:
-        endpoint.workers -= 1
 
 
 async def _settle(endpoint: _Endpoint, job: Job, key: str, request: Request) -> Response | None:

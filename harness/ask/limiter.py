@@ -284,8 +284,7 @@ class EndpointLimiter:
         self.last_answered = max(self.last_answered, now if sent is None else sent)
         self.relented_at = now if relented else self.relented_at
         self.reachable(sent)
-        if self.window < self._gate.most:
-            self.window = min(self._gate.most, self.window + max(1.0, GROWTH * self._gate.most) / self.window)
+        self.window = min(self._gate.most, self.window + max(1.0, GROWTH * self._gate.most) / self.window)
 
     def reachable(self, sent: float | None = None) -> None:
         """The endpoint answered a request sent at this time, even if with an error of the request."""

@@ -215,6 +215,10 @@ class TestOneRow:
         assert found.limiter._tokens == 5
         assert found.job.trouble == {}
 
+    @pytest.mark.parametrize(("read", "written", "tokens"), [(None, None, 0), (3, None, 3), (None, 2, 2)])
+    def test_has_the_tokens_that_are_counted(self, read: int | None, written: int | None, tokens: int) -> None:
+        assert tried(Reply("yes", "stop", read, written)).limiter._tokens == tokens
+
     @pytest.mark.parametrize("error", [Unavailable("HTTP 500"), BadReply("half"), Throttled("HTTP 429", 0.0)])
     def test_is_asked_again_after_what_passes(self, error: AskError) -> None:
         found = tried(error, error, YES)
@@ -334,6 +338,11 @@ class TestOneRow:
         before = later_answered if others else earlier_answered
         found = tried(Throttled("HTTP 429", named), before=before, pending=pending, give_up=endless)
         assert patience - 40 <= found.asked[-1] <= patience + max(40, named or 0)
+
+    def test_has_the_patience_that_is_set_where_no_time_is_named(self) -> None:
+        impatient = GiveUpAfter(unexplained=0.5, longest_pause=0.5)
+        found = tried(Throttled("HTTP 429"), YES, before=later_answered, give_up=impatient)
+        assert (found.reply, found.row._patience) == (YES, 0.5)
 
     def test_that_has_failed_before_while_others_were_answered_is_suspected(self) -> None:
         for failed, before, seconds in (({"k"}, True, 120), ({"other"}, True, 900), ({"k"}, False, 900)):

@@ -337,6 +337,13 @@ def test_no_more_rows_are_taken_than_may_be_in_flight_and_as_many_again_for_thos
         assert least <= max(asked.held) <= most
 
 
+def test_while_a_model_rests_only_a_few_more_of_its_rows_are_taken() -> None:
+    server = Server(0.3, outages=[Outage(0.5, 60, ("429",))])
+    asked = ask(server, 400, 30)
+    assert 2 * 30 < max(asked.held) <= 2 * 30 + USUAL.first_rows
+    assert asked.job.answered == 400
+
+
 def test_a_model_that_has_its_endpoint_to_itself_has_the_name_of_it() -> None:
     down = [Outage(0.5, 30, ("500",))]
     assert [line for _, line in ask(Server(0.3, outages=down), 40, 4).notices] == [

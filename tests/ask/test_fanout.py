@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -495,6 +496,40 @@ class TestLists:
             asyncio.run(run([job], lambda job, response: None, brake=brake))
         assert brake.reason == "the answers of m on t cannot be written (No space left on device)"
 
+    def test_is_finished_with_its_last_row_while_others_are_still_asked(self) -> None:
+        order: list[str] = []
+
+        class Waiting(Listing):
+            async def ask_all(
+                self, requests: Iterable[Request]
+            ) -> AsyncGenerator[tuple[Request, Reply | AskError], None]:
+                for _ in range(100):  # turns of the others
+                    await asyncio.sleep(0)
+                async for outcome in super().ask_all(requests):
+                    yield outcome
+
+        def job(name: str, backend: Listing) -> Job:
+            async def finish() -> None:
+                order.append(name)
+
+            requests = iter([(name, Request("t", name, name, 4))])
+            backend.job = made = Job(
+                "t",
+                name,
+                backend,
+                "s",
+                Limits(4, None, 5, 6),
+                requests,
+                1,
+                lambda response: order.append(response.row),
+                finish,
+            )
+            return made
+
+        jobs = [job("late", Waiting()), job("early", Listing())]
+        asyncio.run(run(jobs, lambda job, response: None))
+        assert order == ["early", "early", "late", "late"]
+
     def test_after_the_brake_nothing_is_asked(self) -> None:
         brake = Brake()
         brake.pull("enough")
@@ -506,3 +541,9 @@ class TestLists:
 def test_a_job_without_rows_to_ask_is_finished_at_once() -> None:
     found = Listed(Listing(), 0)
     assert (found.finished, found.ended, found.job.stopped) == (1, None, None)
+
+
+def test_garbage_is_collected_afterwards_as_it_was_before() -> None:
+    usual = gc.get_threshold(), gc.get_freeze_count()
+    Listed(Listing(), 3)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == usual
