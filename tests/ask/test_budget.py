@@ -247,17 +247,19 @@ class TestLearnt:
         assert not asyncio.run(asking(None, 51.0, alone=True))
         assert not asyncio.run(asking(1000.0, 0.0, alone=True))
 
-    def test_sums_of_fractions_leave_no_remainder(self) -> None:
+    def test_a_reservation_stays_until_it_is_booked_and_leaves_no_remainder(self) -> None:
         async def asking() -> None:
             budget = self.budget(cap=1.0)
-            for _ in range(2):
-                for worst in (0.1, 0.2, 0.3):
-                    assert await budget.reserve("m", worst)
-                assert not budget.fits("m", 0.5)
-                for worst in (0.3, 0.2, 0.1):
-                    budget.book("m", worst, 0.0)
-            assert budget.fits("m", 1.0)
-            assert budget.spent == 0
+            for worst in (0.1, 0.2, 0.3):
+                assert await budget.reserve("m", worst)
+            assert budget.fits("m", 0.375)
+            assert not budget.fits("m", 0.425)
+            budget.book("m", 0.3, 0.0)
+            assert budget.fits("m", 0.675)
+            assert not budget.fits("m", 0.725)
+            budget.book("m", 0.2, 0.0)
+            budget.book("m", 0.1, 0.0)
+            assert budget._reserved["m"] == 0  # 0.1 + 0.2 + 0.3 less each is not
 
         asyncio.run(asking())
 

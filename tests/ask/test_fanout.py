@@ -526,9 +526,10 @@ class TestLists:
             )
             return made
 
-        jobs = [job("late", Waiting()), job("early", Listing())]
+        jobs = [job("late", Waiting()), job("early", Listing()), job("done", Listing())]
+        jobs[2].pending = 0
         asyncio.run(run(jobs, lambda job, response: None))
-        assert order == ["early", "early", "late", "late"]
+        assert order == ["done", "early", "early", "late", "late"]
 
     def test_after_the_brake_nothing_is_asked(self) -> None:
         brake = Brake()
