@@ -81,8 +81,8 @@ class LineFile:
             while written < len(line):
                 written += os.write(self._descriptor, line[written:])
         except OSError:
-            # Half a line on a full disk would swallow the next one.
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            if written:  # half a line on a full disk would swallow the next one; a device cannot be cut
+                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             raise
 
     def close(self) -> None:
