@@ -224,7 +224,8 @@ class Attempts:
 
     def _wait(self, state: RetryCallState) -> float:
         """Exponential back-off with full jitter; after Retry-After a little jitter, so that not all return at once."""
-        error = state.outcome.exception() if state.outcome else None
+        assert state.outcome is not None
+        error = state.outcome.exception()
         if isinstance(error, Throttled) and error.retry_after is not None:
             return random.uniform(0, self._give_up.first_wait)
         longest = self._give_up.first_wait * 2.0 ** min(state.attempt_number, 30)

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,13 +25,14 @@ from harness.ask.attempts import (
     prompt_was_cut,
 )
 from harness.ask.budget import Budget
-from harness.ask.limiter import Brake, EndpointLimiter, Gate, GiveUpAfter
+from harness.ask.limiter import Brake, EndpointLimiter, Gate, GiveUpAfter, Stopped
 from harness.errors import (
     AskError,
     BadReply,
     Doubtful,
     ModelRejected,
     NotUnderstood,
+    Quota,
     Rejected,
     Throttled,
     Unavailable,
@@ -338,6 +339,43 @@ class TestOneRow:
         before = later_answered if others else earlier_answered
         found = tried(Throttled("HTTP 429", named), before=before, pending=pending, give_up=endless)
         assert patience - 40 <= found.asked[-1] <= patience + max(40, named or 0)
+
+    def test_that_cannot_be_sent_alone_shows_that_nothing_is_there(self) -> None:
+        """A request that reached the server may be at fault itself, so that others have to fail as well."""
+        error = Unavailable("no connection")
+        error.answered = False
+        found = tried(error)
+        assert isinstance(found.error, Stopped)
+        assert str(found.error).startswith("server has answered nothing for")
+        loading = Unavailable("loading", overloaded=True)
+        loading.loading = True
+        found = tried(loading)
+        assert isinstance(found.error, Stopped)
+        assert 600 <= found.asked[-1] <= 640
+        assert not isinstance(tried(charged(Unavailable("dropped"))).error, Stopped)
+
+    def test_is_fresh_until_it_was_sent(self) -> None:
+        fresh: list[bool] = []
+
+        def listen(limiter: EndpointLimiter, job: Job) -> None:
+            enter = limiter.enter
+
+            async def entered(*, fresh: bool, seen: list[bool] = fresh) -> float:
+                seen.append(fresh)
+                return await enter(fresh=fresh)
+
+            limiter.enter = entered  # type: ignore[method-assign,assignment]
+
+        tried(BadReply("half"), BadReply("half"), YES, before=listen)
+        assert fresh == [True, False, False]
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_pauses_where_its_headers_say_that_the_quota_is_used_up(self, fails: bool) -> None:
+        used_up = (Quota("requests", 0, 50.0),)
+        first = BadReply("half", quota=used_up) if fails else replace(YES, quota=used_up)
+        found = tried(first, YES)
+        assert (found.asked[-1] == 50) is fails
+        assert found.limiter._earliest() == 1050
 
     def test_has_the_patience_that_is_set_where_no_time_is_named(self) -> None:
         impatient = GiveUpAfter(unexplained=0.5, longest_pause=0.5)

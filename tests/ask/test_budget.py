@@ -15,6 +15,7 @@ from harness.models.backend import Reply, Request
 from harness.models.entry import OpenAIModel, Price
 from tests.asking import Pair, ask, openai, prompts
 from tests.loopback import FAULTS, Loopback
+from tests.scored import scored
 
 PRICE = Price(input=1_000_000, output=10_000_000)  # 1 USD and 10 USD a token, to reckon by hand
 
@@ -243,9 +244,18 @@ class TestLearnt:
             return waited
 
         assert asyncio.run(asking(1000.0, 51.0, alone=True))
+        assert asyncio.run(asking(1000.0, 0.5, alone=True))
         assert not asyncio.run(asking(1000.0, 51.0, alone=False))
         assert not asyncio.run(asking(None, 51.0, alone=True))
         assert not asyncio.run(asking(1000.0, 0.0, alone=True))
+
+    def test_a_model_that_counts_no_tokens_has_nothing_to_show(self) -> None:
+        async def asking() -> bool:
+            budget = self.budget()
+            budget.cost("m", request(), Reply("yes"))
+            return await budget.reserve("m", 51.0, alone=True) and await budget.reserve("m", 51.0, alone=True)
+
+        assert asyncio.run(asking())
 
     def test_a_reservation_stays_until_it_is_booked_and_leaves_no_remainder(self) -> None:
         async def asking() -> None:
@@ -306,3 +316,25 @@ def test_a_server_paid_by_the_hour_may_take_its_time_for_what_is_in_flight_and_t
         assert budget.charge_lost("own", "jigsaw", 0.0, (1, 1))
 
     asyncio.run(asking())
+
+
+def test_the_time_between_two_requests_costs_nothing() -> None:
+    time = 1000.0
+
+    async def asking() -> None:
+        nonlocal time
+        budget = Budget(None, {"own": entry(gpu_per_hour=3600)}, clock=lambda: time)
+        for spent in (10, 20):
+            assert await budget.reserve("own", 0)
+            time += 10
+            budget.book("own", 0, 0)
+            assert budget.spent == spent
+            time += 1000
+
+    asyncio.run(asking())
+
+
+def test_a_run_that_its_cap_ends_says_so_and_holds_the_pairs_that_had_begun() -> None:
+    manifests = [scored("t", "m", [1.0]).manifest]
+    ended = CapReached("the limit", manifests)
+    assert (str(ended), ended.manifests) == ("stopped: the limit; to resume, raise --max-usd", manifests)

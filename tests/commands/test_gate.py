@@ -50,6 +50,19 @@ def test_a_better_model_is_exit_code_0(asked: Small, harness: Command) -> None:
     assert out.splitlines()[-1] == "1 of 1 task passed"
 
 
+def test_notes_on_the_scores_are_no_part_of_what_it_prints(small: Small, loopback: Loopback, harness: Command) -> None:
+    small.task(
+        text="title: S\ncategory: generation\nprompt: '{{ text }}'\ntarget: 'конечно, {{ label }}'\n"
+        "answer: {type: text}\nmetrics: [rouge_l]\nmax_tokens: 4\n"
+    )
+    for name in ("a", "b"):
+        small.model(name, loopback.openai_url)
+    small.bench()
+    _, out, err = harness("gate", "a", "--against", "b", "--results", str(small.results), "--json")
+    assert json.loads(out)["model"] == "a"
+    assert "rouge_l cannot score 40 of 40 right answers" in err
+
+
 def test_what_cannot_be_told_is_exit_code_1(asked: Small, harness: Command, tmp_path: Path) -> None:
     code, _, err = harness("gate", "godo", "--against", "bad", "--results", str(asked.results))
     assert (code, "did you mean 'good'?" in err) == (1, True)

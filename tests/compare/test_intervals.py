@@ -404,20 +404,21 @@ class TestPlaceInTheRange:
         share = wilson(trials / 2, trials)
         assert (found.low, found.high) == pytest.approx((-1 + 4 * share.low, -1 + 4 * share.high))
 
-    def test_of_clusters_is_that_of_their_means(self) -> None:
-        """Three rows each, with the unseen rows as clusters of one."""
+    @pytest.mark.parametrize(("count", "degrees"), [(15.0, 14), (30.0, 19)])
+    def test_of_clusters_is_that_of_their_means(self, count: float, degrees: int) -> None:
+        """Three rows each, with the unseen rows as clusters of one; of 20 clusters no more than 20 count."""
         groups = np.arange(60) // 3
         unseen = np.array([[-1.0], [3.0]])
-        basis = Basis("rows", lambda stats: 15.0, unseen=unseen)
+        basis = Basis("rows", lambda stats: count, unseen=unseen)
         found = estimate(replace(self.WIDE, basis=basis), self.ROWS, clusters=groups)
         table = np.vstack([np.tile(self.ROWS.reshape(20, 3).sum(axis=1, keepdims=True), (2, 1)), unseen])
         sizes = np.array([3.0] * 40 + [1.0] * 2)
         left = [(np.delete(table, i).sum()) / np.delete(sizes, i).sum() for i in range(42)]
         error = jackknife(np.array(left)) * math.sqrt(42 / 20)
         centre = float(table.sum() / sizes.sum())
-        expected = place(self.ROWS.mean(), centre, error, 4.0, -1.0, scipy_stats.t.ppf(0.975, 14))
+        expected = place(self.ROWS.mean(), centre, error, 4.0, -1.0, scipy_stats.t.ppf(0.975, degrees))
         assert (found.low, found.high) == pytest.approx(expected)
-        assert found.rests_on == "15 rows in 20 clusters"
+        assert found.rests_on == f"{count:.0f} rows in 20 clusters"
 
     def test_a_resampled_interval_is_no_narrower_and_stays_in_the_range(self) -> None:
         """A mean's unseen rows are the worst and the best."""

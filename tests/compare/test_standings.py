@@ -61,6 +61,12 @@ class TestReference:
         found = standings([replace(run, manifest=_baseline(run)) for run in runs])
         assert (found.reference, found.why) == ("zeta", "the best baseline")
 
+    def test_of_several_with_the_most_tasks_the_best_on_those_that_they_share(self) -> None:
+        runs = [scored(task, name, right(share)) for task in "ab" for name, share in (("m", 0.2), ("n", 0.8))]
+        runs.append(scored("c", "alpha", right(0.9)))
+        found = standings([replace(run, manifest=_baseline(run)) for run in runs])
+        assert (found.reference, found.why) == ("n", "the best baseline")
+
     def test_a_model_without_an_answer_is_none_though_it_cost_nothing(self) -> None:
         """A dear model that never answered cost nothing, and the reference turned round."""
         runs = [scored("news", "cheap", right(0.5), usd=1.0), scored("news", "dear", right(0), failed=400, usd=0.0)]

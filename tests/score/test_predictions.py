@@ -11,7 +11,7 @@ import pytest
 from harness.errors import DataError
 from harness.report.tables import score_points
 from harness.score.metrics.base import Metric
-from harness.score.predictions import column, in_order_of, load, read_lines, right_answers, score_lines
+from harness.score.predictions import column, in_order_of, load, pairs, read_lines, right_answers, score_lines
 from harness.score.scoring import RowScores
 from harness.tasks.catalog import TaskFile, load_task
 
@@ -323,3 +323,14 @@ def test_the_column_of_clusters_may_be_in_the_line_and_where_it_is_missing_there
     assert rows.clusters is not None
     assert rows.clusters.tolist() == [0, 1, 0]
     assert score_lines([*lines, {"prediction": "a", "reference": "a"}], task)[1].clusters is None
+
+
+def test_slices_of_a_line_are_columns_of_its_row_beside_those_that_metrics_need(tmp_path: Path) -> None:
+    row = {"prompt": "def f():\n", "test": "def check(f): ...", "entry_point": "f"}
+    lines: list[dict[str, Any]] = [
+        {"prediction": "pass", "reference": row, "slices": {"topic": "a", "test": "not this"}},
+        {"prediction": "pass", "reference": row, "slices": "none"},
+    ]
+    (first, _), (second, _) = pairs("file", lines, load_task(TASKS, "magicoder"))
+    assert first.fields == {"topic": "a", **second.fields}
+    assert second.fields["test"] == row["test"]

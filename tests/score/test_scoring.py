@@ -25,6 +25,7 @@ from harness.score.scoring import (
     RowScores,
     Status,
     _load,
+    _metrics,
     _notes,
     _program,
     _save,
@@ -561,3 +562,18 @@ def test_each_run_knows_all_models_of_its_task_on_its_kind_of_rows(tmp_path: Pat
     runs = list(read_manifests(small.results))
     (found,) = score_all(small.results, [run for run in runs if (run.task, run.model) == ("small", "a")], print)
     assert found.rivals == {"a", "b"}
+
+
+def test_the_mean_of_several_answers_is_neither_right_nor_wrong() -> None:
+    """And what needs more answers than there are does not score the run."""
+    spec = {"answer": {"type": "text"}, "metrics": ["exact_match", "rouge_l"]}
+    for samples, kinds in ((1, ["binary", "mean"]), (2, ["mean", "mean"])):
+        manifest = scored("t", "m", [1.0], task_spec=spec, model_settings={"samples": samples}).manifest
+        metrics, short = _metrics(manifest)
+        assert ([metric.kind for metric in metrics], short) == (kinds, [])
+    code = {"answer": CODE.model_dump(), "metrics": ["pass_at_1", {"pass_at_k": {"k": 3}}]}
+    metrics, short = _metrics(scored("t", "m", [1.0], task_spec=code, model_settings={"samples": 2}).manifest)
+    assert ([metric.name for metric in metrics], short) == (["pass_at_1"], ["pass_at_3"])
+    alone = {**code, "metrics": [{"pass_at_k": {"k": 3}}]}
+    with pytest.raises(UserError, match="pass_at_3 needs 3 answers to each row: set the model's `samples`"):
+        _metrics(scored("t", "m", [1.0], task_spec=alone, model_settings={"samples": 2}).manifest)

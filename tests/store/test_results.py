@@ -332,6 +332,12 @@ class TestTwoProcesses:
         start(HOLDER, folder)
         assert keys(folder) == ["k1"]
 
+    def test_one_that_is_done_writes_no_more(self, folder: Path) -> None:
+        with ResponseLog(folder) as log:
+            pass
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            log.append(answer(1))
+
     def test_the_next_gets_the_pair_when_the_first_is_done(self, folder: Path) -> None:
         record(folder, answer(1))
         record(folder, answer(2))

@@ -77,10 +77,14 @@ def test_what_it_is_at_is_on_disk(tmp_path: Path) -> None:
 
 
 def test_a_run_ends_also_where_another_is_there(tmp_path: Path) -> None:
-    other = tmp_path / FOLDER / "1.json"
+    """Whether that began before or after it."""
+    earlier, later = (tmp_path / FOLDER / f"{name}.json" for name in ("earlier", "later"))
+    earlier.parent.mkdir()
+    described = json.dumps({"process": os.getppid(), "started": "", "pairs": []})
+    earlier.write_text(described)
     with running(tmp_path, "2026-01-01T08:00:00+00:00", []):
-        other.write_text(json.dumps({"process": os.getppid(), "started": "", "pairs": []}))
-    assert list(other.parent.iterdir()) == [other]
+        later.write_text(described)
+    assert sorted(earlier.parent.iterdir()) == [earlier, later]
 
 
 @pytest.mark.parametrize(("size", "answers", "failed"), [(0, 3, 2), (1, 3, 1)])
