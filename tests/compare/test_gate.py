@@ -191,3 +191,9 @@ def test_the_power_of_a_gate_is_how_often_repeated_runs_would_pass_and_fail() ->
 def test_a_task_without_a_comparison_is_not_one_across_prompts() -> None:
     (check,) = gate([scored("news", "a", right(0.8))], "a", "b")
     assert (check.outcome, check.across, check.decided) == ("error", False, True)
+
+
+def test_answers_to_different_prompts_are_an_error_unless_they_are_to_be_compared() -> None:
+    runs = [scored("news", name, right(0.5), task_spec={"prompt": f"{{{{ text }}}} {name}?"}) for name in "ab"]
+    assert outcomes(gate(runs, "a", "b")) == {"news": "error"}
+    assert outcomes(gate(runs, "a", "b", across_prompts=True)) != {"news": "error"}

@@ -21,6 +21,7 @@ from harness.compare.paired import (
     RunPair,
     Verdict,
     _decided,
+    _least,
     _surviving,
     _tango,
     compare_models,
@@ -497,6 +498,13 @@ class TestFiguresOfAComparison:
         # 18 rows differ: of 100 that did not show it, one more at least.
         assert found.rows_needed == rows_needed(0.06, sd, 100, 101, 1, math.sqrt(0.18))
 
+    @pytest.mark.parametrize(
+        ("p_value", "together", "least"), [(0.04, 1, 1), (0.05, 1, 101), (0.02, 3, 101), (0.02, 2, 1)]
+    )
+    def test_of_rows_that_did_not_show_it_one_more_is_needed(self, p_value: float, together: int, least: int) -> None:
+        """Not by one comparison, but by as many as are made together."""
+        assert _least(100, p_value, together) == least
+
     @pytest.mark.parametrize(("together", "least"), [(1, 8), (4, 11)])
     def test_rows_of_which_enough_differ_for_the_exact_test(self, together: int, least: int) -> None:
         """Three of four rows differ, all to one side: six such are p = 2/64, eight are less than 0.05 / 4."""
@@ -614,3 +622,7 @@ class TestRuns:
         turned = pair.turned
         assert (turned.a, turned.b, turned.won, turned.lost, turned.tied) == ("b", "a", 2, 3, 5)
         assert ModelPair("a", "b", {}).comparisons == 1
+
+    def test_without_a_task_in_common_there_is_one_rival(self) -> None:
+        found = compare_models([scored("t", "a", right(0.5)), scored("u", "b", right(0.5))], "a", "b")
+        assert (dict(found.tasks), found.rivals, found.comparisons) == ({}, 1, 1)

@@ -111,5 +111,7 @@ def test_the_last_run_is_the_one_that_finished_last_in_whatever_order_they_are_r
 def test_a_task_without_a_file_keeps_its_rule_and_the_others_have_those_of_theirs(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(STRICT)
     runs = [scored(task, "m", [1.0], task_spec={"metrics": ["rouge_l"]}).manifest for task in ("gone", "small")]
-    found = current_rules(tmp_path)(runs, print)
+    said: list[str] = []
+    found = current_rules(tmp_path)(runs, said.append)
+    assert said == []
     assert [run.spec.metrics[0].name for run in found] == ["rouge_l", "exact_match"]

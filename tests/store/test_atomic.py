@@ -125,3 +125,12 @@ def test_a_file_that_cannot_be_replaced_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(UserError, match=f"{tmp_path}/file: cannot be written: Is a directory"):
         replace_file(tmp_path / "file", "text")
+
+
+def test_a_device_that_is_full_is_said_to_be(tmp_path: Path) -> None:
+    """Nothing of it can be cut off, which would be another error."""
+    (tmp_path / "lines").symlink_to("/dev/full")
+    lines = LineFile(tmp_path / "lines")
+    with pytest.raises(OSError, match="No space left on device"):
+        lines.append(b"one\n")
+    lines.close()
