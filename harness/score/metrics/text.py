@@ -4,15 +4,16 @@ A row is compared with all its references, and the best one counts. Text answers
 that are no text (entities, JSON) ROUGE compares the completion, without its thinking part, with the written target.
 
 What decides a ROUGE score is taken from the package rouge-score: its tokens (`rouge_score.tokenize`, with the same
-Porter stemmer), its F1 (`rouge_score.scoring`) and all of rougeLsum. N-grams and the longest common subsequence of
-ROUGE-L are counted here, several times as fast and without its import of nltk; the tests hold the scores to its own.
+Porter stemmer) and its F1 (`rouge_score.scoring`). Counting n-grams and the longest common subsequence is done here,
+several times as fast; the tests hold the scores to those of `rouge_score.rouge_scorer`, which imports nltk in any case.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -83,6 +84,65 @@ def rouge_l_f(prediction: Tokens, reference: Tokens) -> float:
     return _f(LCSseq.similarity(prediction, reference), len(prediction), len(reference))
 
 
+def rouge_lsum_f(prediction: Sequence[Sequence[str]], reference: Sequence[Sequence[str]]) -> float:
+    """Return the summary-level LCS F1 of Lin (2004, section 3.2) of two lists of sentences, in [0, 1].
+
+    For each reference sentence, the tokens on a longest common subsequence with any predicted sentence are hits. No
+    token counts more often than it occurs on either side, as in ROUGE 1.5.5 and rouge-score.
+    """
+    ours, theirs = Counter(chain.from_iterable(prediction)), Counter(chain.from_iterable(reference))
+    predicted, gold = ours.total(), theirs.total()
+    others = [(sentence, _places(sentence)) for sentence in prediction]
+    hits = 0
+    for sentence in reference:
+        matched: set[int] = set()
+        for other, places in others:
+            if not places.keys().isdisjoint(sentence):
+                matched.update(_on_common_subsequence(sentence, other, places))
+        for place in sorted(matched):
+            token = sentence[place]
+            if ours[token] > 0 and theirs[token] > 0:
+                hits += 1
+                ours[token] -= 1
+                theirs[token] -= 1
+    return _f(hits, predicted, gold)
+
+
+def _places(sentence: Sequence[str]) -> dict[str, int]:
+    """For each token, an integer with a bit set wherever it stands."""
+    places: dict[str, int] = {}
+    for place, token in enumerate(sentence):
+        places[token] = places.get(token, 0) | 1 << place
+    return places
+
+
+def _on_common_subsequence(reference: Sequence[str], other: Sequence[str], places: Mapping[str, int]) -> list[int]:
+    """Places in `reference` on one longest common subsequence with `other`.
+
+    Row i of the table of common lengths is an integer whose bit j says that the length grows at j (H. Hyyrö, "Bit-
+    parallel LCS-length computation revisited", 2004). Of several longest ones, which is taken moves the score; walking
+    back from the ends, a step in the reference is preferred unless the other direction is longer, as in rouge-score.
+    """
+    full = (1 << len(other)) - 1
+    flat, rows = full, [0]
+    for token in reference:
+        found = flat & places.get(token, 0)
+        flat = ((flat + found) | (flat - found)) & full
+        rows.append(full ^ flat)
+    i, j = len(reference), len(other)
+    taken = []
+    while i > 0 and j > 0:
+        before = (1 << j) - 1
+        if reference[i - 1] == other[j - 1]:
+            i, j = i - 1, j - 1
+            taken.append(i)
+        elif (rows[i] & before).bit_count() > (rows[i - 1] & before).bit_count():
+            j -= 1
+        else:
+            i -= 1
+    return taken
+
+
 def _f(hits: int, predicted: int, gold: int) -> float:
     return float(fmeasure(hits / predicted, hits / gold)) if hits else 0.0
 
@@ -90,7 +150,12 @@ def _f(hits: int, predicted: int, gold: int) -> float:
 @lru_cache(maxsize=8192)
 def tokens(text: str, *, stemmer: bool = False) -> Tokens:
     """Return rouge-score's tokens: lower-case runs of a-z and 0-9, Porter-stemmed above 3 letters if asked for."""
-    return tuple(tokenize(text, _porter() if stemmer else None))
+    return tuple(tokenize(text, SimpleNamespace(stem=_stem) if stemmer else None))
+
+
+@lru_cache(maxsize=100_000)
+def _stem(token: str) -> str:
+    return str(_porter().stem(token))
 
 
 @lru_cache(maxsize=1)
@@ -163,17 +228,10 @@ def rouge_lsum(answer: AnswerFormat, *, stemmer: bool = False) -> Metric:
     `rouge_1`.
     """
 
-    def score(text: str, target: str) -> float:
-        return float(_rouge_scorer(stemmer).score(target, text)["rougeLsum"].fmeasure)
+    def lines(text: str) -> list[Tokens]:
+        return [tokens(line, stemmer=stemmer) for line in text.split("\n") if line]
 
-    return best("rouge_lsum", score, written)
-
-
-@lru_cache(maxsize=2)
-def _rouge_scorer(stemmer: bool) -> Any:
-    from rouge_score.rouge_scorer import RougeScorer  # which imports nltk, in seconds
-
-    return RougeScorer(["rougeLsum"], tokenizer=SimpleNamespace(tokenize=partial(tokens, stemmer=stemmer)))
+    return best("rouge_lsum", lambda text, target: rouge_lsum_f(lines(text), lines(target)), written)
 
 
 def bleu(
